@@ -1,0 +1,172 @@
+// tables.h - what processes that open no table ask the `tables` service (private/rewrite).
+//
+// Questions are whole: one request is "first hit of these keys in these tables", "everything about
+// this recipient", "the final recipients behind this address". A table that cannot be read answers
+// with an error (kTemporary), never with "not found".
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/ipc/message.h"
+
+namespace postern::ipc::tables {
+
+struct Key {
+  std::string text;
+  // A part of what is looked up (a parent domain, an address without its extension): tables of
+  // patterns do not see it.
+  bool is_partial = false;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("text", self.text);
+    field("is_partial", self.is_partial);
+  }
+};
+
+struct Found {
+  bool is_found = false;
+  std::int64_t table = 0;  // indices into the request
+  std::int64_t key = 0;
+  std::string value;
+  std::uint64_t generation = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("is_found", self.is_found);
+    field("table", self.table);
+    field("key", self.key);
+    field("value", self.value);
+    field("generation", self.generation);
+  }
+};
+
+// Each key in turn is looked up in each table in turn; the first hit is the answer.
+struct Lookup {
+  static constexpr std::uint16_t kType = 0x0201;
+  static constexpr bool kRepeatable = true;
+  using Reply = Found;
+  std::vector<std::string> tables;  // "type:name", only such as main.cf or master.cf name
+  std::vector<Key> keys;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("tables", self.tables);
+    field("keys", self.keys);
+  }
+};
+
+// The address classes of ADDRESS_CLASS_README.
+enum class AddressClass : char {
+  kNone = 0,
+  kLocal = 'l',
+  kVirtualAlias = 'a',
+  kVirtualMailbox = 'v',
+  kRelay = 'r',
+  kDefault = 'd',
+};
+
+enum class Existence : std::uint8_t {
+  kNotAsked = 0,
+  kKnown = 1,
+  kUnknown = 2,    // the class has a list of recipients and this is not on it
+  kUnchecked = 3,  // the class has no list (local_recipient_maps is empty, ...)
+  kError = 4,      // a table could not be read: temporary
+};
+
+struct Resolved {
+  std::string address;    // rewritten to its canonical form (internal, unquoted)
+  AddressClass address_class = AddressClass::kNone;
+  std::string transport;  // master.cf name
+  std::string nexthop;    // as the agent gets it: domain, [host]:port, a text for error
+  std::string recipient;  // the address as the agent gets it
+  Existence existence = Existence::kNotAsked;
+  // A form that names another destination inside the local part (percent, bang, quoted @): never
+  // relayed for strangers, reject_unauth_destination.
+  bool has_sender_routing = false;
+  bool is_valid = true;            // false: the address is no address; `error` says why
+  std::string error;               // text for existence == kError or !is_valid
+  std::string relocated;           // the relocated_maps text, when that is why it is unknown
+  bool is_virtual_alias = false;   // virtual_alias_maps has a result for it
+  bool depends_on_sender = false;  // an answer for this sender alone
+  std::uint64_t generation = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("address", self.address);
+    field("class", self.address_class);
+    field("transport", self.transport);
+    field("nexthop", self.nexthop);
+    field("recipient", self.recipient);
+    field("existence", self.existence);
+    field("has_sender_routing", self.has_sender_routing);
+    field("is_valid", self.is_valid);
+    field("error", self.error);
+    field("relocated", self.relocated);
+    field("is_virtual_alias", self.is_virtual_alias);
+    field("depends_on_sender", self.depends_on_sender);
+    field("generation", self.generation);
+  }
+};
+
+// Rewrites and resolves one address (trivial-rewrite(8)), and says whether it exists.
+struct Resolve {
+  static constexpr std::uint16_t kType = 0x0202;
+  static constexpr bool kRepeatable = true;
+  using Reply = Resolved;
+  std::string sender;   // for sender-dependent routing; may be empty
+  std::string address;  // internal form
+  bool is_local_context = true;  // local_header_rewrite_clients and `sendmail`: append origin
+  bool check_existence = false;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("sender", self.sender);
+    field("address", self.address);
+    field("is_local_context", self.is_local_context);
+    field("check_existence", self.check_existence);
+  }
+};
+
+struct Expanded {
+  std::vector<Resolved> recipients;  // each rewritten and resolved; the address itself if no alias
+  bool is_aliased = false;
+  std::string error;  // not empty: refuse (permanent), e.g. virtual_alias_expansion_limit
+  bool depends_on_sender = false;
+  std::uint64_t generation = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("recipients", self.recipients);
+    field("is_aliased", self.is_aliased);
+    field("error", self.error);
+    field("depends_on_sender", self.depends_on_sender);
+    field("generation", self.generation);
+  }
+};
+
+// The final recipients behind one envelope recipient: canonical (later), virtual_alias_maps with
+// their recursion and expansion limits.
+struct Expand {
+  static constexpr std::uint16_t kType = 0x0203;
+  static constexpr bool kRepeatable = true;
+  using Reply = Expanded;
+  std::string sender;
+  std::string address;
+  bool is_local_context = true;
+  bool skip_aliases = false;  // receive_override_options = no_address_mappings
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("sender", self.sender);
+    field("address", self.address);
+    field("is_local_context", self.is_local_context);
+    field("skip_aliases", self.skip_aliases);
+  }
+};
+
+// tables to its peers, with each connection: a descriptor of a page that holds the generation
+// number (a uint64 at offset 0, mapped read-only). It grows whenever a table has changed; an answer
+// may be kept as long as its generation stands.
+struct Generation {
+  static constexpr std::uint16_t kType = 0x0204;
+  template <typename Self, typename Fields>
+  static void fields(Self&, Fields&) {}
+};
+
+}  // namespace postern::ipc::tables
