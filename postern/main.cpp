@@ -1,0 +1,60 @@
+// main.cpp - picks the program by the name it was called by, and the verb of `postern`.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+#include "common/base/text.h"
+#include "postern/commands.h"
+
+namespace {
+
+using namespace postern;
+
+int run_verb(int argc, char** argv) {
+  const char* const me = argv[0];
+  int option = 0;
+  // "+": what follows the verb is the verb's.
+  while ((option = getopt(argc, argv, "+c:Dv")) != -1) {
+    switch (option) {
+      case 'c':
+        setenv("MAIL_CONFIG", optarg, 1);
+        break;
+      case 'D':
+        setenv("MAIL_DEBUG", "1", 1);
+        break;
+      case 'v':
+        setenv("MAIL_VERBOSE", "1", 1);
+        break;
+      default:
+        return 1;
+    }
+  }
+  const std::string_view verb = optind < argc ? argv[optind] : "";
+  const control::Main run = control::find_command(control::verbs(), verb);
+  if (run == nullptr) {
+    fmt::print(stderr,
+               "{}: fatal: unknown command: '{}'. Usage: postern start (or stop, reload, abort, "
+               "flush, check, status, set-permissions)\n",
+               split_at_last(me, '/').second.empty() ? me : split_at_last(me, '/').second, verb);
+    return 1;
+  }
+  const int first = optind;
+  optind = 1;
+  return run(argc - first, argv + first);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 1) return 1;
+  const std::string_view path = argv[0];
+  const std::size_t slash = path.rfind('/');
+  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  if (const control::Main run = control::find_command(control::programs(), name)) {
+    return run(argc, argv);
+  }
+  return run_verb(argc, argv);
+}

@@ -1,0 +1,93 @@
+// postern set-permissions: the accounts, and owners and modes of conf/owners.
+//
+// Run after an installation or when `check` complains. It makes the user of mail_owner and the
+// group of setgid_group where they are missing, with the system's own commands.
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "common/config/load.h"
+#include "common/config/values.h"
+#include "postern/check.h"
+#include "postern/owners.h"
+
+namespace postern::control {
+
+namespace {
+
+using namespace config;
+
+// Runs a command of the system with a fresh environment; whether it ended with 0.
+bool run_command(std::vector<std::string> words) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::string path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+  char* environment[] = {path.data(), nullptr};
+  pid_t child = 0;
+  if (posix_spawn(&child, words[0].c_str(), nullptr, nullptr, argv.data(), environment) != 0) {
+    return false;
+  }
+  int status = 0;
+  return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool make_group(const std::string& name) {
+  if (getgrnam(name.c_str()) != nullptr) return true;
+  return run_command({"/usr/sbin/groupadd", "--system", name});
+}
+
+bool make_user(const std::string& name, const std::string& home) {
+  if (getpwnam(name.c_str()) != nullptr) return true;
+  return make_group(name) &&
+         run_command({"/usr/sbin/useradd", "--system", "--gid", name, "--home-dir", home,
+                      "--no-create-home", "--shell", "/usr/sbin/nologin", name});
+}
+
+}  // namespace
+
+int set_permissions_main(int argc, char** argv) {
+  std::string option_directory;
+  int letter = 0;
+  while ((letter = getopt(argc, argv, "c:v")) != -1) {
+    if (letter == 'c') option_directory = optarg;
+    if (letter == '?') return 1;
+  }
+  if (geteuid() != 0) {
+    fmt::print(stderr, "postern: fatal: set-permissions needs to be run by root\n");
+    return 1;
+  }
+  const InstallPaths paths = find_install_paths();
+  const auto directory = choose_config_directory(option_directory, paths);
+  const auto loaded = directory ? load_configuration(directory->path, paths)
+                                : Result<Loaded>(std::unexpected(directory.error()));
+  if (!loaded) {
+    fmt::print(stderr, "postern: fatal: {}\n", loaded.error().text);
+    return 1;
+  }
+  const Values values(loaded->snapshot);
+  const std::string user = values.text("mail_owner");
+  const std::string group = values.text("setgid_group");
+  if (!make_user(user, values.text("queue_directory"))) {
+    fmt::print(stderr, "postern: fatal: cannot make the user {}\n", user);
+    return 1;
+  }
+  if (!make_group(group)) {
+    fmt::print(stderr, "postern: fatal: cannot make the group {}\n", group);
+    return 1;
+  }
+  const Problems problems = set_permissions(values);
+  for (const Problem& problem : problems) {
+    fmt::print(stderr, "postern: warning: {}\n", log_text(problem));
+  }
+  return problems.empty() ? 0 : 1;
+}
+
+}  // namespace postern::control

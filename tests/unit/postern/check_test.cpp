@@ -1,0 +1,174 @@
+#include "postern/check.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "postern/owners.h"
+
+namespace postern::control {
+
+namespace {
+
+using namespace config;
+
+Snapshot snapshot_of(std::string_view main_cf, std::string_view master_cf = "") {
+  Snapshot snapshot;
+  snapshot.config_directory = "/c";
+  snapshot.paths = paths_below("/nowhere");
+  snapshot.settings = parse_main_cf(main_cf, "/c/main.cf").settings;
+  snapshot.services = parse_master_cf(master_cf, "/c/master.cf").services;
+  snapshot.index();
+  Problems ignored;
+  complete_snapshot(snapshot, ignored);
+  return snapshot;
+}
+
+std::vector<std::string> texts(const Problems& problems) {
+  std::vector<std::string> list;
+  for (const Problem& p : problems) {
+    list.push_back((p.severity == Severity::kError ? "error " : "warning ") + place_of(p) + " " +
+                   p.text);
+  }
+  return list;
+}
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("bad values are errors, in main.cf and behind -o") {
+  CHECK(texts(check_values(snapshot_of("smtpd_soft_error_limit = x\nmydestination = ${\n"
+                                       "slow_destination_rate_delay = y\n",
+                                       "smtp inet n - n - - smtpd -o smtpd_timeout=z\n"))) ==
+        Texts{"error /c/main.cf:1 smtpd_soft_error_limit: bad numerical value \"x\"",
+              "error /c/main.cf:2 mydestination: missing closing bracket in reference to a "
+              "parameter: \"{\"",
+              "error /c/main.cf:3 slow_destination_rate_delay: bad time \"y\": a number and s, m, "
+              "h, d or w expected",
+              "error /c/master.cf:1 smtpd_timeout: bad time \"z\": a number and s, m, h, d or w "
+              "expected"});
+}
+
+TEST_CASE("programs that nobody knows are errors, those that are not built warnings") {
+  CHECK(texts(check_services(snapshot_of("",
+                                         "a unix - - n - - smptd\n"
+                                         "b unix - - n - - ../smtp\n"
+                                         "c unix - - n - - spawn\n"
+                                         "d unix - - n - - tlsproxy\n"
+                                         "d unix - - n - - tlsmgr\n"))) ==
+        Texts{"error /c/master.cf:1 a: unknown program: /nowhere/libexec/postern/smptd is missing",
+              "error /c/master.cf:2 b: program \"../smtp\" must be in /nowhere/libexec/postern",
+              "warning /c/master.cf:3 c: program spawn is not supported yet: "
+              "/nowhere/libexec/postern/spawn is missing",
+              "warning /c/master.cf:5 d: overrides the unix service of the same name in line 4"});
+}
+
+TEST_CASE("tables that are missing are errors, their sources and ages are told") {
+  std::string name = std::filesystem::temp_directory_path() / "postern-check-XXXXXX";
+  const std::string d = mkdtemp(name.data());
+  std::ofstream(d + "/t") << "x";
+  std::ofstream(d + "/old") << "x";
+  std::ofstream(d + "/old.lmdb") << "x";
+  const auto now = std::filesystem::last_write_time(d + "/old");
+  std::filesystem::last_write_time(d + "/old.lmdb", now - std::chrono::minutes(1));
+  const Problems problems =
+      check_tables(snapshot_of("alias_maps =\nalias_database =\n"
+                               "transport_maps = hash:" +
+                               d + "/t, regexp:" + d +
+                               "/none inline:{a=b}\n"
+                               "virtual_alias_maps = lmdb:" +
+                               d +
+                               "/old, bogus:x, mysql:y, word\n"
+                               "smtpd_recipient_restrictions = check_client_access cidr:" +
+                               d + "/gone, permit\n"));
+  auto sorted = texts(problems);
+  std::ranges::sort(sorted);
+  Texts expected{
+      "error /c/main.cf:3 transport_maps: hash:" + d + "/t: " + d +
+          "/t.db is missing; make it "
+          "with: postmap hash:" +
+          d + "/t",
+      "error /c/main.cf:3 transport_maps: regexp:" + d + "/none: " + d + "/none is missing",
+      "warning /c/main.cf:4 virtual_alias_maps: " + d + "/old.lmdb is older than its source " + d +
+          "/old",
+      "error /c/main.cf:4 virtual_alias_maps: bogus:x: unknown table type \"bogus\"",
+      "warning /c/main.cf:4 virtual_alias_maps: mysql:y: table type mysql is not supported yet",
+      "error /c/main.cf:4 virtual_alias_maps: \"word\" is no table: type:name expected",
+      "error /c/main.cf:5 smtpd_recipient_restrictions: cidr:" + d + "/gone: " + d +
+          "/gone is missing"};
+  std::ranges::sort(expected);
+  CHECK(sorted == expected);
+  std::filesystem::remove_all(d);
+}
+
+TEST_CASE("an smtpd that would relay for strangers is an error") {
+  const char* const smtpd = "smtp inet n - n - - smtpd\n";
+  CHECK(check_relaying(snapshot_of("compatibility_level = 3.6\n", smtpd)).empty());
+  CHECK(check_relaying(snapshot_of("smtpd_recipient_restrictions = permit_mynetworks, reject\n"
+                                   "smtpd_relay_restrictions =\n",
+                                   smtpd))
+            .empty());
+  CHECK(check_relaying(snapshot_of("smtpd_relay_restrictions = permit\n", smtpd)).size() == 1);
+  CHECK(check_relaying(snapshot_of("compatibility_level = 0\n", smtpd)).size() == 1);
+  CHECK(check_relaying(snapshot_of("smtpd_relay_restrictions = permit\n",
+                                   "smtp inet n - n - - smtpd -o "
+                                   "smtpd_relay_restrictions=permit_mynetworks,reject\n"))
+            .empty());
+}
+
+TEST_CASE("accounts must exist") {
+  CHECK(
+      texts(check_accounts(snapshot_of(
+          "mail_owner = no-such-user\nsetgid_group = no-such-group\ndefault_privs = nobody\n"))) ==
+      Texts{"error /c/main.cf:1 mail_owner: there is no user \"no-such-user\"",
+            "error /c/main.cf:2 setgid_group: there is no group \"no-such-group\""});
+}
+
+TEST_CASE("problems print aligned, with a summary, and as JSON") {
+  const Problems problems = {{"/c/main.cf", 14, "a", "a: unknown", Severity::kWarning},
+                             {"/c/master.cf", 3, "", "bad \"x\"", Severity::kError}};
+  CHECK(print_problems(problems, "/c") ==
+        "main.cf:14   warning  a: unknown\n"
+        "master.cf:3  error    bad \"x\"\n"
+        "1 error, 1 warning\n");
+  CHECK(print_problems({}, "/c").empty());
+  CHECK(print_problems_json({}) == "[]\n");
+  CHECK(print_problems_json(problems).find("\"text\": \"bad \\\"x\\\"\"") != std::string::npos);
+}
+
+TEST_CASE("the table of owners is understood, and a bad one refused") {
+  auto snapshot = std::make_shared<Snapshot>(
+      snapshot_of("queue_directory = /q\nmail_owner = someone\nsetgid_group = drop\n"));
+  const Values values(snapshot);
+  const auto rules = owner_rules(values);
+  const auto maildrop = std::ranges::find(rules, "/q/maildrop", &OwnerRule::path);
+  REQUIRE(maildrop != rules.end());
+  CHECK(maildrop->owner == "someone");
+  CHECK(maildrop->group == "drop");
+  CHECK(maildrop->mode == 0730);
+  for (const char* text : {"directory /x root - 9999", "thing /x root - 0755", "file /x root -",
+                           "file ${x root - 0755"}) {
+    INFO(text);
+    CHECK_FALSE(parse_owner_rules(text, values).has_value());
+  }
+}
+
+TEST_CASE("missing directories are made, parents too") {
+  std::string name = std::filesystem::temp_directory_path() / "postern-owners-XXXXXX";
+  const std::string d = mkdtemp(name.data());
+  auto snapshot = std::make_shared<Snapshot>(
+      snapshot_of("queue_directory = " + d + "/a/spool\ndata_directory = " + d + "/lib\n"));
+  snapshot->computed["config_directory"] = d + "/etc";
+  snapshot->index();
+  CHECK_FALSE(has_error(make_directories(Values(snapshot))));
+  CHECK(std::filesystem::is_directory(d + "/a/spool/maildrop"));
+  CHECK(std::filesystem::is_directory(d + "/a/spool/private"));
+  CHECK(std::filesystem::is_directory(d + "/lib"));
+  std::filesystem::remove_all(d);
+}
+
+}  // namespace postern::control

@@ -1,0 +1,1 @@
+postern_unit_test(postern LINK part_postern)
