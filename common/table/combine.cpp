@@ -1,0 +1,139 @@
+// Tables made of others: unionmap (all answers), pipemap (one answer is the next key), randmap.
+
+#include <fmt/format.h>
+
+#include <random>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/table/source.h"
+#include "common/table/table.h"
+#include "common/table/types.h"
+
+namespace postern::table {
+
+namespace {
+
+using Parts = std::vector<std::unique_ptr<Table>>;
+
+class CombinedTable : public Table {
+ public:
+  CombinedTable(std::string_view type, std::string_view name, Parts parts)
+      : Table(type, name, false), parts_(std::move(parts)) {
+    for (const auto& part : parts_) {
+      for (const auto& text : part->warnings()) warn(text);
+    }
+  }
+
+  bool changed() const override {
+    for (const auto& part : parts_) {
+      if (part->changed()) return true;
+    }
+    return false;
+  }
+
+ protected:
+  Parts parts_;
+};
+
+class UnionMap final : public CombinedTable {
+ public:
+  UnionMap(std::string_view name, Parts parts)
+      : CombinedTable("unionmap", name, std::move(parts)) {}
+
+ private:
+  Found do_find(std::string_view key) override {
+    std::optional<std::string> all;
+    for (auto& part : parts_) {
+      TRY(const auto value, part->find(key));
+      if (!value) continue;
+      if (all) {
+        all->append(",").append(*value);
+      } else {
+        all = value;
+      }
+    }
+    return all;
+  }
+};
+
+class PipeMap final : public CombinedTable {
+ public:
+  PipeMap(std::string_view name, Parts parts) : CombinedTable("pipemap", name, std::move(parts)) {}
+
+ private:
+  Found do_find(std::string_view key) override {
+    std::string next(key);
+    for (auto& part : parts_) {
+      TRY(auto value, part->find(next));
+      if (!value) return std::nullopt;
+      next = *std::move(value);
+    }
+    return next;
+  }
+};
+
+class RandMap final : public Table {
+ public:
+  RandMap(std::string_view name, std::vector<std::string> values)
+      : Table("randmap", name, false),
+        values_(std::move(values)),
+        random_(std::random_device{}()) {}
+
+ private:
+  Found do_find(std::string_view key) override {
+    static_cast<void>(key);
+    std::uniform_int_distribution<std::size_t> pick(0, values_.size() - 1);
+    return values_[pick(random_)];
+  }
+
+  std::vector<std::string> values_;
+  std::minstd_rand random_;
+};
+
+Result<std::vector<std::string_view>> words_inside(std::string_view type, std::string_view name) {
+  const auto inside = inside_braces(name);
+  auto words = split_words_braced(inside.value_or(std::string_view()));
+  if (!inside || words.empty()) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("bad {}:{}: need \"{}:{{...}}\"", type, name, type));
+  }
+  return words;
+}
+
+Result<Parts> open_parts(std::string_view type, std::string_view name, const OpenOptions& options) {
+  TRY(const auto words, words_inside(type, name));
+  if (options.max_depth == 0) {
+    return fail(Error::Kind::kConfig, fmt::format("{}:{}: nested too deeply", type, name));
+  }
+  OpenOptions inner = options;
+  --inner.max_depth;  // this bounds the recursion through open_table()
+  Parts parts;
+  for (const auto word : words) {
+    TRY(auto part, open_table(word, inner));
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+}  // namespace
+
+OpenedTable open_unionmap(std::string_view name, const OpenOptions& options) {
+  TRY(auto parts, open_parts("unionmap", name, options));
+  return std::make_unique<UnionMap>(name, std::move(parts));
+}
+
+OpenedTable open_pipemap(std::string_view name, const OpenOptions& options) {
+  TRY(auto parts, open_parts("pipemap", name, options));
+  return std::make_unique<PipeMap>(name, std::move(parts));
+}
+
+OpenedTable open_randmap(std::string_view name, const OpenOptions& options) {
+  static_cast<void>(options);
+  TRY(const auto words, words_inside("randmap", name));
+  std::vector<std::string> values;
+  for (const auto word : words) values.emplace_back(inside_braces(word).value_or(word));
+  return std::make_unique<RandMap>(name, std::move(values));
+}
+
+}  // namespace postern::table

@@ -1,0 +1,153 @@
+// Tables that live in memory or need none: texthash, inline, internal, environ, static, fail.
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <map>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/table/source.h"
+#include "common/table/table.h"
+#include "common/table/types.h"
+
+extern char** environ;
+
+namespace postern::table {
+
+namespace {
+
+// Ordered, not hashed: nobody can choose keys that collide.
+class MapTable final : public Table {
+ public:
+  using Entries = std::map<std::string, std::string, std::less<>>;
+
+  MapTable(std::string_view type, std::string_view name, bool fold_keys)
+      : Table(type, name, fold_keys) {}
+
+  Result<void> for_each(const Visit& visit) override {
+    for (const auto& [key, value] : entries_) {
+      if (!visit(key, value)) break;
+    }
+    return {};
+  }
+
+  // A key that is there already keeps its first value.
+  bool add(std::string key, std::string value) {
+    return entries_.emplace(std::move(key), std::move(value)).second;
+  }
+
+  using Table::warn;
+  using Table::watch;
+
+ private:
+  Found do_find(std::string_view key) override {
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return std::nullopt;
+    return found->second;
+  }
+
+  Entries entries_;
+};
+
+class StaticTable final : public Table {
+ public:
+  StaticTable(std::string_view name, std::string value)
+      : Table("static", name, false), value_(std::move(value)) {}
+
+ private:
+  Found do_find(std::string_view key) override {
+    static_cast<void>(key);
+    return value_;
+  }
+
+  std::string value_;
+};
+
+class EnvironTable final : public Table {
+ public:
+  explicit EnvironTable(std::string_view name) : Table("environ", name, false) {}
+
+  Result<void> for_each(const Visit& visit) override {
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+      const auto [key, value] = split_at_first(*entry, '=');
+      if (!visit(key, value)) break;
+    }
+    return {};
+  }
+
+ private:
+  Found do_find(std::string_view key) override {
+    const char* value = std::getenv(std::string(key).c_str());
+    if (value == nullptr) return std::nullopt;
+    return std::string(value);
+  }
+};
+
+class FailTable final : public Table {
+ public:
+  explicit FailTable(std::string_view name) : Table("fail", name, false) {}
+
+ private:
+  Found do_find(std::string_view key) override {
+    static_cast<void>(key);
+    return error("look up", "this table always fails");
+  }
+};
+
+}  // namespace
+
+OpenedTable open_texthash(std::string_view name, const OpenOptions& options) {
+  const std::string path(name);
+  auto table = std::make_unique<MapTable>("texthash", name, options.fold_keys);
+  table->watch(path);  // before reading: a change in between is seen as one
+  auto text = read_text_file(path, options.max_file_size);
+  if (!text) return fail_in(fmt::format("open texthash:{}", name), std::move(text).error());
+  Source source = parse_source(*text, SourceFormat::kPlain, options.fold_keys, path);
+  for (auto& warning : source.warnings) table->warn(std::move(warning));
+  for (auto& record : source.records) {
+    const std::string key = record.key;
+    if (!table->add(std::move(record.key), std::move(record.value))) {
+      table->warn(fmt::format("{}, line {}: duplicate entry: \"{}\"", path, record.line, key));
+    }
+  }
+  return table;
+}
+
+OpenedTable open_inline(std::string_view name, const OpenOptions& options) {
+  const auto bad = [&](std::string_view why) {
+    return fail(Error::Kind::kConfig, fmt::format("bad inline:{}: {}", name, why));
+  };
+  const auto inside = inside_braces(name);
+  if (!inside || inside->empty()) return bad("need \"inline:{name=value...}\"");
+  auto table = std::make_unique<MapTable>("inline", name, options.fold_keys);
+  for (const auto word : split_words_braced(*inside)) {
+    const auto pair = parse_assignment(word);
+    if (!pair) return bad(fmt::format("expected name=value in \"{}\"", word));
+    table->add(options.fold_keys ? to_lower(pair->name) : std::string(pair->name),
+               std::string(pair->value));
+  }
+  return table;
+}
+
+// A scratch map of one process: empty until something is put in, and nothing here does.
+OpenedTable open_internal(std::string_view name, const OpenOptions& options) {
+  return std::make_unique<MapTable>("internal", name, options.fold_keys);
+}
+
+OpenedTable open_environ(std::string_view name, const OpenOptions& options) {
+  static_cast<void>(options);
+  return std::make_unique<EnvironTable>(name);
+}
+
+OpenedTable open_static(std::string_view name, const OpenOptions& options) {
+  static_cast<void>(options);
+  return std::make_unique<StaticTable>(name, std::string(inside_braces(name).value_or(name)));
+}
+
+OpenedTable open_fail(std::string_view name, const OpenOptions& options) {
+  static_cast<void>(options);
+  return std::make_unique<FailTable>(name);
+}
+
+}  // namespace postern::table

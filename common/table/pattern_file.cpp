@@ -1,0 +1,172 @@
+#include "common/table/pattern_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/number.h"
+#include "common/base/text.h"
+
+namespace postern::table {
+
+namespace {
+
+constexpr std::size_t kMaxGroup = 99;
+
+// Takes the pattern, its delimiters and its flags off the front of `text`.
+Result<void> take_delimited(std::string_view& text, PatternRule& rule) {
+  const char delimiter = text.front();
+  if (is_alnum(delimiter) || delimiter == '\\') {
+    return fail(Error::Kind::kConfig, fmt::format("no regexp delimiter before \"{}\"", text));
+  }
+  std::size_t end = 1;
+  while (end < text.size() && text[end] != delimiter) end += text[end] == '\\' ? 2 : 1;
+  if (end >= text.size()) {
+    return fail(Error::Kind::kConfig, fmt::format("no closing regexp delimiter \"{}\"", delimiter));
+  }
+  rule.pattern = text.substr(1, end - 1);
+  text.remove_prefix(end + 1);
+  const auto blank = std::min(text.find_first_of(kBlanks), text.size());
+  rule.flags = text.substr(0, blank);
+  text.remove_prefix(blank);
+  return {};
+}
+
+Result<PatternRule> parse_rule(std::string_view text, PatternSyntax syntax) {
+  PatternRule rule;
+  // `if` stands before a blank or a pattern: a file of words may have a host called ifconfig.
+  if (starts_with_nocase(text, "if") && text.size() > 2 && !is_alnum(text[2])) {
+    rule.kind = PatternRule::Kind::kIf;
+    text = trim_left(text.substr(2));
+  }
+  while (text.starts_with('!')) {
+    rule.negated = !rule.negated;
+    text = trim_left(text.substr(1));
+  }
+  if (text.empty()) return fail(Error::Kind::kConfig, "no pattern");
+  if (syntax == PatternSyntax::kDelimited) {
+    DO(take_delimited(text, rule));
+  } else {
+    rule.pattern = next_word(text, kBlanks);
+  }
+  rule.result = trim(text);
+  if (rule.kind == PatternRule::Kind::kIf) {
+    if (!rule.result.empty()) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("text after the pattern of an if: \"{}\"", rule.result));
+    }
+  } else if (rule.result.empty()) {
+    return fail(Error::Kind::kConfig, "no text after the pattern");
+  }
+  return rule;
+}
+
+}  // namespace
+
+Result<Replacement> Replacement::parse(std::string_view text) {
+  Replacement out;
+  std::string plain;
+  const auto end_plain = [&] {
+    if (!plain.empty()) out.parts_.push_back({std::exchange(plain, {}), 0});
+  };
+  while (!text.empty()) {
+    const auto dollar = text.find('$');
+    plain += text.substr(0, dollar);
+    if (dollar == std::string_view::npos) break;
+    text.remove_prefix(dollar + 1);
+    if (text.starts_with('$')) {
+      plain += '$';
+      text.remove_prefix(1);
+      continue;
+    }
+    const char close = text.starts_with('{') ? '}' : text.starts_with('(') ? ')' : '\0';
+    if (close != 0) text.remove_prefix(1);
+    std::size_t length = 0;
+    while (length < text.size() && is_digit(text[length])) ++length;
+    const auto group = parse_integer<std::size_t>(text.substr(0, length), 1, kMaxGroup);
+    const bool closed = close == 0 || (length < text.size() && text[length] == close);
+    if (!group || !closed) {
+      return fail(Error::Kind::kConfig, "bad $ expression in the result; a dollar sign is $$");
+    }
+    text.remove_prefix(length + (close != 0 ? 1 : 0));
+    end_plain();
+    out.parts_.push_back({{}, *group});
+    out.highest_ = std::max(out.highest_, *group);
+  }
+  end_plain();
+  return out;
+}
+
+std::string Replacement::expand(const std::function<std::string_view(std::size_t)>& group) const {
+  std::string out;
+  for (const auto& part : parts_) {
+    if (part.group == 0) {
+      out += part.text;
+    } else {
+      out += group(part.group);
+    }
+  }
+  return out;
+}
+
+std::string at_line(std::string_view table, std::size_t line, std::string_view what) {
+  return fmt::format("{}, line {}: {}", table, line, what);
+}
+
+Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax syntax,
+                                       BadRules bad_rules, std::string_view table) {
+  PatternFile file;
+  std::vector<std::size_t> open_ifs;
+  const auto complain = [&](std::size_t line, std::string_view what) -> Result<void> {
+    std::string full = at_line(table, line, what);
+    if (bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, std::move(full));
+    file.warnings.push_back(full + ": skipping this rule");
+    return {};
+  };
+  for (const auto& line : logical_lines(text)) {
+    const std::string_view content = trim(line.text);
+    std::string_view rest = content;
+    if (equal_nocase(next_word(rest, kBlanks), "endif")) {
+      if (open_ifs.empty()) {
+        DO(complain(line.number, "endif without if"));
+        continue;
+      }
+      file.rules[open_ifs.back()].end = file.rules.size();
+      open_ifs.pop_back();
+      continue;
+    }
+    auto rule = parse_rule(content, syntax);
+    if (!rule) {
+      DO(complain(line.number, rule.error().text));
+      continue;
+    }
+    rule->line = line.number;
+    if (rule->kind == PatternRule::Kind::kIf) open_ifs.push_back(file.rules.size());
+    file.rules.push_back(*std::move(rule));
+  }
+  for (const std::size_t index : open_ifs) {
+    DO(complain(file.rules[index].line, "if without endif"));
+    file.rules[index].end = file.rules.size();
+  }
+  return file;
+}
+
+Result<std::optional<std::size_t>> first_match(
+    const std::vector<PatternRule>& rules,
+    const std::function<Result<bool>(std::size_t)>& matches) {
+  for (std::size_t i = 0; i < rules.size();) {
+    const PatternRule& rule = rules[i];
+    TRY(const bool matched, matches(i));
+    const bool holds = matched != rule.negated;
+    if (rule.kind == PatternRule::Kind::kIf) {
+      i = holds ? i + 1 : rule.end;
+    } else if (holds) {
+      return i;
+    } else {
+      ++i;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace postern::table

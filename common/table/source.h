@@ -1,0 +1,59 @@
+// source.h - the text that tables are made of: logical lines, and the two forms of records.
+//
+// A logical line starts in the first column; lines below that start with a blank go on with it, the
+// line end taken out and the blanks kept. Lines that are empty or whose first other character is
+// `#` are passed over, also in the middle of a logical line.
+
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace postern::table {
+
+struct LogicalLine {
+  std::string text;
+  std::size_t number = 0;  // of its first line, from 1
+};
+[[nodiscard]] std::vector<LogicalLine> logical_lines(std::string_view text);
+
+// The whole of a text file, up to `max_size`.
+[[nodiscard]] Result<std::string> read_text_file(const std::string& path, std::size_t max_size);
+
+struct Record {
+  std::string key;
+  std::string value;
+  std::size_t line = 0;
+};
+
+enum class SourceFormat : unsigned char {
+  kPlain,    // key whitespace value, as postmap reads; quotes of the key stay
+  kAliases,  // key: value, as in aliases(5); quotes of the key go
+};
+
+struct Source {
+  std::vector<Record> records;
+  std::vector<std::string>
+      warnings;  // "/etc/x, line 3: expected format: ..."; the line is left out
+};
+
+// Keys are folded to lower case with `fold_keys`. `path` is for the warnings.
+[[nodiscard]] Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
+                                  std::string_view path);
+
+// `{ a = b }` or `a=b`: a name and a value around the first `=`, blanks around both gone.
+struct Assignment {
+  std::string_view name;
+  std::string_view value;
+};
+[[nodiscard]] std::optional<Assignment> parse_assignment(std::string_view text);
+
+// The text inside the outer braces, trimmed; nullopt where it has none.
+[[nodiscard]] std::optional<std::string_view> inside_braces(std::string_view text);
+
+}  // namespace postern::table

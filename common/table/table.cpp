@@ -1,0 +1,158 @@
+#include "common/table/table.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <map>
+#include <utility>
+
+#include "common/base/text.h"
+#include "common/table/types.h"
+
+namespace postern::table {
+
+namespace {
+
+using Registry = std::map<std::string, OpenFunction, std::less<>>;
+
+Registry& registry() {
+  static Registry types = {
+      {"btree", open_btree},       {"cdb", open_cdb},           {"cidr", open_cidr},
+      {"environ", open_environ},   {"fail", open_fail},         {"hash", open_hash},
+      {"inline", open_inline},     {"internal", open_internal}, {"lmdb", open_lmdb},
+      {"pcre", open_pcre},         {"pipemap", open_pipemap},   {"randmap", open_randmap},
+      {"regexp", open_regexp},     {"static", open_static},     {"texthash", open_texthash},
+      {"unionmap", open_unionmap}, {"unix", open_unix},
+  };
+  return types;
+}
+
+}  // namespace
+
+std::optional<FileStamp> stamp_of(const std::string& path) {
+  struct stat st{};
+  if (::stat(path.c_str(), &st) != 0) return std::nullopt;
+  return FileStamp{st.st_dev, st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_size};
+}
+
+Table::Table(std::string_view type, std::string_view name, bool fold_keys)
+    : name_(fmt::format("{}:{}", type, name)), fold_keys_(fold_keys) {}
+
+Found Table::find(std::string_view key) {
+  if (!fold_keys_) return do_find(key);
+  for (const char c : key) {
+    if (is_upper(c)) return do_find(to_lower(key));
+  }
+  return do_find(key);
+}
+
+Result<void> Table::for_each(const Visit& visit) {
+  static_cast<void>(visit);
+  return error("list", "this type of table cannot be listed");
+}
+
+bool Table::changed() const {
+  if (watched_path_.empty()) return false;
+  const auto now = stamp_of(watched_path_);
+  return now.has_value() && now != stamp_;
+}
+
+void Table::watch(std::string path) {
+  stamp_ = stamp_of(path);
+  watched_path_ = std::move(path);
+}
+
+std::unexpected<Error> Table::error(std::string_view doing, std::string_view reason) const {
+  return fail_temporary(fmt::format("{} {}: {}", doing, name_, reason));
+}
+
+OpenedTable open_table(std::string_view type_and_name, const OpenOptions& options) {
+  constexpr std::string_view kProxy = "proxy:";
+  while (type_and_name.starts_with(kProxy)) type_and_name.remove_prefix(kProxy.size());
+  const auto [type, name] = split_at_first(type_and_name, ':');
+  if (type.size() == type_and_name.size()) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("{}: expected a table of the form type:name", type_and_name));
+  }
+  const auto found = registry().find(type);
+  if (found == registry().end()) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("unsupported dictionary type: {}. Is the postfix-{} package installed?",
+                            type, type));
+  }
+  return found->second(name, options);
+}
+
+void register_type(std::string type, OpenFunction open) {
+  registry()[std::move(type)] = std::move(open);
+}
+
+std::vector<std::string> known_types() {
+  std::vector<std::string> out;
+  for (const auto& [type, open] : registry()) out.push_back(type);
+  return out;
+}
+
+std::string with_type(std::string_view type_and_name, std::string_view default_type) {
+  const auto colon = type_and_name.find(':');
+  // A colon behind a slash belongs to a path.
+  if (colon != std::string_view::npos && colon < type_and_name.find('/')) {
+    return std::string(type_and_name);
+  }
+  return fmt::format("{}:{}", default_type, type_and_name);
+}
+
+Result<TableSet> TableSet::open(std::string_view list, const OpenOptions& options) {
+  TableSet set;
+  set.options_ = options;
+  for (const auto word : split_words_braced(list)) {
+    TRY(auto table, open_table(word, options));
+    set.tables_.push_back(std::move(table));
+  }
+  return set;
+}
+
+Result<std::optional<TableSet::Hit>> TableSet::find_hit(std::string_view key) {
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    TRY(auto value, tables_[i]->find(key));
+    if (value) return Hit{*std::move(value), i};
+  }
+  return std::nullopt;
+}
+
+Found TableSet::find(std::string_view key) {
+  TRY(auto hit, find_hit(key));
+  if (!hit) return std::nullopt;
+  return std::move(hit->value);
+}
+
+std::vector<std::string> TableSet::refresh() {
+  std::vector<std::string> troubles;
+  for (auto& table : tables_) {
+    if (!table->changed()) continue;
+    auto fresh = open_table(table->name(), options_);
+    if (!fresh) {
+      troubles.push_back(fresh.error().text);
+      continue;
+    }
+    table = *std::move(fresh);
+    ++generation_;
+  }
+  return troubles;
+}
+
+std::vector<std::string> TableSet::names() const {
+  std::vector<std::string> out;
+  for (const auto& table : tables_) out.push_back(table->name());
+  return out;
+}
+
+std::vector<std::string> TableSet::warnings() const {
+  std::vector<std::string> out;
+  for (const auto& table : tables_) {
+    out.insert(out.end(), table->warnings().begin(), table->warnings().end());
+  }
+  return out;
+}
+
+}  // namespace postern::table

@@ -1,0 +1,386 @@
+#include "postmap/commands.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+
+#include "common/base/encode.h"
+#include "common/base/text.h"
+#include "common/mail/header.h"
+#include "common/sys/fd.h"
+#include "common/table/table.h"
+#include "postmap/default_type.h"
+
+namespace postern::postmap {
+
+namespace {
+
+using table::Builder;
+using table::Table;
+
+constexpr std::size_t kMaxSource = std::size_t{1} << 30U;
+constexpr std::size_t kMaxHeader = std::size_t{1} << 20U;
+constexpr std::size_t kMaxValueFile = std::size_t{16} << 20U;
+constexpr mode_t kDefaultMode = 0644;
+
+// While it lives, files are made with the rights of the source's owner: in a directory of a user
+// who is not root, root would follow whatever that user prepares there.
+class BorrowedIdentity {
+ public:
+  BorrowedIdentity() = default;
+  BorrowedIdentity(const BorrowedIdentity&) = delete;
+  BorrowedIdentity& operator=(const BorrowedIdentity&) = delete;
+  ~BorrowedIdentity() {
+    if (!taken_) return;
+    // Going on with half an identity is worse than dying here.
+    if (::seteuid(0) != 0 || ::setegid(0) != 0) std::abort();
+  }
+  Result<void> take(uid_t uid, gid_t gid) {
+    if (::setegid(gid) != 0) return sys::fail_errno("setegid");
+    taken_ = true;
+    if (::seteuid(uid) != 0) return sys::fail_errno("seteuid");
+    return {};
+  }
+
+ private:
+  bool taken_ = false;
+};
+
+std::string name_of(std::string_view type_and_name) {
+  return std::string(split_at_first(type_and_name, ':').second);
+}
+
+std::string type_of(std::string_view type_and_name) {
+  return std::string(split_at_first(type_and_name, ':').first);
+}
+
+// Only when the directory is not root's own: there nobody else prepares anything, and the source's
+// owner could not make a file in it at all.
+bool must_drop_rights(const Options& options, const std::string& path, uid_t owner) {
+  if (options.keep_root || ::geteuid() != 0 || owner == 0) return false;
+  const auto slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct stat st{};
+  if (::stat(directory.c_str(), &st) != 0) return true;
+  return st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+// Calls `each` with the lines of standard input, line ends taken off.
+Result<void> for_each_input_line(const std::function<Result<void>(std::string_view)>& each) {
+  std::string pending;
+  std::array<char, 65536> buffer{};
+  for (;;) {
+    const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return sys::fail_errno("read standard input");
+    if (got == 0) break;
+    pending.append(buffer.data(), static_cast<std::size_t>(got));
+    std::size_t start = 0;
+    for (auto end = pending.find('\n'); end != std::string::npos; end = pending.find('\n', start)) {
+      DO(each(std::string_view(pending).substr(start, end - start)));
+      start = end + 1;
+    }
+    pending.erase(0, start);
+    if (pending.size() > kMaxSource) return fail_temporary("standard input: line too long");
+  }
+  if (!pending.empty()) DO(each(pending));
+  return {};
+}
+
+Result<std::string> read_input() {
+  std::string all;
+  DO(for_each_input_line([&](std::string_view line) -> Result<void> {
+    all.append(line).append("\n");
+    if (all.size() > kMaxSource) return fail_temporary("standard input: too much");
+    return {};
+  }));
+  return all;
+}
+
+void print_pair(const Options& options, std::string_view key, std::string_view value) {
+  fmt::print("{}{}\t{}\n", key, options.program == Program::kPostalias ? ":" : "", value);
+}
+
+class Command {
+ public:
+  explicit Command(const Options& options) : options_(options) {}
+
+  Result<int> run() {
+    if (options_.query_key) return query();
+    if (options_.delete_key) return erase();
+    if (options_.list) return list();
+    for (const auto& name : options_.tables) DO(build(typed(name)));
+    return 0;
+  }
+
+ private:
+  std::string typed(const std::string& name) {
+    const bool has_type = table::with_type(name, "").front() != ':';
+    if (has_type) return name;
+    if (default_type_.empty()) default_type_ = default_database_type(options_.config_directory);
+    return table::with_type(name, default_type_);
+  }
+
+  void warn(std::string_view text) { say(options_, "warning", text); }
+
+  table::OpenOptions open_options() {
+    table::OpenOptions open;
+    open.fold_keys = options_.fold_keys;
+    open.utf8 = options_.utf8;
+    open.bad_rules = table::BadRules::kSkip;  // shown as warnings, the rest can still be tried
+    return open;
+  }
+
+  Result<std::unique_ptr<Table>> open(const std::string& name) {
+    TRY(auto table, table::open_table(name, open_options()));
+    for (const auto& text : table->warnings()) warn(text);
+    warn_if_outdated(name);
+    return table;
+  }
+
+  void warn_if_outdated(const std::string& name) {
+    if (!table::can_build(type_of(name))) return;
+    const std::string file = table::file_of_table(type_of(name), name_of(name));
+    const auto made = table::stamp_of(file);
+    const auto source = table::stamp_of(name_of(name));
+    if (made && source && source->seconds > made->seconds) {
+      warn(fmt::format("database {} is older than source file {}", file, name_of(name)));
+    }
+  }
+
+  // --- asking ---
+
+  Result<int> query() {
+    std::vector<std::unique_ptr<Table>> tables;
+    if (*options_.query_key != "-") {
+      for (const auto& name : options_.tables) {
+        TRY(const auto table, open(typed(name)));
+        TRY(const auto value, show_value(*table, *options_.query_key));
+        if (!value) continue;
+        fmt::print("{}\n", *value);
+        return 0;
+      }
+      return 1;
+    }
+    for (const auto& name : options_.tables) {
+      TRY(auto table, open(typed(name)));
+      tables.push_back(std::move(table));
+    }
+    bool found = false;
+    const auto ask = [&](std::string_view key) -> Result<void> {
+      for (const auto& table : tables) {
+        TRY(const auto value, show_value(*table, key));
+        if (!value) continue;
+        print_pair(options_, key, *value);
+        found = true;
+        break;
+      }
+      return {};
+    };
+    if (options_.match_headers || options_.match_body) {
+      DO(ask_message(ask));
+    } else {
+      DO(for_each_input_line(ask));
+    }
+    return found ? 0 : 1;
+  }
+
+  Result<std::optional<std::string>> show_value(Table& table, std::string_view key) {
+    TRY(auto value, table.find(key));
+    if (value && value->empty()) {
+      warn(fmt::format("table {}: key {}: empty string result is not allowed", table.name(), key));
+      warn(fmt::format("table {} should return NO RESULT in case of NOT FOUND", table.name()));
+    }
+    if (value && options_.values_are_files) {
+      auto bytes = base64_decode_folded(*value);
+      if (!bytes) {
+        return fail(Error::Kind::kConfig,
+                    fmt::format("table {}: key {}: malformed BASE64 value", table.name(), key));
+      }
+      return *std::move(bytes);
+    }
+    return value;
+  }
+
+  // Header fields and body lines of the message on standard input. A part's header within a
+  // multipart body is a header too with -m, and body without.
+  Result<void> ask_message(const std::function<Result<void>(std::string_view)>& ask) {
+    TRY(const std::string message, read_input());
+    mail::HeaderScanner scanner(std::max(kMaxHeader, message.size()));
+    scanner.scan(message, true);
+    if (options_.match_headers) {
+      const auto block = std::string_view(message).substr(0, scanner.header_size());
+      for (const auto& field : mail::split_header(block)) DO(ask(field.raw));
+    }
+    if (!options_.match_body && !options_.mime) return {};
+    std::string_view rest = std::string_view(message).substr(scanner.body_start());
+    while (!rest.empty()) {
+      const auto end = std::min(rest.find('\n'), rest.size());
+      const std::string_view line = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      if (options_.mime && line.starts_with("--") && mail::is_header_line(rest)) {
+        mail::HeaderScanner part(rest.size());
+        part.scan(rest, true);
+        for (const auto& field : mail::split_header(rest.substr(0, part.header_size()))) {
+          if (options_.match_headers) DO(ask(field.raw));
+        }
+        rest.remove_prefix(part.body_start());
+        continue;
+      }
+      if (options_.match_body) DO(ask(line));
+    }
+    return {};
+  }
+
+  Result<int> list() {
+    for (const auto& name : options_.tables) {
+      TRY(const auto table, open(typed(name)));
+      DO(table->for_each([&](std::string_view key, std::string_view value) {
+        print_pair(options_, key, value);
+        return true;
+      }));
+    }
+    return 0;
+  }
+
+  // --- making and changing ---
+
+  Result<table::BuildOptions> build_options(const std::string& name, bool keep_entries) {
+    table::BuildOptions build;
+    build.fold_keys = options_.fold_keys;
+    build.trailing_nul = options_.trailing_nul;
+    build.keep_entries = keep_entries;
+    build.duplicates = options_.duplicates;
+    build.mode = kDefaultMode;
+    struct stat source{};
+    if (::stat(name_of(name).c_str(), &source) == 0) {
+      if (options_.inherit_mode) build.mode = source.st_mode & 0666U;
+      if (!options_.keep_root) {
+        build.owner = source.st_uid;
+        build.group = source.st_gid;
+      }
+    }
+    return build;
+  }
+
+  Result<int> erase() {
+    std::vector<std::string> keys;
+    if (*options_.delete_key == "-") {
+      DO(for_each_input_line([&](std::string_view line) -> Result<void> {
+        keys.emplace_back(line);
+        return {};
+      }));
+    } else {
+      keys.push_back(*options_.delete_key);
+    }
+    bool found = false;
+    for (const auto& given : options_.tables) {
+      const std::string name = typed(given);
+      TRY(const auto build, build_options(name, true));
+      BorrowedIdentity identity;
+      DO(drop_rights(name, build, identity));
+      if (!table::stamp_of(table::file_of_table(type_of(name), name_of(name)))) {
+        return sys::fail_errno("open " + name, ENOENT);
+      }
+      TRY(const auto builder, Builder::open(name, build));
+      bool changed = false;
+      for (const auto& key : keys) {
+        TRY(const bool erased, builder->erase(key));
+        changed = changed || erased;
+      }
+      if (changed) DO(builder->commit());
+      found = found || changed;
+      if (changed && keys.size() == 1) break;
+    }
+    return found ? 0 : 1;
+  }
+
+  Result<void> drop_rights(const std::string& name, const table::BuildOptions& build,
+                           BorrowedIdentity& identity) {
+    const uid_t owner = build.owner.value_or(0);
+    if (!must_drop_rights(options_, name_of(name), owner)) return {};
+    return identity.take(owner, build.group.value_or(0));
+  }
+
+  Result<void> build(const std::string& name) {
+    if (!table::can_build(type_of(name))) {
+      // A type that does not exist is said to be so; one that needs no file, too.
+      DO(check_type(name));
+      return fail(Error::Kind::kConfig,
+                  fmt::format("table {}: this type of table is not made from a file", name));
+    }
+    const std::string path = name_of(name);
+    std::string text;
+    if (options_.incremental) {
+      TRY(text, read_input());
+    } else {
+      TRY(text, table::read_text_file(path, kMaxSource));
+    }
+    auto source = table::parse_source(text, options_.format(), false, path);
+    for (const auto& warning : source.warnings) warn(warning);
+
+    TRY(const auto build_with, build_options(name, options_.incremental));
+    BorrowedIdentity identity;
+    DO(drop_rights(name, build_with, identity));
+    TRY(const auto builder, Builder::open(name, build_with));
+    for (auto& record : source.records) {
+      if (options_.values_are_files) {
+        TRY(record.value, files_in_base64(record));
+      }
+      TRY(const bool added, builder->add(record.key, record.value));
+      if (!added && options_.duplicates == table::Duplicates::kWarn) {
+        warn(fmt::format("{}: duplicate entry: \"{}\"", name,
+                         options_.fold_keys ? to_lower(record.key) : record.key));
+      }
+    }
+    if (options_.program == Program::kPostalias && !options_.incremental) {
+      // Tells sendmail and NIS clients that the database is complete.
+      TRY(const bool added, builder->add("@", "@"));
+      static_cast<void>(added);
+    }
+    return builder->commit();
+  }
+
+  Result<std::string> files_in_base64(const table::Record& record) {
+    std::string bytes;
+    for (const auto file : split_words(record.value)) {
+      TRY(const auto part, table::read_text_file(std::string(file), kMaxValueFile));
+      bytes += part;
+    }
+    return base64_encode(bytes);
+  }
+
+  Result<void> check_type(const std::string& name) {
+    const auto types = table::known_types();
+    if (std::ranges::find(types, type_of(name)) != types.end()) return {};
+    auto table = table::open_table(name);
+    if (!table) return std::unexpected(std::move(table).error());
+    return {};
+  }
+
+  const Options& options_;
+  std::string default_type_;
+};
+
+}  // namespace
+
+void say(const Options& options, std::string_view level, std::string_view text) {
+  fmt::print(stderr, "{}: {}: {}\n", options.program == Program::kPostmap ? "postmap" : "postalias",
+             level, text);
+}
+
+Result<int> run(const Options& options) {
+  TRY(const int status, Command(options).run());
+  // A full disk or a closed pipe behind standard output is a failure of the query.
+  if (std::fflush(stdout) != 0) return sys::fail_errno("write standard output");
+  return status;
+}
+
+}  // namespace postern::postmap

@@ -1,0 +1,19 @@
+// postmap and postalias: maintain lookup tables. The name of the program decides which one it is.
+
+#include "postmap/commands.h"
+#include "postmap/options.h"
+
+int main(int argc, char** argv) {
+  using namespace postern;
+  auto options = postmap::parse_options(argc, argv);
+  if (!options) {
+    postmap::say({}, "fatal", options.error().text);
+    return 1;
+  }
+  const auto status = postmap::run(*options);
+  if (!status) {
+    postmap::say(*options, "fatal", status.error().text);
+    return 1;
+  }
+  return *status;
+}

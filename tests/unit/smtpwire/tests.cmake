@@ -1,0 +1,4 @@
+postern_unit_test(smtpwire LINK postern_smtpwire)
+postern_fuzzer(smtp_command LINK postern_smtpwire)
+postern_fuzzer(smtp_reply LINK postern_smtpwire)
+postern_fuzzer(dot_stream LINK postern_smtpwire)

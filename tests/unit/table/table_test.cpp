@@ -1,0 +1,405 @@
+#include "common/table/table.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "common/table/builder.h"
+#include "common/table/cidr.h"
+#include "common/table/source.h"
+
+namespace postern::table {
+
+namespace {
+
+// A directory of its own for one test.
+class Directory {
+ public:
+  Directory() {
+    std::string name = (std::filesystem::temp_directory_path() / "table.XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
+  ~Directory() { std::filesystem::remove_all(path_); }
+
+  std::string write(std::string_view name, std::string_view text) const {
+    std::string path = path_ + "/" + std::string(name);
+    std::ofstream(path) << text;
+    return path;
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string found(Table& table, std::string_view key) {
+  const auto value = table.find(key);
+  if (!value) return "error: " + value.error().text;
+  return *value ? **value : "(none)";
+}
+
+std::string look_up(const std::string& name, std::string_view key) {
+  const auto table = open_table(name);
+  if (!table) return "error: " + table.error().text;
+  return found(**table, key);
+}
+
+void build(const std::string& name, const std::vector<std::pair<std::string, std::string>>& entries,
+           BuildOptions options = {}) {
+  const auto builder = Builder::open(name, options);
+  REQUIRE(builder.has_value());
+  for (const auto& [key, value] : entries) REQUIRE((*builder)->add(key, value).has_value());
+  const auto done = (*builder)->commit();
+  INFO((done ? "" : done.error().text));
+  REQUIRE(done.has_value());
+}
+
+}  // namespace
+
+TEST_CASE("database files give back what was put in, with and without trailing NUL") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const bool trailing_nul = GENERATE(true, false);
+  const std::string name = type + ":" + directory.path() + "/t";
+  BuildOptions options;
+  options.trailing_nul = trailing_nul;
+  build(name, {{"one", "first value"}, {"Two", "Second"}, {"big", std::string(100000, 'x')}},
+        options);
+
+  const auto table = open_table(name);
+  INFO(name);
+  REQUIRE(table.has_value());
+  CHECK(found(**table, "one") == "first value");
+  CHECK(found(**table, "TWO") == "Second");
+  CHECK(found(**table, "big").size() == 100000);
+  CHECK(found(**table, "on") == "(none)");
+  CHECK(found(**table, "") == "(none)");
+  CHECK(found(**table, std::string(100000, 'k')) == "(none)");
+  std::vector<std::string> keys;
+  REQUIRE((*table)->for_each([&](std::string_view key, std::string_view) {
+    keys.emplace_back(key);
+    return true;
+  }));
+  std::ranges::sort(keys);
+  CHECK(keys == std::vector<std::string>{"big", "one", "two"});
+}
+
+TEST_CASE("a table in use survives its replacement, and the set sees the new one") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const std::string name = type + ":" + directory.path() + "/t";
+  build(name, {{"k", "old"}});
+  auto table = open_table(name).value();
+  auto set = TableSet::open(name).value();
+  CHECK(set.find("k").value() == "old");
+  CHECK_FALSE(table->changed());
+
+  build(name, {{"k", "new"}, {"more", "x"}});
+  CHECK(table->changed());
+  CHECK(found(*table, "k") == "old");
+  CHECK(set.generation() == 1);
+  CHECK(set.refresh().empty());
+  CHECK(set.generation() == 2);
+  CHECK(set.find("k").value() == "new");
+}
+
+TEST_CASE("a table that is replaced by rubbish goes on as it was") {
+  const Directory directory;
+  const std::string path = directory.write("t", "k v\n");
+  auto set = TableSet::open("texthash:" + path + ", fail:x").value();
+  CHECK(set.find("k").value() == "v");
+  std::filesystem::remove(path);
+  CHECK(set.refresh().empty());
+  CHECK(set.find("k").value() == "v");
+  CHECK_FALSE(set.find("other").has_value());
+
+  const std::string pattern = directory.write("p", "/a/ x\n");
+  auto patterns = TableSet::open("pcre:" + pattern).value();
+  directory.write("p", "/a(/ something longer\n");
+  REQUIRE(patterns.refresh().size() == 1);
+  CHECK(patterns.find("a").value() == "x");
+  CHECK(patterns.generation() == 1);
+}
+
+TEST_CASE("a changed database keeps its other entries, owner and mode") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const std::string name = type + ":" + directory.path() + "/t";
+  BuildOptions options;
+  options.mode = 0640;
+  build(name, {{"a", "1"}, {"b", "2"}}, options);
+  options.keep_entries = true;
+  options.mode = 0644;
+  auto builder = Builder::open(name, options).value();
+  CHECK(builder->erase("A").value());
+  CHECK_FALSE(builder->erase("a").value());
+  CHECK_FALSE(builder->add("b", "3").value());
+  CHECK(builder->add("c", "4").value());
+  REQUIRE(builder->commit());
+  CHECK(look_up(name, "a") == "(none)");
+  CHECK(look_up(name, "b") == "2");
+  CHECK(look_up(name, "c") == "4");
+  struct stat st{};
+  REQUIRE(::stat(file_of_table(type, directory.path() + "/t").c_str(), &st) == 0);
+  CHECK((st.st_mode & 0777U) == 0640U);
+  // Nothing is left beside it.
+  const std::filesystem::directory_iterator files(directory.path());
+  CHECK(std::distance(files, std::filesystem::directory_iterator()) == 1);
+}
+
+TEST_CASE("an empty table is a table") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const std::string name = type + ":" + directory.path() + "/t";
+  build(name, {});
+  CHECK(look_up(name, "x") == "(none)");
+}
+
+TEST_CASE("what will not open or read is a temporary error, never not found") {
+  const Directory directory;
+  for (const std::string type :
+       {"hash", "btree", "lmdb", "cdb", "texthash", "regexp", "pcre", "cidr"}) {
+    const auto table = open_table(type + ":/nonexistent/x");
+    REQUIRE_FALSE(table.has_value());
+    CHECK(table.error().kind == Error::Kind::kTemporary);
+    CHECK_THAT(table.error().text, Catch::StartsWith("open " + type + ":/nonexistent/x: ") &&
+                                       Catch::EndsWith("No such file or directory"));
+  }
+  for (const std::string type : {"hash", "btree", "lmdb"}) {
+    directory.write(type == "lmdb" ? "g.lmdb" : "g.db", std::string(20000, 'g'));
+    CHECK_THAT(look_up(type + ":" + directory.path() + "/g", "x"),
+               Catch::StartsWith("error: open "));
+  }
+  CHECK_THAT(look_up("nosuch:/x", "x"), Catch::Contains("unsupported dictionary type: nosuch"));
+  CHECK_THAT(look_up("/x", "x"), Catch::StartsWith("error: "));
+  CHECK_THAT(look_up("fail:x", "x"), Catch::StartsWith("error: look up fail:x"));
+}
+
+TEST_CASE("tables that need no file answer as documented") {
+  struct Case {
+    std::string_view table, key, answer;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"inline:{ a=b, { c = d e } }", "A", "b"},
+      {"inline:{ a=b, { c = d e } }", "c", "d e"},
+      {"inline:{ a=b }", "x", "(none)"},
+      {"static:all", "x", "all"},
+      {"static:{ two words }", "x", "two words"},
+      {"unionmap:{static:a,inline:{x=y},static:c}", "q", "a,c"},
+      {"pipemap:{inline:{a=b},inline:{b=c}}", "a", "c"},
+      {"pipemap:{inline:{a=b},inline:{b=c}}", "b", "(none)"},
+      {"randmap:{only}", "x", "only"},
+      {"internal:x", "x", "(none)"},
+      {"proxy:static:p", "x", "p"},
+      {"unix:passwd.byname", "no-such-user", "(none)"},
+  }));
+  INFO(c.table);
+  CHECK(look_up(std::string(c.table), c.key) == c.answer);
+  CHECK_THAT(look_up("unix:passwd.byname", "root"), Catch::StartsWith("root:"));
+  ::setenv("POSTERN_TEST_VALUE", "v", 1);
+  CHECK(look_up("environ:", "POSTERN_TEST_VALUE") == "v");
+}
+
+TEST_CASE("malformed table names are configuration errors") {
+  for (const std::string bad : {"inline:x", "inline:{}", "inline:{x}", "unionmap:{}", "randmap:x",
+                                "pipemap:{static}", "unix:shadow.byname"}) {
+    INFO(bad);
+    const auto table = open_table(bad);
+    REQUIRE_FALSE(table.has_value());
+    CHECK(table.error().kind == Error::Kind::kConfig);
+  }
+  std::string nested = "static:x";
+  for (int i = 0; i < 10; ++i) nested = "unionmap:{" + nested + "}";
+  CHECK_THAT(look_up(nested, "x"), Catch::Contains("nested too deeply"));
+}
+
+TEST_CASE("patterns obey flags, conditions and substitution") {
+  const Directory directory;
+  const std::string re =
+      "regexp:" + directory.write("re",
+                                  "# flags and nesting\n"
+                                  "/^(.*)-outgoing@(.*)$/ 550 Use $1@$2 instead\n"
+                                  "/^UPPER/x nomatch\n"
+                                  "/^lower/i by-flag\n"
+                                  "if /@parity/\n"
+                                  "if !/^b/\n"
+                                  "/^a/ in-if\n"
+                                  "endif\n"
+                                  "/^b/ in-outer\n"
+                                  "endif\n"
+                                  "!/^a/ negated\n");
+  CHECK(look_up(re, "list-outgoing@ext.test") == "550 Use list@ext.test instead");
+  CHECK(look_up(re, "upperx") == "nomatch");
+  CHECK(look_up(re, "lower") == "by-flag");
+  CHECK(look_up(re, "LOWER") == "negated");
+  CHECK(look_up(re, "abc@parity.test") == "in-if");
+  CHECK(look_up(re, "b@parity.test") == "in-outer");
+  CHECK(look_up(re, "abc@other.test") == "(none)");
+  CHECK_THAT(look_up(re, std::string_view("a\0b", 3)), Catch::StartsWith("error: "));
+
+  const std::string pc = "pcre:" + directory.write("pc",
+                                                   "/^(?<name>\\w+)\\.(\\w+)@x$/ $2-$1\n"
+                                                   "/(a)(b)?(c)/ ${3}$(2)${1} $$\n"
+                                                   "/a\\/b/ slash\n"
+                                                   "|pipe|i  delimiter\n"
+                                                   "/^\xc3\xbc$/ folded\n");
+  CHECK(look_up(pc, "first.last@x") == "last-first");
+  CHECK(look_up(pc, "xacx") == "ca $");
+  CHECK(look_up(pc, "a/b") == "slash");
+  CHECK(look_up(pc, "a pipe") == "delimiter");
+  CHECK(look_up(pc, "PIPE") == "(none)");
+  CHECK(look_up(pc, "\xc3\x9c") == "folded");
+  CHECK(look_up(pc, "\xff\xfe") == "(none)");
+}
+
+TEST_CASE("pattern files say what is wrong and where") {
+  const Directory directory;
+  struct Case {
+    std::string_view type, text, what;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"pcre", "\n/a(/ x\n", ", line 2: error in pattern"},
+      {"regexp", "/a(/ x\n", ", line 1: "},
+      {"pcre", "/a/ $1\n", "the result has $1 but the pattern only 0"},
+      {"regexp", "/(a)/ $2\n", "the result has $2 but the pattern only 1"},
+      {"pcre", "!/(a)/ $1\n", "$number found in negative match"},
+      {"pcre", "/a/ $x\n", "bad $ expression"},
+      {"pcre", "/a/ ${1\n", "bad $ expression"},
+      {"pcre", "/a/q x\n", "unknown pcre flag"},
+      {"regexp", "/a/q x\n", "unknown regexp flag"},
+      {"pcre", "/a x\n", "no closing regexp delimiter"},
+      {"pcre", "abc x\n", "no regexp delimiter"},
+      {"pcre", "/a/\n", "no text after the pattern"},
+      {"pcre", "if /a/ x\n", "text after the pattern of an if"},
+      {"pcre", "if /a/\n/b/ x\n", ", line 1: if without endif"},
+      {"pcre", "endif\n", "endif without if"},
+      {"cidr", "192.0.2.1/24 x\n", "perhaps you should use \"192.0.2.0/24\""},
+      {"cidr", "192.0.2.0/33 x\n", "bad prefix length"},
+      {"cidr", "hostname x\n", "no address"},
+  }));
+  INFO(c.text);
+  const std::string name = std::string(c.type) + ":" + directory.write("bad", c.text);
+  const auto table = open_table(name);
+  REQUIRE_FALSE(table.has_value());
+  CHECK(table.error().kind == Error::Kind::kConfig);
+  CHECK_THAT(table.error().text, Catch::Contains(std::string(c.what)));
+
+  OpenOptions lenient;
+  lenient.bad_rules = BadRules::kSkip;
+  const auto skipped = open_table(name, lenient);
+  REQUIRE(skipped.has_value());
+  REQUIRE((*skipped)->warnings().size() == 1);
+  CHECK_THAT((*skipped)->warnings().front(), Catch::Contains(std::string(c.what)));
+}
+
+TEST_CASE("a pattern that backtracks for ever is a temporary error with its line") {
+  const Directory directory;
+  const std::string path = directory.write("p", "/^x$/ y\n/^(a+)+$/ z\n");
+  OpenOptions options;
+  options.pcre_match_limit = 10000;
+  const auto table = open_table("pcre:" + path, options);
+  REQUIRE(table.has_value());
+  const auto value = (*table)->find(std::string(60, 'a') + "!");
+  REQUIRE_FALSE(value.has_value());
+  CHECK(value.error().kind == Error::Kind::kTemporary);
+  CHECK_THAT(value.error().text, Catch::Contains(", line 2: match limit exceeded"));
+}
+
+TEST_CASE("networks contain what they should") {
+  const Directory directory;
+  const std::string ci = "cidr:" + directory.write("ci",
+                                                   "192.0.2.0/24 net\n"
+                                                   "!203.0.113.0/24 notnet\n"
+                                                   "if 203.0.113.128/25\n"
+                                                   "203.0.113.200 inner\n"
+                                                   "endif\n"
+                                                   "2001:db8::/33 six\n"
+                                                   "[::1] loop\n");
+  CHECK(look_up(ci, "192.0.2.7") == "net");
+  CHECK(look_up(ci, "10.1.2.3") == "notnet");
+  CHECK(look_up(ci, "203.0.113.200") == "inner");
+  CHECK(look_up(ci, "203.0.113.201") == "(none)");
+  CHECK(look_up(ci, "2001:db8::5") == "six");
+  CHECK(look_up(ci, "2001:db8:8000::5") == "(none)");
+  CHECK(look_up(ci, "::1") == "loop");
+  CHECK(look_up(ci, "mx.example.org") == "(none)");
+  CHECK(parse_network("0.0.0.0/0")->contains(*parse_ip("1.2.3.4")));
+  CHECK_FALSE(parse_network("0.0.0.0/0")->contains(*parse_ip("::1")));
+  CHECK_FALSE(parse_ip(std::string_view("192.0.2.1\0x", 11)).has_value());
+}
+
+TEST_CASE("source text is read in its two forms") {
+  const std::string_view plain =
+      "# comment\n"
+      "one   first value\n"
+      "Long  a value\n"
+      "      that goes on\n"
+      "  # a comment within\n"
+      "\n"
+      "      to here\r\n"
+      "\"a b\"@x  quoted\n"
+      "three\n"
+      "\"open  x\n"
+      "al: x\n";
+  const Source source = parse_source(plain, SourceFormat::kPlain, true, "f");
+  REQUIRE(source.records.size() == 4);
+  CHECK(source.records[1].key == "long");
+  CHECK(source.records[1].value == "a value      that goes on      to here");
+  CHECK(source.records[2].key == "\"a b\"@x");
+  CHECK(source.warnings ==
+        std::vector<std::string>{
+            "f, line 9: expected format: key whitespace value",
+            "f, line 10: unbalanced '\"' in '\"open  x' -- ignoring this line",
+            "f, line 11: record is in \"key: value\" format; is this an alias file?"});
+
+  const std::string_view aliases =
+      "plain: one,two ,  three\n"
+      "\"quoted: name\" : x\n"
+      "cmd: \"|/bin/prog  arg\", :include:/x\n"
+      "vac: \\me, \"|/usr/bin/vacation me\"\n"
+      "no colon\n"
+      "two words: x\n"
+      "empty:\n";
+  const Source parsed = parse_source(aliases, SourceFormat::kAliases, true, "f");
+  REQUIRE(parsed.records.size() == 4);
+  CHECK(parsed.records[0].value == "one, two, three");
+  CHECK(parsed.records[1].key == "quoted: name");
+  CHECK(parsed.records[2].value == "\"|/bin/prog  arg\", :include:/x");
+  CHECK(parsed.records[3].value == "\\me, \"|/usr/bin/vacation me\"");
+  CHECK(parsed.warnings.size() == 3);
+}
+
+TEST_CASE("duplicates are treated as asked") {
+  const Directory directory;
+  const std::string name = "lmdb:" + directory.path() + "/t";
+  BuildOptions options;
+  options.duplicates = Duplicates::kRefuse;
+  auto builder = Builder::open(name, options).value();
+  CHECK(builder->add("A", "1").value());
+  CHECK_FALSE(builder->add("a", "2").has_value());
+  CHECK_FALSE(std::filesystem::exists(directory.path() + "/t.lmdb"));
+}
+
+TEST_CASE("an lmdb table larger than its first map grows") {
+  const Directory directory;
+  const std::string name = "lmdb:" + directory.path() + "/t";
+  BuildOptions options;
+  options.lmdb_map_size = 65536;
+  std::vector<std::pair<std::string, std::string>> entries;
+  for (int i = 0; i < 5000; ++i) entries.emplace_back("key" + std::to_string(i), "some value");
+  build(name, entries, options);
+  CHECK(look_up(name, "key4999") == "some value");
+  auto builder = Builder::open(name, {}).value();
+  REQUIRE(builder->add(std::string(600, 'k'), "v").has_value());
+  CHECK_FALSE(builder->commit().has_value());
+  CHECK(look_up(name, "key4999") == "some value");
+}
+
+}  // namespace postern::table

@@ -1,0 +1,1 @@
+postern_unit_test(table LINK postern_table)
