@@ -1,0 +1,191 @@
+#include "common/agent/delivery.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "common/agent/service.h"
+#include "common/base/text.h"
+#include "common/log/clean.h"
+#include "common/log/event.h"
+#include "common/log/log.h"
+
+namespace postern::agent {
+
+namespace {
+
+std::int64_t wall_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+constexpr std::size_t kMaxLoggedText = 1500;
+
+std::string_view action_of(ipc::agent::Outcome outcome) {
+  switch (outcome) {
+    case ipc::agent::Outcome::kDelivered:
+      return "delivered";
+    case ipc::agent::Outcome::kDeferred:
+      return "delayed";
+    case ipc::agent::Outcome::kBounced:
+      return "failed";
+  }
+  return "delayed";
+}
+
+}  // namespace
+
+Delivery::Delivery(AgentService& service, ipc::agent::Deliver request, sys::Fd fd)
+    : service_(service),
+      request_(std::move(request)),
+      fd_(std::move(fd)),
+      reported_(request_.recipients.size()),
+      unreported_(request_.recipients.size()) {
+  in_queue_ = std::chrono::microseconds(
+      std::max<std::int64_t>(0, wall_us() - std::max(request_.active_us, request_.arrival_us)));
+}
+
+Delivery::~Delivery() { loop::Loop::current().forget(*this); }
+
+loop::Task<const queuefile::Message*> Delivery::open() {
+  if (message_ != nullptr) co_return message_.get();
+  const queuefile::OpenOptions options{
+      .verify = request_.is_fresh ? queuefile::Verify::kStructure : queuefile::Verify::kEverything};
+  const int fd = fd_.get();
+  queuefile::Opened<queuefile::Message> opened =
+      std::unexpected(queuefile::Refusal{queuefile::RefusalKind::kNotRead, "not read"});
+  if (request_.message_size < static_cast<std::int64_t>(queuefile::kSmallFile)) {
+    opened = queuefile::open_message(fd, options);
+  } else {
+    opened = co_await service_.pool().run(
+        [fd, options] { return queuefile::open_message(fd, options); });
+  }
+  if (opened) {
+    message_ = std::make_unique<queuefile::Message>(*std::move(opened));
+    co_return message_.get();
+  }
+  const queuefile::Refusal& refusal = opened.error();
+  if (refusal.kind == queuefile::RefusalKind::kDamaged ||
+      refusal.kind == queuefile::RefusalKind::kNoTrailer) {
+    report_damage(refusal.text);
+  } else {
+    log::warning("{}: queue file: {}", request_.queue_id, refusal.text);
+    defer_rest({.status = "4.3.0", .text = "cannot read the message: " + refusal.text});
+  }
+  co_return nullptr;
+}
+
+void Delivery::delivered(std::size_t recipient, const Verdict& verdict) {
+  report(recipient, ipc::agent::Outcome::kDelivered, verdict);
+}
+
+void Delivery::deferred(std::size_t recipient, const Verdict& verdict) {
+  report(recipient, ipc::agent::Outcome::kDeferred, verdict);
+}
+
+void Delivery::bounced(std::size_t recipient, const Verdict& verdict) {
+  report(recipient, ipc::agent::Outcome::kBounced, verdict);
+}
+
+void Delivery::failed(std::size_t recipient, const Verdict& verdict) {
+  if (verdict.status.starts_with('5')) {
+    bounced(recipient, verdict);
+  } else {
+    deferred(recipient, verdict);
+  }
+}
+
+void Delivery::defer_rest(const Verdict& verdict) {
+  for (std::size_t i = 0; i < reported_.size(); ++i) {
+    if (!reported_[i]) deferred(i, verdict);
+  }
+}
+
+void Delivery::fail_rest(const Verdict& verdict) {
+  for (std::size_t i = 0; i < reported_.size(); ++i) {
+    if (!reported_[i]) failed(i, verdict);
+  }
+}
+
+void Delivery::report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict) {
+  assert(recipient < reported_.size());
+  if (reported_[recipient] || is_over_) return;
+  reported_[recipient] = true;
+  --unreported_;
+
+  const bool is_soft = outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_;
+  const auto& to = request_.recipients[recipient];
+  const auto now = loop::Clock::now();
+  const bool has_connected = connected_ != loop::TimePoint{};
+  const auto us = [](auto time) {
+    return std::chrono::duration_cast<std::chrono::microseconds>(time);
+  };
+  log::Delays delays;
+  delays.before_queue = std::chrono::microseconds(
+      std::max<std::int64_t>(0, request_.active_us - request_.arrival_us));
+  delays.in_queue = in_queue_;
+  delays.connection = has_connected ? us(connected_ - started_) : std::chrono::microseconds(0);
+  delays.transmission = us(now - (has_connected ? connected_ : started_));
+  const std::string text = log::clean(verdict.text, kMaxLoggedText);
+  log::delivered({.queue_id = request_.queue_id,
+                  .recipient = to.address,
+                  .orig_to = equal_nocase(to.orig_to, to.address) ? std::string_view{} : to.orig_to,
+                  .relay = verdict.relay,
+                  .conn_use = verdict.conn_use,
+                  .delays = delays,
+                  .dsn = verdict.status,
+                  .status = outcome == ipc::agent::Outcome::kDelivered  ? "sent"
+                            : is_soft                                   ? "SOFTBOUNCE"
+                            : outcome == ipc::agent::Outcome::kDeferred ? "deferred"
+                                                                        : "bounced",
+                  .text = text});
+
+  auto& entry = ready_.emplace_back();
+  entry.state_offset = to.state_offset;
+  entry.outcome = is_soft ? ipc::agent::Outcome::kDeferred : outcome;
+  entry.status = verdict.status;
+  if (is_soft && entry.status.starts_with('5')) entry.status[0] = '4';
+  entry.text = text;
+  entry.remote_mta = verdict.remote_mta;
+  entry.diagnostic_type = verdict.diagnostic_type;
+  entry.diagnostic = verdict.diagnostic;
+  entry.action =
+      verdict.action.empty() || is_soft ? std::string(action_of(entry.outcome)) : verdict.action;
+  loop::Loop::current().schedule(*this, loop::Loop::Order::kLog);
+}
+
+void Delivery::report_damage(std::string_view what) {
+  if (is_over_) return;
+  is_over_ = true;
+  ipc::agent::Report report;
+  report.delivery = request_.delivery;
+  report.queue_id = request_.queue_id;
+  report.is_damaged = true;
+  report.damage = what;
+  service_.send(shared_from_this(), std::move(report));
+}
+
+void Delivery::on_turn_end() {
+  if (is_over_) return;
+  ipc::agent::Report report;
+  report.delivery = request_.delivery;
+  report.queue_id = request_.queue_id;
+  report.recipients = std::exchange(ready_, {});
+  report.is_last = unreported_ == 0;
+  report.is_destination_failure = report.is_last && is_destination_failure_;
+  is_over_ = report.is_last;
+  service_.send(shared_from_this(), std::move(report));
+}
+
+void Delivery::finish() {
+  if (is_over_) return;
+  if (unreported_ > 0) {
+    log::warning("{}: the delivery ended without a result for {} recipients", request_.queue_id,
+                 unreported_);
+    defer_rest({.status = "4.3.0", .text = "delivery agent gave no result"});
+  }
+  // What is ready leaves now: nobody may hold the object at the end of the turn.
+  if (!is_over_) on_turn_end();
+}
+
+}  // namespace postern::agent

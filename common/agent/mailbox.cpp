@@ -1,0 +1,216 @@
+#include "common/agent/mailbox.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/sys/fd.h"
+
+namespace postern::agent {
+
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{128} << 10;
+constexpr std::string_view kFrom = "From ";
+
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  std::ranges::replace_if(
+      line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  return line;
+}
+
+// Collects what is written, so that a small message is one write.
+class Output {
+ public:
+  Output(int fd, std::uint64_t limit) : fd_(fd), limit_(limit) {}
+
+  [[nodiscard]] int add(std::string_view bytes) {
+    if (const int error = count(bytes.size()); error != 0) return error;
+    pending_ += bytes;
+    return pending_.size() < kChunk ? 0 : flush();
+  }
+
+  [[nodiscard]] int flush() {
+    const int error = write_bytes(fd_, pending_);
+    pending_.clear();
+    return error;
+  }
+
+  // The kernel copies; ENOTSUP where it cannot, with nothing copied.
+  [[nodiscard]] int copy(int from, queuefile::Extent extent) {
+    if (const int error = count(extent.length); error != 0) return error;
+    if (const int error = flush(); error != 0) return error;
+    auto offset = static_cast<off_t>(extent.offset);
+    for (std::uint64_t left = extent.length; left > 0;) {
+      const ssize_t n = ::copy_file_range(from, &offset, fd_, nullptr, left, 0);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) {
+        if (left < extent.length) return n == 0 ? ENODATA : errno;
+        total_ -= extent.length;
+        return ENOTSUP;  // EXDEV, EINVAL, ...; an error that is real comes again
+      }
+      left -= static_cast<std::uint64_t>(n);
+    }
+    return 0;
+  }
+
+ private:
+  [[nodiscard]] int count(std::uint64_t size) {
+    if (limit_ != 0 && (size > limit_ || total_ > limit_ - size)) return EFBIG;
+    total_ += size;
+    return 0;
+  }
+
+  int fd_;
+  std::uint64_t limit_;
+  std::uint64_t total_ = 0;
+  std::string pending_;
+};
+
+// Puts '>' before lines that begin with "From ", wherever chunks are cut.
+class LineFilter {
+ public:
+  LineFilter(Output& out, FromQuoting quoting) : out_(out), quoting_(quoting) {}
+
+  [[nodiscard]] int add(std::string_view bytes) {
+    if (quoting_ == FromQuoting::kNone) return out_.add(bytes);
+    while (!bytes.empty()) {
+      if (matched_ < kFrom.size()) {
+        // At the start of a line: hold back what may become "From ".
+        while (!bytes.empty() && matched_ < kFrom.size() && bytes.front() == kFrom[matched_]) {
+          ++matched_;
+          bytes.remove_prefix(1);
+        }
+        if (matched_ < kFrom.size() && bytes.empty()) return 0;
+        if (const int error = release(); error != 0) return error;
+      }
+      const std::size_t line_end = bytes.find('\n');
+      const std::size_t part = line_end == std::string_view::npos ? bytes.size() : line_end + 1;
+      // Whole runs of lines that do not begin with 'F' go out together.
+      std::size_t run = part;
+      while (run < bytes.size() && bytes[run] != kFrom.front()) {
+        const std::size_t next = bytes.find('\n', run);
+        run = next == std::string_view::npos ? bytes.size() : next + 1;
+      }
+      if (const int error = out_.add(bytes.substr(0, run)); error != 0) return error;
+      if (run > 0 && bytes[run - 1] == '\n') matched_ = 0;
+      bytes.remove_prefix(run);
+    }
+    return 0;
+  }
+
+  // At the end of the message: what is held back was no "From ".
+  [[nodiscard]] int finish() { return matched_ < kFrom.size() ? release() : 0; }
+
+ private:
+  [[nodiscard]] int release() {
+    const std::size_t held = matched_;
+    matched_ = kMidLine;
+    if (held == kFrom.size()) {
+      if (const int error = out_.add(">"); error != 0) return error;
+    }
+    return out_.add(kFrom.substr(0, held));
+  }
+
+  static constexpr std::size_t kMidLine = std::string_view::npos;
+
+  Output& out_;
+  FromQuoting quoting_;
+  std::size_t matched_ = 0;  // of "From ", at the start of a line
+};
+
+int copy_extent(int from, queuefile::Extent extent, std::string& buffer, LineFilter& filter) {
+  while (extent.length > 0) {
+    const std::size_t part = std::min<std::uint64_t>(extent.length, kChunk);
+    buffer.resize(part);
+    const ssize_t n = ::pread(from, buffer.data(), part, static_cast<off_t>(extent.offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return ENODATA;
+    const auto size = static_cast<std::size_t>(n);
+    if (const int error = filter.add(std::string_view(buffer).substr(0, size)); error != 0) {
+      return error;
+    }
+    extent.offset += size;
+    extent.length -= size;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string mailbox_headers(std::string_view sender, std::string_view orig_to,
+                            std::string_view delivered_to) {
+  std::string headers = fmt::format("Return-Path: <{}>\n", one_line(sender));
+  if (!orig_to.empty()) headers += fmt::format("X-Original-To: {}\n", one_line(orig_to));
+  if (!delivered_to.empty()) headers += fmt::format("Delivered-To: {}\n", one_line(delivered_to));
+  return headers;
+}
+
+MailboxResult mailbox_failure(int error, std::string text) {
+  switch (error) {
+    case EFBIG:
+      return {.outcome = MailboxOutcome::kBounced, .status = "5.2.2", .text = std::move(text)};
+    case EDQUOT:
+      return {.outcome = MailboxOutcome::kDeferred, .status = "4.2.2", .text = std::move(text)};
+    case EISDIR:
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return {.outcome = MailboxOutcome::kBounced, .status = "5.2.0", .text = std::move(text)};
+    case ENOSPC:
+    case EIO:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENODATA:
+      return {.outcome = MailboxOutcome::kDeferred, .status = "4.3.0", .text = std::move(text)};
+    default:
+      return {.outcome = MailboxOutcome::kDeferred, .status = "4.2.0", .text = std::move(text)};
+  }
+}
+
+int copy_message(const MailboxMessage& message, int out, FromQuoting quoting, std::uint64_t limit) {
+  Output output(out, limit);
+  LineFilter filter(output, quoting);
+  std::string buffer;
+  if (const int error = filter.add(message.prepended); error != 0) return error;
+  if (const int error = copy_extent(message.fd, message.header, buffer, filter); error != 0) {
+    return error;
+  }
+  if (const int error = filter.add("\n"); error != 0) return error;
+
+  bool is_copied = false;
+  if (quoting == FromQuoting::kNone && message.body.length > kChunk) {
+    const int error = output.copy(message.fd, message.body);
+    if (error != 0 && error != ENOTSUP) return error;
+    is_copied = error == 0;
+  }
+  if (!is_copied) {
+    if (const int error = copy_extent(message.fd, message.body, buffer, filter); error != 0) {
+      return error;
+    }
+  }
+  if (const int error = filter.finish(); error != 0) return error;
+  // An mbox ends each message with an empty line, by which readers know the next "From ".
+  if (quoting == FromQuoting::kMbox) {
+    if (const int error = output.add("\n"); error != 0) return error;
+  }
+  return output.flush();
+}
+
+int write_bytes(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EIO;
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return 0;
+}
+
+}  // namespace postern::agent

@@ -1,0 +1,1 @@
+postern_unit_test(agent LINK postern_agent)

@@ -1,0 +1,2 @@
+postern_unit_test(queuefile LINK postern_queuefile)
+postern_fuzzer(queue_file LINK postern_queuefile)
