@@ -1,0 +1,57 @@
+#include "cleanup/commit.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "common/queuefile/reader.h"
+
+namespace postern::cleanup {
+
+Result<void> QueueFile::failed(std::string_view doing, int error) {
+  is_disk_full_ = error == ENOSPC || error == EDQUOT;
+  discard();
+  return sys::fail_errno(doing, error);
+}
+
+Result<void> QueueFile::write(std::string_view bytes) {
+  if (!exists_) {
+    errno = 0;
+    auto created = dirs_.create(queue_, id_);
+    if (!created) {
+      is_disk_full_ = errno == ENOSPC || errno == EDQUOT;
+      return std::unexpected(std::move(created).error());
+    }
+    if (!*created) return fail(Error::Kind::kDamaged, "queue id " + id_ + " is taken");
+    fd_ = std::move(**created);
+    exists_ = true;
+  }
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd_.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return failed("write queue file", errno);
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+Result<void> QueueFile::commit() {
+  if (::fchmod(fd_.get(), queuefile::kCommittedMode) < 0) return failed("mark queue file", errno);
+  if (::fsync(fd_.get()) < 0) return failed("flush queue file", errno);
+  if (const int fd = fd_.release(); ::close(fd) < 0 && errno != EINTR) {
+    return failed("close queue file", errno);
+  }
+  exists_ = false;  // nothing is left to discard
+  return {};
+}
+
+void QueueFile::discard() {
+  if (!exists_) return;
+  exists_ = false;
+  fd_.reset();
+  // Our own file, that nobody was told of.
+  [[maybe_unused]] const auto removed = dirs_.remove(queue_, id_);
+}
+
+}  // namespace postern::cleanup

@@ -1,0 +1,155 @@
+#include "cleanup/header_pass.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/mail/address.h"
+#include "common/mail/date.h"
+#include "common/mail/header.h"
+#include "common/mail/message_id.h"
+
+namespace postern::cleanup {
+
+namespace {
+
+// Which of the fields that may have to be added were there.
+struct Seen {
+  bool message_id = false, date = false, from = false, visible_recipient = false;
+};
+
+class HeaderPass {
+ public:
+  HeaderPass(const HeaderRules& rules, const HeaderContext& context)
+      : rules_(rules), context_(context) {}
+
+  HeaderResult run(std::string_view block) {
+    if (!context_.received.empty()) {
+      add_line(context_.received);
+      ++result_.hops;
+    }
+    for (const auto& field : mail::split_header(block)) take(field);
+    add_missing();
+    return std::move(result_);
+  }
+
+ private:
+  void take(const mail::HeaderField& field) {
+    const std::string name = to_lower(field.name);
+    note(name, field.body);
+    if (std::find(rules_.message_drop_headers.begin(), rules_.message_drop_headers.end(), name) !=
+        rules_.message_drop_headers.end()) {
+      return;
+    }
+    const auto* info = mail::find_header_info(field.name);
+    if (context_.is_local && info != nullptr && info->has_addresses() && rewrite(*info, field)) {
+      return;
+    }
+    // "Subject : x" is legal only for readers (RFC 5322 4.5.3): what we send has no blank there.
+    if (field.raw.size() > field.name.size() && field.raw[field.name.size()] != ':') {
+      const auto colon = field.raw.find(':');
+      add_line(fmt::format("{}{}", field.name, field.raw.substr(colon)));
+    } else {
+      add_line(field.raw);
+    }
+  }
+
+  void note(const std::string& name, std::string_view body) {
+    const bool resent = name.starts_with("resent-");
+    is_resent_ = is_resent_ || resent;
+    Seen& seen = resent ? resent_ : plain_;
+    const std::string_view bare = resent ? std::string_view(name).substr(7) : name;
+    if (bare == "message-id") {
+      seen.message_id = true;
+      if (result_.message_id.empty() || resent) {
+        result_.message_id = mail::find_message_id(body);
+        result_.is_resent_id = resent;
+      }
+    } else if (bare == "date") {
+      seen.date = true;
+    } else if (bare == "from") {
+      seen.from = true;
+    } else if (bare == "to" || bare == "cc") {
+      seen.visible_recipient = true;
+    } else if (name == "received") {
+      ++result_.hops;
+    }
+  }
+
+  bool rewrite(const mail::HeaderInfo& info, const mail::HeaderField& field) {
+    auto list = mail::AddressList::parse(field.body, rules_.header_address_token_limit);
+    const bool changed = list.rewrite([&](const std::string& address) {
+      return mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal, address);
+    });
+    if (!changed) return false;
+    (void)info;
+    add_line(mail::format_address_header(field.name, list));
+    return true;
+  }
+
+  void add_missing() {
+    const std::string_view prefix = is_resent_ ? "Resent-" : "";
+    const Seen& seen = is_resent_ ? resent_ : plain_;
+    if (context_.is_local || rules_.always_add_missing_headers) {
+      if (!seen.message_id) {
+        result_.message_id =
+            mail::make_message_id(context_.arrival, context_.queue_id, rules_.myhostname);
+        result_.is_resent_id = is_resent_;
+        add_line(fmt::format("{}Message-Id: {}", prefix, result_.message_id));
+      }
+      if (!seen.date) add_line(fmt::format("{}Date: {}", prefix, mail::format_date(context_.arrival)));
+      if (!seen.from) add_line(fmt::format("{}From: {}", prefix, from_value()));
+    }
+    if (!plain_.visible_recipient && !resent_.visible_recipient &&
+        !rules_.undisclosed_recipients_header.empty()) {
+      add_line(rules_.undisclosed_recipients_header);
+    }
+  }
+
+  std::string from_value() const {
+    const std::string sender = context_.sender.empty()
+                                   ? std::string("MAILER-DAEMON")
+                                   : mail::quote_address(context_.sender);
+    const std::string address =
+        mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal, sender);
+    if (context_.full_name.empty()) return address;
+    if (rules_.header_from_format == "obsolete") {
+      return fmt::format("{} ({})", address, context_.full_name);
+    }
+    // A name of plain words needs no quotes (RFC 5322 3.2.5).
+    const bool is_plain =
+        std::all_of(context_.full_name.begin(), context_.full_name.end(), [](char c) {
+          return is_alnum(c) || !is_ascii(c) ||
+                 std::string_view(" !#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
+        });
+    if (is_plain) return fmt::format("{} <{}>", context_.full_name, address);
+    std::string quoted;
+    for (const char c : context_.full_name) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += c;
+    }
+    return fmt::format("\"{}\" <{}>", quoted, address);
+  }
+
+  void add_line(std::string_view line) {
+    result_.header += line;
+    result_.header += '\n';
+  }
+
+  const HeaderRules& rules_;
+  const HeaderContext& context_;
+  HeaderResult result_;
+  bool is_resent_ = false;
+  Seen plain_;
+  Seen resent_;
+};
+
+}  // namespace
+
+HeaderResult pass_header(const HeaderRules& rules, const HeaderContext& context,
+                         std::string_view block) {
+  return HeaderPass(rules, context).run(block);
+}
+
+}  // namespace postern::cleanup

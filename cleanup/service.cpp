@@ -1,0 +1,234 @@
+#include "cleanup/service.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/config/params/address.h"
+#include "common/config/params/cleanup.h"
+#include "common/config/params/misc.h"
+#include "common/config/params/paths.h"
+#include "common/config/params/queue.h"
+#include "common/log/log.h"
+
+namespace postern::cleanup {
+
+namespace {
+
+// Flushes under way at once. The journal commits them together, so more would not be faster; fewer
+// would make clients wait for each other.
+constexpr unsigned kFlushThreads = 24;
+
+// How often the queue's file system is looked at while messages arrive.
+constexpr std::chrono::seconds kDiskPeriod{1};
+
+// Content of one transaction that waits for the disk; the client's window is smaller.
+constexpr std::size_t kMaxWaiting = 2 * ipc::cleanup::kContentWindow + ipc::kMaxPayload;
+
+std::int64_t wall_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+Service::Service(daemon::Process& process, queuefile::QueueDirs dirs)
+    : process_(process),
+      room_{.settings = {},
+            .dirs = std::move(dirs),
+            .ids = queuefile::QueueIdSource(process.slot()),
+            .tables = ipc::TablesClient(),
+            .qmgr = ipc::Client("public/qmgr"),
+            .pool = loop::WorkerPool(kFlushThreads)},
+      server_(process.take_listener()),
+      disk_timer_([this] { check_disk(); }) {
+  configure();
+}
+
+void Service::configure() {
+  const auto cleanup = process_.load<config::CleanupParams>();
+  const auto address = process_.load<config::AddressParams>();
+  const auto queue = process_.load<config::QueueParams>();
+  Settings& s = room_.settings;
+  s.header.rewrite.append_at_myorigin = address.append_at_myorigin;
+  s.header.rewrite.append_dot_mydomain = address.append_dot_mydomain;
+  s.header.rewrite.swap_bangpath = address.swap_bangpath;
+  s.header.rewrite.allow_percent_hack = address.allow_percent_hack;
+  s.header.rewrite.myorigin = address.myorigin;
+  s.header.rewrite.mydomain = address.mydomain;
+  s.header.rewrite.remote_header_rewrite_domain = address.remote_header_rewrite_domain;
+  s.header.message_drop_headers.clear();
+  for (const auto& name : cleanup.message_drop_headers) {
+    s.header.message_drop_headers.push_back(to_lower(name));
+  }
+  s.header.undisclosed_recipients_header = cleanup.undisclosed_recipients_header;
+  s.header.myhostname = address.myhostname;
+  s.header.header_address_token_limit =
+      static_cast<std::size_t>(cleanup.header_address_token_limit);
+  s.header.always_add_missing_headers = cleanup.always_add_missing_headers;
+  s.header.header_from_format = cleanup.header_from_format;
+  s.message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
+  s.queue_minfree = static_cast<std::uint64_t>(queue.queue_minfree);
+  s.hopcount_limit = static_cast<unsigned>(cleanup.hopcount_limit);
+  s.enable_original_recipient = cleanup.enable_original_recipient;
+  s.enable_long_queue_ids = queue.enable_long_queue_ids;
+  const auto& overrides = cleanup.receive_override_options;
+  s.skip_aliases =
+      std::find(overrides.begin(), overrides.end(), "no_address_mappings") != overrides.end();
+  s.mail_name = process_.values().text("mail_name");
+}
+
+void Service::start() {
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.serve<ipc::cleanup::Submit>(
+      [this](ipc::cleanup::Submit request, ipc::ChannelPtr) { return submit(std::move(request)); });
+  dispatcher.answer<ipc::cleanup::NewId>(
+      [this](ipc::cleanup::NewId&, const ipc::ChannelPtr&) -> Result<ipc::cleanup::Opened> {
+        return ipc::cleanup::Opened{id_for({})};
+      });
+  dispatcher.answer<ipc::cleanup::Open>(
+      [this](ipc::cleanup::Open& request, const ipc::ChannelPtr& channel) {
+        return open(request, channel);
+      });
+  dispatcher.raw(ipc::cleanup::kContentType,
+                 [this](const ipc::ChannelPtr& channel, ipc::Frame& frame) {
+                   content(channel, frame);
+                 });
+  dispatcher.serve<ipc::cleanup::Finish>(
+      [this](ipc::cleanup::Finish request, ipc::ChannelPtr channel) {
+        return finish(std::move(request), std::move(channel));
+      });
+  dispatcher.notice<ipc::cleanup::Abort>(
+      [this](ipc::cleanup::Abort& notice, const ipc::ChannelPtr& channel) {
+        // A piece that is being written keeps the transaction until it is done.
+        if (peer(channel).transactions.erase(notice.transaction) > 0) end();
+      });
+  server_.on_connected([this](const ipc::ChannelPtr& channel) {
+    channel->context = std::make_shared<Peer>();
+    channel->notify(pressure_);
+  });
+  server_.on_closed([this](const ipc::ChannelPtr& channel) {
+    for ([[maybe_unused]] const auto& entry : peer(channel).transactions) end();
+    peer(channel).transactions.clear();
+  });
+  process_.on_reload([this] { configure(); });
+  process_.on_drain([this] {
+    server_.stop_accepting();
+    if (in_use_ == 0) process_.finish();
+  });
+  check_disk();
+  server_.start();
+}
+
+Service::Peer& Service::peer(const ipc::ChannelPtr& channel) {
+  return *static_cast<Peer*>(channel->context.get());
+}
+
+void Service::begin() {
+  ++in_use_;
+  if (!disk_timer_.is_armed()) disk_timer_.arm(loop::Clock::now() + kDiskPeriod);
+  process_.report_load(static_cast<std::int64_t>(in_use_), process_.loop().busy_percent() > 90);
+}
+
+void Service::end() {
+  --in_use_;
+  process_.report_load(static_cast<std::int64_t>(in_use_), process_.loop().busy_percent() > 90);
+  if (in_use_ == 0 && process_.is_draining()) process_.finish();
+}
+
+std::string Service::id_for(const std::string& wanted) {
+  if (queuefile::is_valid_queue_id(wanted)) return wanted;
+  return room_.ids.next(wall_us(), room_.settings.enable_long_queue_ids
+                                       ? queuefile::IdForm::kLong
+                                       : queuefile::IdForm::kShort);
+}
+
+loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit request) {
+  begin();
+  Intake intake(room_, id_for(request.queue_id));
+  co_await intake.open(std::move(request.envelope));
+  co_await intake.add(std::move(request.content));
+  ipc::cleanup::Outcome outcome = co_await intake.finish(request.is_hold);
+  end();
+  co_return outcome;
+}
+
+Result<ipc::cleanup::Opened> Service::open(ipc::cleanup::Open& request,
+                                           const ipc::ChannelPtr& channel) {
+  auto transaction = std::make_shared<Transaction>(room_, id_for(request.queue_id));
+  const auto [place, is_new] =
+      peer(channel).transactions.emplace(request.transaction, transaction);
+  if (!is_new) return fail_temporary("transaction number is in use");
+  begin();
+  loop::spawn(work(transaction, request.transaction, channel, std::move(request.envelope)));
+  return ipc::cleanup::Opened{transaction->intake.queue_id()};
+}
+
+// One piece after the other: an envelope first, when there is one, then content as it has come.
+loop::Task<void> Service::work(TransactionPtr transaction, std::uint32_t number,
+                               ipc::ChannelPtr channel, std::string envelope) {
+  transaction->is_working = true;
+  if (!envelope.empty()) co_await transaction->intake.open(std::move(envelope));
+  while (!transaction->waiting.empty()) {
+    std::string piece = std::exchange(transaction->waiting, {});
+    transaction->taken += static_cast<std::int64_t>(piece.size());
+    co_await transaction->intake.add(std::move(piece));
+    ipc::cleanup::Taken taken;
+    taken.transaction = number;
+    taken.bytes = transaction->taken;
+    channel->notify(taken);
+  }
+  transaction->is_working = false;
+  transaction->idle.notify_all();
+}
+
+void Service::content(const ipc::ChannelPtr& channel, ipc::Frame& frame) {
+  const auto found = peer(channel).transactions.find(frame.id);
+  if (found == peer(channel).transactions.end()) return;
+  const TransactionPtr transaction = found->second;
+  if (transaction->waiting.size() + frame.payload.size() > kMaxWaiting) return channel->close();
+  transaction->waiting += frame.payload;
+  if (!transaction->is_working) loop::spawn(work(transaction, frame.id, channel, {}));
+}
+
+loop::Task<Result<ipc::cleanup::Outcome>> Service::finish(ipc::cleanup::Finish request,
+                                                          ipc::ChannelPtr channel) {
+  const auto found = peer(channel).transactions.find(request.transaction);
+  if (found == peer(channel).transactions.end()) co_return fail_temporary("no such transaction");
+  const TransactionPtr transaction = found->second;
+  while (transaction->is_working) co_await transaction->idle.wait(loop::kNever);
+  ipc::cleanup::Outcome outcome = co_await transaction->intake.finish(request.is_hold);
+  if (channel->is_open() && peer(channel).transactions.erase(request.transaction) > 0) end();
+  co_return outcome;
+}
+
+// 452 before the disk is full, and alone again when it no longer is (postconf(5) queue_minfree:
+// room for one and a half of the largest message in any case).
+void Service::check_disk() {
+  struct statvfs fs {};
+  if (::fstatvfs(room_.dirs.root(), &fs) == 0) {
+    ipc::cleanup::Pressure now;
+    const std::uint64_t free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
+    const std::uint64_t wanted =
+        std::max(room_.settings.queue_minfree, room_.settings.message_size_limit * 3 / 2);
+    const bool has_inodes = fs.f_files == 0 || fs.f_favail > 0;
+    now.is_disk_full = free < wanted || !has_inodes;
+    now.free_bytes = static_cast<std::int64_t>(free);
+    if (now.is_disk_full != pressure_.is_disk_full) {
+      if (now.is_disk_full) {
+        log::warning("not enough room in the queue's file system: {} bytes free, {} wanted{}; new "
+                     "mail is refused until there is", free, wanted,
+                     has_inodes ? "" : ", no inode left");
+      } else {
+        log::info("the queue's file system has room again");
+      }
+      pressure_ = now;
+      for (const auto& channel : server_.channels()) channel->notify(pressure_);
+    }
+  }
+  if (in_use_ > 0 || pressure_.is_disk_full) disk_timer_.arm(loop::Clock::now() + kDiskPeriod);
+}
+
+}  // namespace postern::cleanup

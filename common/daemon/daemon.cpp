@@ -1,0 +1,252 @@
+#include "common/daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+
+#include "common/config/master_cf.h"
+#include "common/config/params/log.h"
+#include "common/config/params/paths.h"
+#include "common/config/snapshot.h"
+#include "common/ipc/control.h"
+#include "common/log/log.h"
+
+namespace postern::daemon {
+
+namespace {
+
+// Larger than any configuration we saw by three orders of magnitude.
+constexpr std::size_t kMaxSnapshot = std::size_t{64} << 20;
+
+// How long what is under way may take once master is gone.
+constexpr std::chrono::seconds kOrphanLimit{300};
+
+// master hears of a load that has changed by an eighth.
+constexpr std::int64_t kLoadStep = 8;
+
+unsigned number_of(const char* text) {
+  unsigned value = 0;
+  const std::string_view view(text);
+  std::from_chars(view.data(), view.data() + view.size(), value);
+  return value;
+}
+
+Result<std::string> read_all(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) < 0) return sys::fail_errno("fstat");
+  const auto size = static_cast<std::size_t>(st.st_size);
+  if (size > kMaxSnapshot) return fail_temporary("snapshot is too large");
+  std::string text(size, '\0');
+  const ssize_t count = ::pread(fd, text.data(), size, 0);
+  if (count != static_cast<ssize_t>(size)) return sys::fail_errno("read");
+  return text;
+}
+
+void set_close_on_exec(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
+
+}  // namespace
+
+// Log lines leave at the end of each turn, before the frames do.
+class Process::LogFlush final : public loop::TurnEnd {
+ public:
+  explicit LogFlush(loop::Loop& loop) {
+    log::set_flush_scheduler([this, &loop] { loop.schedule(*this, loop::Loop::Order::kLog); });
+  }
+
+ private:
+  void on_turn_end() override { log::flush(); }
+};
+
+Process::Process(int argc, char** argv, std::string_view program)
+    : program_(program), drain_timer_([this] { finish(); }) {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+  log::open({.program = program_, .pipe = kLogFd});
+  parse_arguments(argc, argv);
+  sys::close_from(kFirstListenerFd + static_cast<int>(listener_count_));
+  loop_.emplace();
+  if (const auto read = read_snapshot(kSnapshotFd); !read) {
+    log::fatal("configuration snapshot: {}", read.error().text);
+  }
+  open_log();
+  const auto owner = sys::find_account(load<config::PathsParams>().mail_owner);
+  if (!owner) log::fatal("mail_owner: {}", owner.error().text);
+  mail_owner_ = *owner;
+  for (unsigned i = 0; i < listener_count_; ++i) {
+    const int fd = kFirstListenerFd + static_cast<int>(i);
+    set_close_on_exec(fd);
+    listeners_.emplace_back(fd);
+  }
+  for (const int fd : {kControlFd, kSnapshotFd, kLogFd}) set_close_on_exec(fd);
+  log_flush_ = std::make_unique<LogFlush>(*loop_);
+}
+
+Process::~Process() {
+  log::flush();
+  log::set_flush_scheduler({});
+}
+
+void Process::parse_arguments(int argc, char** argv) {
+  ::optind = 1;
+  for (int c = 0; (c = ::getopt(argc, argv, "n:t:cuvs:z:l")) != -1;) {
+    switch (c) {
+      case 'n':
+        service_ = ::optarg;
+        break;
+      case 't':
+        type_ = ::optarg;
+        break;
+      case 'c':
+        wants_chroot_ = true;
+        break;
+      case 'u':
+        wants_owner_ = true;
+        break;
+      case 'v':
+        ++verbosity_;
+        break;
+      case 's':
+        listener_count_ = number_of(::optarg);
+        break;
+      case 'z':
+        slot_ = number_of(::optarg);
+        break;
+      case 'l':
+        break;  // one process at most: for those who look at ps
+      default:
+        log::fatal("{} is started by master, not by hand", program_);
+    }
+  }
+  log::set_verbosity(verbosity_);
+}
+
+Result<void> Process::read_snapshot(int fd) {
+  TRY(const std::string bytes, read_all(fd));
+  TRY(auto parsed, config::parse_snapshot(bytes));
+  auto snapshot = std::make_shared<const config::Snapshot>(std::move(parsed));
+  const auto type = config::parse_service_type(type_);
+  const auto* entry = type ? snapshot->find_service(service_, *type) : nullptr;
+  if (entry == nullptr) {
+    return fail(Error::Kind::kConfig, fmt::format("no service {} of type {}", service_, type_));
+  }
+  values_ = std::make_unique<config::Values>(snapshot, *entry);
+  return {};
+}
+
+void Process::open_log() {
+  const auto params = load<config::LogParams>();
+  log::open({.syslog_name = params.syslog_name,
+             .program = program_,
+             .pipe = kLogFd,
+             .json = params.maillog_format == "json"});
+}
+
+void Process::report(const config::Problems& problems) {
+  for (const auto& problem : problems) {
+    if (problem.severity == config::Severity::kError) {
+      log::error("{}", config::log_text(problem));
+    } else if (log::verbosity() > 0) {
+      log::warning("{}", config::log_text(problem));
+    }
+  }
+}
+
+void Process::drop_rights(Groups groups) {
+  if (sys::is_root()) {
+    if (wants_chroot_) {
+      ::tzset();  // the zone file is outside
+      if (const auto done = sys::change_root("."); !done) log::fatal("{}", done.error().text);
+    }
+    if (wants_owner_) {
+      const auto which = groups == Groups::kSupplementary ? sys::Groups::kSupplementary
+                                                           : sys::Groups::kNone;
+      if (const auto done = sys::become(mail_owner_, which); !done) {
+        log::fatal("become {}: {}", mail_owner_.name, done.error().text);
+      }
+    }
+  }
+  if (wants_owner_ || !sys::is_root()) {
+    if (const auto done = sys::refuse_new_privileges(); !done) {
+      log::fatal("{}", done.error().text);
+    }
+  }
+  connect_control();
+}
+
+sys::Fd Process::take_listener() {
+  if (listeners_.empty()) log::fatal("service {}: no listener", service_);
+  sys::Fd first = std::move(listeners_.front());
+  listeners_.erase(listeners_.begin());
+  return first;
+}
+
+void Process::connect_control() {
+  control_dispatcher_.notice_with_fds<ipc::control::Reload>(
+      [this](ipc::control::Reload&, const ipc::ChannelPtr&, std::vector<sys::Fd> fds) {
+        reload(std::move(fds));
+      });
+  control_dispatcher_.notice<ipc::control::Drain>(
+      [this](ipc::control::Drain& notice, const ipc::ChannelPtr&) {
+        drain(std::chrono::seconds(notice.seconds));
+      });
+  control_dispatcher_.notice<ipc::control::Wakeup>(
+      [this](ipc::control::Wakeup& notice, const ipc::ChannelPtr&) {
+        if (on_wakeup_) on_wakeup_(notice.is_flush);
+      });
+  control_dispatcher_.notice<ipc::control::Share>(
+      [this](ipc::control::Share& notice, const ipc::ChannelPtr&) {
+        if (on_share_) on_share_(notice.limit, notice.is_stress);
+      });
+  control_ = std::make_shared<ipc::Channel>(sys::Fd(kControlFd), control_dispatcher_);
+  // master died: what is under way is finished, nothing new begins.
+  control_->start([this](const ipc::ChannelPtr&) { drain(kOrphanLimit); });
+}
+
+void Process::reload(std::vector<sys::Fd> fds) {
+  if (fds.empty()) return;
+  if (const auto read = read_snapshot(fds.front().get()); !read) {
+    log::error("reload: {}; the running configuration stays", read.error().text);
+    return;
+  }
+  open_log();
+  if (on_reload_) on_reload_();
+}
+
+void Process::drain(std::chrono::seconds limit) {
+  if (draining_) return;
+  draining_ = true;
+  drain_timer_.arm(loop::Clock::now() + limit);
+  if (on_drain_) {
+    on_drain_();
+  } else {
+    finish();
+  }
+}
+
+void Process::report_load(std::int64_t in_use, bool is_busy) {
+  if (control_ == nullptr || (in_use == told_in_use_ && is_busy == told_busy_)) return;
+  // master needs to know when one becomes busy or idle, not of each session.
+  const bool matters = is_busy != told_busy_ || (in_use == 0) != (told_in_use_ == 0) ||
+                       std::abs(in_use - told_in_use_) * kLoadStep >= std::max<std::int64_t>(
+                                                                          told_in_use_, kLoadStep);
+  if (!matters) return;
+  told_in_use_ = in_use;
+  told_busy_ = is_busy;
+  ipc::control::Load load;
+  load.in_use = in_use;
+  load.is_busy = is_busy;
+  control_->notify(load);
+}
+
+int Process::serve() {
+  control_->notify(ipc::control::Ready{});
+  loop_->run();
+  log::flush();
+  return 0;
+}
+
+}  // namespace postern::daemon

@@ -1,0 +1,129 @@
+// daemon.h - what every daemon does: take the snapshot and the descriptors, drop rights, serve.
+//
+// master starts a daemon as
+//
+//     PROGRAM -n SERVICE -t TYPE [-c] [-u] [-v] [-s LISTENERS] [-z SLOT]
+//
+// in the queue directory, with these descriptors: 3 the control socket (ipc/control.h), 4 the
+// configuration snapshot, 5 the log pipe, from 6 on the listeners. -c asks for a chroot to the
+// queue directory, -u for mail_owner's rights, as master.cf says.
+//
+//     int main(int argc, char** argv) {
+//       daemon::Process process(argc, argv, "bounce");
+//       process.drop_rights();
+//       bounce::Service service(process);
+//       return process.serve();
+//     }
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/config/values.h"
+#include "common/ipc/channel.h"
+#include "common/loop/loop.h"
+#include "common/sys/fd.h"
+#include "common/sys/privilege.h"
+
+namespace postern::daemon {
+
+inline constexpr int kControlFd = 3;
+inline constexpr int kSnapshotFd = 4;
+inline constexpr int kLogFd = 5;
+inline constexpr int kFirstListenerFd = 6;
+
+enum class Groups : unsigned char { kNone, kSupplementary };
+
+class Process final {
+ public:
+  // Ends the process with a log line when anything that master should have given is missing.
+  Process(int argc, char** argv, std::string_view program);
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Chroot, mail_owner, no_new_privs, as master.cf asks. Fatal when it fails. What must be opened
+  // with more rights or outside the chroot is opened before. `-u` absent: stays root.
+  void drop_rights(Groups groups = Groups::kNone);
+
+  [[nodiscard]] const config::Values& values() const { return *values_; }
+  [[nodiscard]] const std::string& service() const { return service_; }
+  [[nodiscard]] const std::string& type() const { return type_; }
+  [[nodiscard]] const std::string& program() const { return program_; }
+  [[nodiscard]] const sys::Account& mail_owner() const { return mail_owner_; }
+  // Distinguishes the processes of one program that run at the same time; 0 to 15.
+  [[nodiscard]] unsigned slot() const { return slot_; }
+  // The listeners, for the one who serves them.
+  [[nodiscard]] std::vector<sys::Fd> take_listeners() { return std::move(listeners_); }
+  [[nodiscard]] sys::Fd take_listener();
+  [[nodiscard]] loop::Loop& loop() { return *loop_; }
+
+  // The typed parameters of one area. Bad values have been logged and replaced by their defaults.
+  template <typename Params>
+  [[nodiscard]] Params load() const {
+    config::Problems problems;
+    Params params = config::load<Params>(*values_, problems);
+    report(problems);
+    return params;
+  }
+
+  // What happens when master hands over a new snapshot: values() is the new one already.
+  void on_reload(std::function<void()> call) { on_reload_ = std::move(call); }
+  // Accept nothing more; call finish() when the last session has ended. Without a handler the
+  // process ends at once.
+  void on_drain(std::function<void()> call) { on_drain_ = std::move(call); }
+  void on_wakeup(std::function<void(bool is_flush)> call) { on_wakeup_ = std::move(call); }
+  void on_share(std::function<void(std::int64_t limit, bool is_stress)> call) {
+    on_share_ = std::move(call);
+  }
+
+  // Tells master how many are served and whether another process of the service would help.
+  void report_load(std::int64_t in_use, bool is_busy);
+
+  // Turns the loop until finish(), or until master's deadline for draining has passed.
+  int serve();
+  void finish() { loop_->stop(); }
+  [[nodiscard]] bool is_draining() const { return draining_; }
+
+ private:
+  void parse_arguments(int argc, char** argv);
+  [[nodiscard]] Result<void> read_snapshot(int fd);
+  void open_log();
+  void connect_control();
+  void reload(std::vector<sys::Fd> fds);
+  void drain(std::chrono::seconds limit);
+  static void report(const config::Problems& problems);
+
+  std::string program_;
+  std::string service_ = "unknown";
+  std::string type_ = "unix";
+  bool wants_chroot_ = false;
+  bool wants_owner_ = false;
+  unsigned verbosity_ = 0;
+  unsigned slot_ = 0;
+  unsigned listener_count_ = 0;
+  std::unique_ptr<config::Values> values_;
+  sys::Account mail_owner_;
+  std::vector<sys::Fd> listeners_;
+  std::optional<loop::Loop> loop_;  // made when strangers' descriptors are closed
+  ipc::Dispatcher control_dispatcher_;
+  ipc::ChannelPtr control_;
+  std::int64_t told_in_use_ = 0;
+  bool told_busy_ = false;
+  bool draining_ = false;
+  loop::CallbackTimer drain_timer_;
+  std::function<void()> on_reload_;
+  std::function<void()> on_drain_;
+  std::function<void(bool)> on_wakeup_;
+  std::function<void(std::int64_t, bool)> on_share_;
+
+  class LogFlush;
+  std::unique_ptr<LogFlush> log_flush_;
+};
+
+}  // namespace postern::daemon

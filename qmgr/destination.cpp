@@ -1,0 +1,83 @@
+#include "qmgr/destination.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace postern::qmgr {
+
+double Feedback::at(double window) const {
+  switch (per) {
+    case Per::kDelivery:
+      return value;
+    case Per::kConcurrency:
+      return value / std::max(1.0, window);
+    case Per::kRootOfConcurrency:
+      return value / std::sqrt(std::max(1.0, window));
+  }
+  return value;
+}
+
+Feedback parse_feedback(std::string_view text) {
+  Feedback feedback;
+  std::from_chars(text.data(), text.data() + text.size(), feedback.value);
+  if (text.find("sqrt_concurrency") != std::string_view::npos) {
+    feedback.per = Feedback::Per::kRootOfConcurrency;
+  } else if (text.find("concurrency") != std::string_view::npos) {
+    feedback.per = Feedback::Per::kConcurrency;
+  }
+  return feedback;
+}
+
+bool Destination::is_open(const Limits& limits, loop::TimePoint now) const {
+  if (limits.concurrency > 0 && in_flight_ >= static_cast<unsigned>(std::max(1.0, window_))) {
+    return false;
+  }
+  if (limits.rate_delay.count() > 0 && (in_flight_ > 0 || now < next_start_)) return false;
+  return true;
+}
+
+Job Destination::take(const Limits& limits, loop::TimePoint now) {
+  Job all = std::move(jobs_.front());
+  jobs_.pop_front();
+  const std::size_t limit = limits.recipients == 0 ? SIZE_MAX : limits.recipients;
+  Job part;
+  if (all.recipients.size() <= limit) {
+    part = std::move(all);
+  } else {
+    part.message = all.message;
+    const auto start = all.recipients.end() - static_cast<std::ptrdiff_t>(limit);
+    part.recipients.assign(start, all.recipients.end());
+    all.recipients.erase(start, all.recipients.end());
+    jobs_.push_back(std::move(all));
+  }
+  ++in_flight_;
+  if (limits.rate_delay.count() > 0) next_start_ = now + limits.rate_delay;
+  return part;
+}
+
+void Destination::succeeded(const Limits& limits) {
+  failures_ = 0;
+  window_ += limits.positive_feedback.at(window_);
+  if (limits.concurrency > 0) window_ = std::min(window_, limits.concurrency);
+}
+
+bool Destination::failed(const Limits& limits, loop::TimePoint now, std::string_view why) {
+  failures_ += 1 / std::max(1.0, window_);
+  window_ = std::max(1.0, window_ - limits.negative_feedback.at(window_));
+  // A sum of fractions: 3 thirds may be a little less than one.
+  constexpr double kRounding = 1e-6;
+  if (limits.failed_cohorts <= 0 || failures_ + kRounding < limits.failed_cohorts) return false;
+  dead_until_ = now + limits.dead_time;
+  why_dead_ = why;
+  failures_ = 0;
+  return true;
+}
+
+void Destination::revive(const Limits& limits) {
+  dead_until_ = {};
+  failures_ = 0;
+  window_ = limits.initial_concurrency;
+}
+
+}  // namespace postern::qmgr

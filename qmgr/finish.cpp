@@ -1,0 +1,122 @@
+// finish.cpp - the end of a message's round: removed, returned to its sender, or deferred.
+//
+// Responsibility ends here, so the order is: the notification is committed (bounce answers after
+// cleanup did), then the file is removed. Nothing is removed that could not be reported.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "common/log/event.h"
+#include "common/log/log.h"
+#include "qmgr/manager.h"
+
+namespace postern::qmgr {
+
+namespace {
+constexpr std::chrono::seconds kNotifyTime{300};
+}
+
+void Manager::finish_if_done(Message& message) {
+  if (message.waiting > 0 || message.flights > 0 || message.is_finishing) return;
+  message.is_finishing = true;
+  loop::spawn(finish(&message));
+}
+
+bool Manager::is_expired(const Message& message) const {
+  if (message.is_forced_expire) return true;
+  const auto lifetime = message.sender.empty() ? settings_.bounce_queue_lifetime
+                                               : settings_.maximal_queue_lifetime;
+  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  return age > lifetime;
+}
+
+loop::Task<void> Manager::finish(Message* message) {
+  if (message->remaining == 0 && !message->has_bounces) {
+    remove(*message);
+    co_return;
+  }
+  const bool expired = message->remaining > 0 && is_expired(*message);
+  if (message->remaining == 0 || expired) {
+    if (expired) log::expired(message->id, message->sender, message->is_forced_expire);
+    const bool is_returned = co_await return_to_sender(*message, expired);
+    if (is_returned) {
+      remove(*message);
+      co_return;
+    }
+  }
+  defer(*message);
+}
+
+loop::Task<bool> Manager::return_to_sender(Message& message, bool is_expired) {
+  auto fd = dirs_.open_message(message.queue, message.id);
+  if (!fd) {
+    log::warning("{}: {}", message.id, fd.error().text);
+    co_return false;
+  }
+  if (!*fd) co_return true;  // taken away by an operator: nothing is left to return
+  ipc::bounce::Notify notice;
+  notice.kind = ipc::bounce::Kind::kFailure;
+  notice.queue_id = message.id;
+  notice.sender = message.sender;
+  notice.dsn_envid = message.dsn_envid;
+  notice.dsn_ret = static_cast<std::int64_t>(message.dsn_ret);
+  notice.arrival_us = message.arrival_us;
+  notice.is_expired = is_expired;
+  std::vector<sys::Fd> fds;
+  fds.push_back(std::move(**fd));
+  const auto sent =
+      co_await bounce_.call(notice, loop::Clock::now() + kNotifyTime, std::move(fds));
+  if (!sent) {
+    log::warning("{}: no notification could be sent: {}; trying again later", message.id,
+                 sent.error().text);
+    co_return false;
+  }
+  co_return true;
+}
+
+void Manager::remove(Message& message) {
+  const auto removed = dirs_.remove(message.queue, message.id);
+  if (!removed) {
+    // The marks in the file are the truth now; without them it would be delivered again for ever.
+    log::warning("{}: remove: {}", message.id, removed.error().text);
+    std::vector<std::uint64_t> offsets;
+    for (const auto& recipient : message.recipients) offsets.push_back(recipient.state_offset);
+    write_states(message, offsets, queuefile::State::kDone);
+    return defer(message);
+  }
+  if (*removed) {
+    log::removed(message.id);
+    const std::string log = dirs_.path_of(queuefile::Queue::kDefer, message.id);
+    if (message.was_deferred) ::unlinkat(dirs_.root(), log.c_str(), 0);
+  }
+  forget(message);
+}
+
+void Manager::defer(Message& message) {
+  // As old as it is, so long it waits, within the two limits: attempts thin out by themselves.
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::microseconds(wall_clock_us() - message.arrival_us));
+  const auto wait = std::clamp(age, settings_.minimal_backoff_time,
+                               std::max(settings_.minimal_backoff_time, settings_.maximal_backoff_time));
+  const std::string path = dirs_.path_of(message.queue, message.id);
+  const timespec when{wall_clock_us() / 1'000'000 + wait.count(), 0};
+  const timespec times[2] = {when, when};
+  if (::utimensat(dirs_.root(), path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+    return forget(message);
+  }
+  const auto moved = dirs_.move(message.queue, queuefile::Queue::kDeferred, message.id);
+  if (!moved) log::warning("{}: {}", message.id, moved.error().text);
+  const auto queue = moved ? queuefile::Queue::kDeferred : message.queue;
+  if (!moved || *moved) schedule_.put(message.id, queue, loop::Clock::now() + wait);
+  forget(message);
+}
+
+void Manager::forget(Message& message) {
+  active_recipients_ -= message.recipients.size();
+  active_.erase(std::string(message.id));
+  take_due();
+}
+
+}  // namespace postern::qmgr

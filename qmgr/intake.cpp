@@ -1,0 +1,308 @@
+// intake.cpp - how messages come into qmgr's memory.
+//
+// A fresh message comes with cleanup's notice and is neither read nor resolved again. A lost notice
+// costs delay: the scan at each wake-up finds what is in incoming/. At start everything is found
+// by scanning, in the background, while new mail flows already.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "common/log/event.h"
+#include "common/log/log.h"
+#include "common/queuefile/reader.h"
+#include "common/queuefile/queue_id.h"
+#include "qmgr/manager.h"
+
+namespace postern::qmgr {
+
+namespace {
+
+// So many files are looked at, or loaded, before others have their turn.
+constexpr unsigned kEntriesPerTurn = 100;
+constexpr std::size_t kLoadsAtOnce = 50;
+
+// A file in incoming/ without a notice may still be in the making; the scan takes it when it is
+// committed and this old.
+constexpr std::chrono::seconds kNoticeGrace{2};
+// What was never acknowledged is removed after a day (design: it is no damage).
+constexpr std::chrono::hours kUnfinishedAge{24};
+
+constexpr std::chrono::seconds kTablesTime{100};
+
+Recipient from_envelope(const queuefile::Recipient& recipient) {
+  Recipient result;
+  result.address = recipient.address;
+  result.orig_to = recipient.orig_to;
+  result.dsn_orcpt = recipient.dsn_orcpt;
+  result.state_offset = recipient.state_offset;
+  result.notify = recipient.notify;
+  if (recipient.resolved) {
+    result.transport = recipient.resolved->transport;
+    result.nexthop = recipient.resolved->nexthop;
+    result.address = recipient.resolved->recipient;
+  }
+  if (recipient.state != queuefile::State::kPending) result.progress = Progress::kDone;
+  return result;
+}
+
+void fill(Message& message, const queuefile::Envelope& envelope) {
+  message.sender = envelope.sender;
+  message.dsn_envid = envelope.dsn_envid;
+  message.dsn_ret = envelope.dsn_ret;
+  message.arrival_us = envelope.arrival.seconds * 1'000'000 + envelope.arrival.microseconds;
+  message.recipients.reserve(envelope.recipients.size());
+  for (const auto& recipient : envelope.recipients) {
+    if (recipient.state == queuefile::State::kRemoved) continue;
+    message.recipients.push_back(from_envelope(recipient));
+  }
+}
+
+}  // namespace
+
+void Manager::accept_notice(ipc::qmgr::NewMessage& notice) {
+  if (!queuefile::is_valid_queue_id(notice.queue_id)) return;
+  if (find(notice.queue_id) != nullptr) return;
+  if (!has_room()) {
+    schedule_.put(notice.queue_id, queuefile::Queue::kIncoming, loop::Clock::now());
+    return schedule_intake();
+  }
+  auto envelope = queuefile::read_envelope(notice.envelope);
+  const auto resolved = [](const auto& recipient) { return recipient.resolved.has_value(); };
+  if (!envelope || envelope->recipients.size() != notice.state_offsets.size() ||
+      !std::all_of(envelope->recipients.begin(), envelope->recipients.end(), resolved)) {
+    loop::spawn(load(notice.queue_id, queuefile::Queue::kIncoming));
+    return;
+  }
+  auto message = std::make_unique<Message>();
+  message->id = notice.queue_id;
+  message->queue = queuefile::Queue::kIncoming;
+  message->size = static_cast<std::uint64_t>(notice.message_size);
+  message->is_fresh = true;
+  for (std::size_t i = 0; i < notice.state_offsets.size(); ++i) {
+    envelope->recipients[i].state_offset = static_cast<std::uint64_t>(notice.state_offsets[i]);
+  }
+  fill(*message, *envelope);
+  activate(std::move(message));
+}
+
+void Manager::flush(const ipc::qmgr::Flush& notice) {
+  const auto now = loop::Clock::now();
+  if (notice.clear_dead) {
+    for (auto& [name, transport] : transports_) {
+      transport->dead_until = {};
+      transport->for_each([&](Destination& d) { d.revive(transport->limits()); });
+    }
+  }
+  if (notice.queue_ids.empty()) {
+    is_flushing_ = true;
+    schedule_.make_all_due(now);
+    // What an operator moved here by hand is found on the same occasion.
+    loop::spawn(scan_all(false));
+  }
+  for (const auto& id : notice.queue_ids) {
+    if (!queuefile::is_valid_queue_id(id) || find(id) != nullptr) continue;
+    if (schedule_.contains(id)) {
+      schedule_.make_due(id, now);
+      continue;
+    }
+    const auto queue = dirs_.find(id, {queuefile::Queue::kDeferred, queuefile::Queue::kIncoming});
+    if (queue) schedule_.put(id, *queue, now);
+  }
+  take_due();
+}
+
+loop::Task<void> Manager::scan_all(bool is_start) {
+  if (is_scanning_) {
+    rescan_wanted_ = true;
+    co_return;
+  }
+  is_scanning_ = true;
+  do {
+    rescan_wanted_ = false;
+    if (is_start) co_await scan(queuefile::Queue::kActive, is_start);
+    co_await scan(queuefile::Queue::kIncoming, is_start);
+    co_await scan(queuefile::Queue::kDeferred, is_start);
+    take_due();
+  } while (rescan_wanted_);
+  is_scanning_ = false;
+}
+
+loop::Task<void> Manager::scan(queuefile::Queue queue, bool is_start) {
+  auto walk = dirs_.scan(queue, [](std::string_view path, std::string_view what) {
+    log::warning("{}: {} in the mail queue; it is left alone", path, what);
+  });
+  for (unsigned count = 1;; ++count) {
+    if (count % kEntriesPerTurn == 0) co_await loop::Yield();
+    const auto entry = walk.next();
+    if (!entry) {
+      log::warning("scan of the {} queue: {}", queuefile::queue_name(queue), entry.error().text);
+      continue;
+    }
+    if (!*entry) co_return;
+    note_found(**entry, queue, is_start);
+  }
+}
+
+void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue queue,
+                         bool is_start) {
+  if (active_.contains(entry.id) || schedule_.contains(entry.id)) return;
+  struct stat st {};
+  if (::fstatat(dirs_.root(), entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return;
+  const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
+  if ((st.st_mode & 07777) == queuefile::kUnfinishedMode) {
+    // Somebody writes it now, or died while he did. Nobody was told that it is ours.
+    if (age > kUnfinishedAge) ::unlinkat(dirs_.root(), entry.path.c_str(), 0);
+    return;
+  }
+  if (entry.path != dirs_.path_of(queue, entry.id)) {
+    const auto moved = dirs_.move_path(entry.path, queue, entry.id);
+    if (!moved) return log::warning("{}: {}", entry.path, moved.error().text);
+  }
+  auto due = loop::Clock::now();
+  if (queue == queuefile::Queue::kIncoming && !is_start && age < kNoticeGrace) {
+    due += kNoticeGrace;
+  } else if (queue == queuefile::Queue::kDeferred) {
+    // mtime is the time of the next attempt. One that is further away than we ever defer comes
+    // from a clock that was wrong.
+    if (-age <= settings_.maximal_backoff_time) due += std::max(-age, std::chrono::seconds(0));
+  }
+  schedule_.put(entry.id, queue, due);
+  schedule_intake();
+}
+
+bool Manager::has_room() const {
+  return active_.size() + loading_ < settings_.message_active_limit &&
+         active_recipients_ < settings_.message_recipient_limit;
+}
+
+void Manager::schedule_intake() { due_timer_.arm(std::max(schedule_.next(), loop::Clock::now())); }
+
+void Manager::take_due() {
+  const auto now = loop::Clock::now();
+  while (loading_ < kLoadsAtOnce && has_room()) {
+    auto due = schedule_.take_due(now);
+    if (!due) break;
+    loop::spawn(load(std::move(due->id), due->queue));
+  }
+  // With a full memory the end of a message calls again.
+  if (loading_ < kLoadsAtOnce && has_room()) due_timer_.arm(schedule_.next());
+  if (schedule_.next() > now) is_flushing_ = is_flushing_ && loading_ > 0;
+}
+
+loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
+  ++loading_;
+  auto message = std::make_unique<Message>();
+  message->id = id;
+  message->queue = queue;
+  const bool is_read = co_await read(id, queue, *message);
+  if (is_read && !active_.contains(id)) {
+    const Result<void> resolved = co_await resolve(*message);
+    if (active_.contains(id)) {
+      // Its notice came in meanwhile.
+    } else if (resolved) {
+      activate(std::move(message));
+    } else {
+      log::warning("{}: {}; trying again later", id, resolved.error().text);
+      schedule_.put(id, queue, loop::Clock::now() + settings_.minimal_backoff_time);
+    }
+  }
+  --loading_;
+  take_due();
+}
+
+loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& message) {
+  // Every few files the loop gets its turn: a read may wait for the disk.
+  co_await loop::Yield();
+  const auto fd = dirs_.open_message(queue, id);
+  if (!fd) {
+    log::warning("open {}: {}", dirs_.path_of(queue, id), fd.error().text);
+    schedule_.put(id, queue, loop::Clock::now() + settings_.minimal_backoff_time);
+    co_return false;
+  }
+  if (!*fd) co_return false;  // moved or removed by an operator
+  const auto opened = queuefile::open_message(
+      (*fd)->get(), {.owner = settings_.owner, .verify = queuefile::Verify::kStructure});
+  if (!opened) {
+    switch (opened.error().kind) {
+      case queuefile::RefusalKind::kUnfinished:
+        break;
+      case queuefile::RefusalKind::kNoTrailer:
+      case queuefile::RefusalKind::kDamaged:
+        set_aside(id, queue, opened.error().text);
+        break;
+      case queuefile::RefusalKind::kForeign:
+      case queuefile::RefusalKind::kNotOurs:
+        log::warning("{}: {}; it is left alone", dirs_.path_of(queue, id), opened.error().text);
+        break;
+      case queuefile::RefusalKind::kNotRead:
+        log::warning("{}: {}; trying again later", dirs_.path_of(queue, id), opened.error().text);
+        schedule_.put(id, queue, loop::Clock::now() + settings_.minimal_backoff_time);
+        break;
+    }
+    co_return false;
+  }
+  message.size = opened->layout.message_size;
+  message.is_forced_expire = opened->forced_expire;
+  fill(message, opened->envelope);
+  const std::string log = dirs_.path_of(queuefile::Queue::kBounce, id);
+  message.has_bounces = ::faccessat(dirs_.root(), log.c_str(), F_OK, 0) == 0;
+  message.was_deferred = queue == queuefile::Queue::kDeferred;
+  co_return true;
+}
+
+loop::Task<Result<void>> Manager::resolve(Message& message) {
+  for (auto& recipient : message.recipients) {
+    if (recipient.progress == Progress::kDone) continue;
+    ipc::tables::Resolve question;
+    question.sender = message.sender;
+    question.address = recipient.address;
+    auto answer = co_await tables_.call(question, loop::Clock::now() + kTablesTime);
+    if (!answer) co_return std::unexpected(std::move(answer).error());
+    if (answer->transport.empty()) co_return fail_temporary(answer->error);
+    recipient.transport = std::move(answer->transport);
+    recipient.nexthop = std::move(answer->nexthop);
+    recipient.address = std::move(answer->recipient);
+  }
+  co_return Result<void>{};
+}
+
+void Manager::set_aside(const std::string& id, queuefile::Queue queue, std::string_view why) {
+  const auto path = dirs_.set_aside({id, dirs_.path_of(queue, id)});
+  if (!path) {
+    log::warning("{}: damaged ({}), and cannot be set aside: {}", dirs_.path_of(queue, id), why,
+                 path.error().text);
+  } else if (*path) {
+    log::warning("{}: damaged: {}; saved as {} and not delivered", dirs_.path_of(queue, id), why,
+                 **path);
+  }
+}
+
+void Manager::activate(std::unique_ptr<Message> owned) {
+  Message& message = *owned;
+  if (message.queue != queuefile::Queue::kActive) {
+    const auto moved = dirs_.move(message.queue, queuefile::Queue::kActive, message.id);
+    if (!moved) {
+      log::warning("{}: {}; trying again later", message.id, moved.error().text);
+      schedule_.put(message.id, message.queue, loop::Clock::now() + settings_.minimal_backoff_time);
+      return schedule_intake();
+    }
+    if (!*moved) return;
+    message.queue = queuefile::Queue::kActive;
+  }
+  schedule_.remove(message.id);
+  message.active_us = wall_clock_us();
+  message.waiting = 0;
+  for (const auto& recipient : message.recipients) {
+    message.waiting += recipient.progress == Progress::kWaiting ? 1 : 0;
+  }
+  message.remaining = message.waiting;
+  active_recipients_ += message.recipients.size();
+  log::activated(message.id, message.sender, message.size, message.remaining);
+  active_.emplace(message.id, std::move(owned));
+  assign(message);
+  finish_if_done(message);
+}
+
+}  // namespace postern::qmgr

@@ -1,0 +1,147 @@
+#include "qmgr/manager.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <thread>
+
+#include "common/config/params/process.h"
+#include "common/config/params/queue.h"
+#include "common/config/params/scheduling.h"
+#include "common/log/log.h"
+
+namespace postern::qmgr {
+
+namespace {
+
+// A predecessor that drains lets go within seconds; one that does not is to be looked at by master,
+// who starts us again.
+constexpr int kLockTries = 100;
+constexpr std::chrono::milliseconds kLockPause{100};
+
+constexpr std::chrono::seconds kHousekeeping{60};
+constexpr std::size_t kManyDestinations = 1000;
+
+double number_of(const std::string& text, double otherwise) {
+  double value = otherwise;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+sys::Fd lock_active(const queuefile::QueueDirs& dirs) {
+  sys::Fd fd(::openat(dirs.root(), "active", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) log::fatal("open active: {}", sys::errno_text(errno));
+  for (int tries = 0; ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0; ++tries) {
+    if (tries == kLockTries) log::fatal("another queue manager holds the lock on active/");
+    // Before the loop turns, nobody waits for us yet.
+    std::this_thread::sleep_for(kLockPause);
+  }
+  return fd;
+}
+
+}  // namespace
+
+std::int64_t wall_clock_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
+    : process_(process),
+      dirs_(std::move(dirs)),
+      active_lock_(lock_active(dirs_)),
+      server_(process.take_listener()),
+      tables_("private/rewrite"),
+      bounce_("private/bounce"),
+      defer_("private/defer"),
+      due_timer_([this] { take_due(); }),
+      pace_timer_([this] { pump_all(); }),
+      housekeeping_timer_([this] {
+        const auto now = loop::Clock::now();
+        for (auto& [name, service] : transports_) {
+          if (service->destinations() > kManyDestinations) service->forget_idle(now);
+        }
+        housekeeping_timer_.arm(now + kHousekeeping);
+      }) {
+  configure();
+}
+
+void Manager::configure() {
+  const auto queue = process_.load<config::QueueParams>();
+  const auto scheduling = process_.load<config::SchedulingParams>();
+  settings_.maximal_queue_lifetime = queue.maximal_queue_lifetime;
+  settings_.bounce_queue_lifetime = queue.bounce_queue_lifetime;
+  settings_.minimal_backoff_time = queue.minimal_backoff_time;
+  settings_.maximal_backoff_time = queue.maximal_backoff_time;
+  settings_.transport_retry_time = scheduling.transport_retry_time;
+  settings_.message_active_limit = static_cast<std::size_t>(queue.qmgr_message_active_limit);
+  settings_.message_recipient_limit = static_cast<std::size_t>(queue.qmgr_message_recipient_limit);
+  settings_.defer_transports = queue.defer_transports;
+  settings_.owner = process_.mail_owner().uid;
+  for (auto& [name, service] : transports_) service->set_limits(limits_of(name));
+}
+
+Limits Manager::limits_of(const std::string& transport) const {
+  const auto text = [&](std::string_view suffix) {
+    return config::transport_param(process_.values(), transport, suffix);
+  };
+  Limits limits;
+  limits.initial_concurrency = number_of(text("_initial_destination_concurrency"), 5);
+  limits.concurrency = number_of(text("_destination_concurrency_limit"), 20);
+  limits.recipients = static_cast<std::size_t>(number_of(text("_destination_recipient_limit"), 50));
+  limits.failed_cohorts = number_of(text("_destination_concurrency_failed_cohort_limit"), 1);
+  limits.negative_feedback = parse_feedback(text("_destination_concurrency_negative_feedback"));
+  limits.positive_feedback = parse_feedback(text("_destination_concurrency_positive_feedback"));
+  limits.rate_delay = config::transport_duration(process_.values(), transport,
+                                                 "_destination_rate_delay");
+  limits.dead_time = settings_.minimal_backoff_time;
+  return limits;
+}
+
+Message* Manager::find(const std::string& id) {
+  const auto found = active_.find(id);
+  return found == active_.end() ? nullptr : found->second.get();
+}
+
+void Manager::start() {
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.notice<ipc::qmgr::NewMessage>(
+      [this](ipc::qmgr::NewMessage& notice, const ipc::ChannelPtr&) { accept_notice(notice); });
+  dispatcher.notice<ipc::qmgr::Flush>(
+      [this](ipc::qmgr::Flush& notice, const ipc::ChannelPtr&) { flush(notice); });
+  dispatcher.notice<ipc::qmgr::Rescan>([this](ipc::qmgr::Rescan&, const ipc::ChannelPtr&) {
+    loop::spawn(scan_all(false));
+  });
+  dispatcher.answer<ipc::qmgr::AskIntake>(
+      [this](ipc::qmgr::AskIntake&, const ipc::ChannelPtr&) -> Result<ipc::qmgr::IntakeState> {
+        return ipc::qmgr::IntakeState{!has_room()};
+      });
+  dispatcher.notice<ipc::agent::Credits>(
+      [this](ipc::agent::Credits& notice, const ipc::ChannelPtr& channel) {
+        auto* agent = static_cast<Agent*>(channel->context.get());
+        if (agent == nullptr) return;
+        agent->credits = notice.deliveries;
+        agent->transport->stuck_since = loop::kNever;
+        pump(*agent->transport);
+      });
+  dispatcher.serve<ipc::agent::Report>(
+      [this](ipc::agent::Report request, ipc::ChannelPtr channel) {
+        return report(std::move(request), std::move(channel));
+      });
+  process_.on_reload([this] { configure(); });
+  process_.on_wakeup([this](bool is_flush) {
+    if (is_flush) {
+      flush({});
+    } else {
+      loop::spawn(scan_all(false));
+    }
+  });
+  server_.start();
+  housekeeping_timer_.arm(loop::Clock::now() + kHousekeeping);
+  loop::spawn(scan_all(true));
+}
+
+}  // namespace postern::qmgr

@@ -1,0 +1,132 @@
+// manager.h - the queue manager: decides which recipient is delivered when and by whom, and is the
+// only writer of queue files once they are committed.
+//
+//     intake.cpp    notices of new mail, scans, deferred mail that is due: into memory
+//     offer.cpp     from destinations to the agents that have credits
+//     outcome.cpp   what the agents report: state bytes, bounce logs, feedback
+//     finish.cpp    a message whose deliveries have ended: removed, returned or deferred
+//
+// Memory is a hint. Each delivery starts with opening the file; "not there" means that an operator
+// has moved it, and that is the end of the message here.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/daemon/daemon.h"
+#include "common/ipc/bounce.h"
+#include "common/ipc/client.h"
+#include "common/ipc/qmgr.h"
+#include "common/ipc/server.h"
+#include "common/ipc/tables.h"
+#include "qmgr/message.h"
+#include "qmgr/schedule.h"
+#include "qmgr/transport.h"
+
+namespace postern::qmgr {
+
+struct Settings {
+  std::chrono::seconds maximal_queue_lifetime{};
+  std::chrono::seconds bounce_queue_lifetime{};
+  std::chrono::seconds minimal_backoff_time{};
+  std::chrono::seconds maximal_backoff_time{};
+  std::chrono::seconds transport_retry_time{};
+  std::size_t message_active_limit = 20'000;
+  std::size_t message_recipient_limit = 20'000;
+  std::vector<std::string> defer_transports;
+  uid_t owner = 0;
+};
+
+class Manager {
+ public:
+  // Takes `active/`'s lock; fatal when another qmgr has it for longer than a restart takes.
+  Manager(daemon::Process& process, queuefile::QueueDirs dirs);
+
+  void start();
+
+ private:
+  // ---- intake.cpp
+  void accept_notice(ipc::qmgr::NewMessage& notice);
+  void flush(const ipc::qmgr::Flush& notice);
+  loop::Task<void> scan_all(bool is_start);
+  loop::Task<void> scan(queuefile::Queue queue, bool is_start);
+  void note_found(const queuefile::QueueEntry& entry, queuefile::Queue queue, bool is_start);
+  void take_due();
+  void schedule_intake();
+  loop::Task<void> load(std::string id, queuefile::Queue queue);
+  [[nodiscard]] loop::Task<bool> read(std::string id, queuefile::Queue queue, Message& message);
+  [[nodiscard]] loop::Task<Result<void>> resolve(Message& message);
+  void set_aside(const std::string& id, queuefile::Queue queue, std::string_view why);
+  // Into active/, into the destinations' queues.
+  void activate(std::unique_ptr<Message> message);
+  [[nodiscard]] bool has_room() const;
+
+  // ---- offer.cpp
+  [[nodiscard]] Transport& transport(const std::string& name);
+  void assign(Message& message);
+  void enqueue(Message& message, const std::string& transport_name, const std::string& nexthop,
+               std::vector<std::uint32_t> recipients);
+  void pump(Transport& transport);
+  void pump_all();
+  [[nodiscard]] Agent* agent_with_room(Transport& transport);
+  void connect(Transport& transport);
+  void watch_stuck(Transport& transport);
+  void offer(Transport& transport, Agent& agent, Destination& destination);
+  void agent_closed(Agent* agent);
+  // Hands what waits for a destination to the `retry` service, which defers it with this reason.
+  void suspend(Transport& transport, Destination& destination, const std::string& why);
+  void suspend_transport(Transport& transport, const std::string& why);
+  [[nodiscard]] Limits limits_of(const std::string& transport) const;
+
+  // ---- outcome.cpp
+  [[nodiscard]] loop::Task<Result<ipc::Done>> report(ipc::agent::Report report,
+                                                     ipc::ChannelPtr channel);
+  [[nodiscard]] loop::Task<void> record(Message& message, const ipc::agent::Report& report);
+  void write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
+                    queuefile::State state);
+  void land(Agent& agent, const ipc::agent::Report& report);
+  void leftover(const ipc::agent::Report& report);
+
+  // ---- finish.cpp
+  void finish_if_done(Message& message);
+  loop::Task<void> finish(Message* message);
+  [[nodiscard]] loop::Task<bool> return_to_sender(Message& message, bool is_expired);
+  void defer(Message& message);
+  void remove(Message& message);
+  void forget(Message& message);
+  [[nodiscard]] bool is_expired(const Message& message) const;
+
+  [[nodiscard]] Message* find(const std::string& id);
+  void configure();
+
+  daemon::Process& process_;
+  queuefile::QueueDirs dirs_;
+  sys::Fd active_lock_;
+  Settings settings_;
+  ipc::Server server_;
+  ipc::Client tables_;
+  ipc::Client bounce_;
+  ipc::Client defer_;
+
+  Schedule schedule_;
+  std::unordered_map<std::string, std::unique_ptr<Message>> active_;
+  std::size_t active_recipients_ = 0;
+  std::size_t loading_ = 0;
+  bool is_scanning_ = false;
+  bool rescan_wanted_ = false;
+  bool is_flushing_ = false;  // defer_transports and dead destinations are tried all the same
+  std::unordered_map<std::string, std::unique_ptr<Transport>> transports_;
+  std::vector<std::unique_ptr<Agent>> closed_agents_;  // until their last report was handled
+
+  loop::CallbackTimer due_timer_;
+  loop::CallbackTimer pace_timer_;
+  loop::CallbackTimer housekeeping_timer_;
+};
+
+// Microseconds since 1970.
+[[nodiscard]] std::int64_t wall_clock_us();
+
+}  // namespace postern::qmgr

@@ -1,0 +1,57 @@
+// message.h - what qmgr holds of a message while it is being delivered, and while it waits.
+//
+// An active message is held with all its recipients; a deferred one only by its id and the time of
+// its next attempt. Its envelope is read again then, which costs one read beside the attempt
+// itself and keeps a million of them within 200 bytes each.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/loop/loop.h"
+#include "common/queuefile/envelope.h"
+#include "common/queuefile/queue_dir.h"
+
+namespace postern::qmgr {
+
+enum class Progress : std::uint8_t {
+  kWaiting,   // in a destination's queue or with an agent
+  kDeferred,  // tried in this round, and not delivered
+  kDone,      // delivered, or returned and in the bounce log
+};
+
+struct Recipient {
+  std::string address;  // as the agent gets it
+  std::string orig_to;
+  std::string dsn_orcpt;
+  std::string transport;
+  std::string nexthop;
+  std::uint64_t state_offset = 0;
+  std::uint8_t notify = 0;
+  Progress progress = Progress::kWaiting;
+};
+
+struct Message {
+  std::string id;
+  queuefile::Queue queue = queuefile::Queue::kIncoming;
+  std::string sender;
+  std::string dsn_envid;
+  queuefile::DsnReturn dsn_ret = queuefile::DsnReturn::kUnspecified;
+  std::uint64_t size = 0;
+  std::int64_t arrival_us = 0;
+  std::int64_t active_us = 0;
+  // Committed while this qmgr was there: nobody else can be delivering it.
+  bool is_fresh = false;
+  bool has_bounces = false;   // there is a bounce log
+  bool was_deferred = false;  // there is a defer log
+  bool is_forced_expire = false;
+  bool is_finishing = false;
+  std::vector<Recipient> recipients;
+  std::size_t waiting = 0;    // recipients in Progress::kWaiting
+  std::size_t remaining = 0;  // recipients not kDone
+  unsigned flights = 0;       // deliveries with agents
+};
+
+}  // namespace postern::qmgr

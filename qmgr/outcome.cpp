@@ -1,0 +1,207 @@
+// outcome.cpp - what the agents report.
+//
+// The order is: a failure is first a record in the bounce log, fsynced, then the recipient's state
+// byte, then the confirmation to the agent. A crash in between repeats at most the step that it
+// interrupted.
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "common/log/log.h"
+#include "common/log/log.h"
+#include "common/queuefile/queue_id.h"
+#include "common/queuefile/reader.h"
+#include "qmgr/manager.h"
+
+namespace postern::qmgr {
+
+namespace {
+
+constexpr std::chrono::seconds kBounceTime{100};
+
+Recipient* find_recipient(Message& message, std::int64_t state_offset) {
+  const auto found = std::find_if(
+      message.recipients.begin(), message.recipients.end(), [&](const Recipient& recipient) {
+        return recipient.state_offset == static_cast<std::uint64_t>(state_offset);
+      });
+  return found == message.recipients.end() ? nullptr : &*found;
+}
+
+ipc::agent::Recipient for_log(const Recipient& recipient) {
+  ipc::agent::Recipient result;
+  result.state_offset = static_cast<std::int64_t>(recipient.state_offset);
+  result.address = recipient.address;
+  result.orig_to = recipient.orig_to;
+  result.dsn_orcpt = recipient.dsn_orcpt;
+  result.notify = recipient.notify;
+  return result;
+}
+
+}  // namespace
+
+loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::ChannelPtr channel) {
+  Message* message = find(report.queue_id);
+  if (message == nullptr) {
+    leftover(report);
+    co_return ipc::Done{};
+  }
+  // The message stays while this report is being recorded, whatever else ends meanwhile.
+  ++message->flights;
+  if (report.is_damaged) {
+    set_aside(message->id, message->queue, report.damage);
+    for (auto& recipient : message->recipients) {
+      if (recipient.progress == Progress::kWaiting) --message->waiting;
+      recipient.progress = Progress::kDeferred;
+    }
+  } else {
+    co_await record(*message, report);
+  }
+  --message->flights;
+  if (report.is_last && channel->context != nullptr) {
+    land(*static_cast<Agent*>(channel->context.get()), report);
+  }
+  finish_if_done(*message);
+  co_return ipc::Done{};
+}
+
+loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& report) {
+  ipc::bounce::Append bounced;
+  ipc::bounce::Append deferred;
+  std::vector<Recipient*> done;
+  std::vector<Recipient*> returned;
+  std::vector<Recipient*> waiting;
+  for (const auto& entry : report.recipients) {
+    Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
+    switch (entry.outcome) {
+      case ipc::agent::Outcome::kDelivered:
+        done.push_back(recipient);
+        break;
+      case ipc::agent::Outcome::kBounced:
+        bounced.recipients.push_back(for_log(*recipient));
+        bounced.reports.push_back(entry);
+        returned.push_back(recipient);
+        break;
+      case ipc::agent::Outcome::kDeferred:
+        deferred.recipients.push_back(for_log(*recipient));
+        deferred.reports.push_back(entry);
+        waiting.push_back(recipient);
+        break;
+    }
+  }
+  const auto settle = [&](const std::vector<Recipient*>& recipients, Progress progress) {
+    for (Recipient* recipient : recipients) {
+      if (recipient->progress == Progress::kWaiting) --message.waiting;
+      if (progress == Progress::kDone && recipient->progress != Progress::kDone) --message.remaining;
+      recipient->progress = progress;
+    }
+  };
+  const auto offsets = [](const std::vector<Recipient*>& recipients) {
+    std::vector<std::uint64_t> result;
+    for (const Recipient* recipient : recipients) result.push_back(recipient->state_offset);
+    return result;
+  };
+
+  settle(done, Progress::kDone);
+  if (!returned.empty()) {
+    bounced.log = "bounce";
+    bounced.queue_id = message.id;
+    const auto logged = co_await bounce_.call(bounced, loop::Clock::now() + kBounceTime);
+    if (logged) {
+      message.has_bounces = true;
+      settle(returned, Progress::kDone);
+      write_states(message, offsets(returned), queuefile::State::kReturned);
+    } else {
+      // Not on record: it is tried again, and fails again.
+      log::warning("{}: {}; the recipient is deferred", message.id, logged.error().text);
+      settle(returned, Progress::kDeferred);
+    }
+  }
+  if (!waiting.empty()) {
+    message.was_deferred = true;
+    deferred.log = "defer";
+    deferred.queue_id = message.id;
+    const auto logged = co_await defer_.call(deferred, loop::Clock::now() + kBounceTime);
+    if (!logged) log::warning("{}: {}", message.id, logged.error().text);
+    settle(waiting, Progress::kDeferred);
+  }
+  // A message that is about to be removed needs no marks: the removal is the mark.
+  if (!done.empty() && (message.remaining > 0 || message.has_bounces)) {
+    write_states(message, offsets(done), queuefile::State::kDone);
+  }
+}
+
+void Manager::write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
+                           queuefile::State state) {
+  const auto fd = dirs_.open_message(message.queue, message.id, O_RDWR);
+  if (!fd || !*fd) {
+    if (!fd) log::warning("{}: mark recipients: {}", message.id, fd.error().text);
+    return;
+  }
+  for (const std::uint64_t offset : offsets) {
+    const auto written = queuefile::write_state((*fd)->get(), offset, state);
+    if (!written) log::warning("{}: mark recipient: {}", message.id, written.error().text);
+  }
+}
+
+void Manager::land(Agent& agent, const ipc::agent::Report& report) {
+  const auto flight = agent.flights.find(report.delivery);
+  if (flight == agent.flights.end()) return;
+  Transport& service = *agent.transport;
+  Destination& destination = *flight->second.destination;
+  Message& message = *flight->second.message;
+  --message.flights;
+  destination.landed();
+  // What the last report says nothing of is taken as tried and not delivered.
+  for (const std::uint32_t index : flight->second.recipients) {
+    Recipient& recipient = message.recipients[index];
+    if (recipient.progress != Progress::kWaiting) continue;
+    recipient.progress = Progress::kDeferred;
+    --message.waiting;
+  }
+  agent.flights.erase(flight);
+  if (!report.is_destination_failure) {
+    destination.succeeded(service.limits());
+  } else if (!report.recipients.empty()) {
+    const auto& first = report.recipients.front();
+    const std::string why =
+        first.status + " delivery temporarily suspended: " + first.text;
+    if (destination.failed(service.limits(), loop::Clock::now(), why)) {
+      suspend(service, destination, why);
+    }
+  }
+  service.list(destination);
+  pump(service);
+}
+
+// A report about a message that is not in memory: of an agent that outlived the qmgr it worked for,
+// or of a message that an operator took away. The marks are set in the file, if it is there.
+void Manager::leftover(const ipc::agent::Report& report) {
+  if (!queuefile::is_valid_queue_id(report.queue_id)) return;
+  const auto queue =
+      dirs_.find(report.queue_id, {queuefile::Queue::kActive, queuefile::Queue::kDeferred,
+                                   queuefile::Queue::kIncoming, queuefile::Queue::kHold});
+  if (!queue) return;
+  Message message;
+  message.id = report.queue_id;
+  message.queue = *queue;
+  std::vector<std::uint64_t> done;
+  for (const auto& entry : report.recipients) {
+    if (entry.outcome == ipc::agent::Outcome::kDelivered) {
+      done.push_back(static_cast<std::uint64_t>(entry.state_offset));
+    }
+  }
+  // Only offsets that are recipients' states may be written.
+  const auto fd = dirs_.open_message(*queue, report.queue_id);
+  if (!fd || !*fd) return;
+  const auto opened = queuefile::open_message((*fd)->get(), {.verify = queuefile::Verify::kStructure});
+  if (!opened) return;
+  std::erase_if(done, [&](std::uint64_t offset) {
+    return std::none_of(opened->envelope.recipients.begin(), opened->envelope.recipients.end(),
+                        [&](const auto& recipient) { return recipient.state_offset == offset; });
+  });
+  write_states(message, done, queuefile::State::kDone);
+}
+
+}  // namespace postern::qmgr

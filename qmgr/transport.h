@@ -1,0 +1,80 @@
+// transport.h - one master.cf delivery service: its processes, its destinations, whose turn it is.
+//
+// Offers cost O(1), however many destinations there are: those that have something waiting and an
+// open window stand in a list and take turns.
+
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/ipc/agent.h"
+#include "common/ipc/channel.h"
+#include "qmgr/destination.h"
+
+namespace postern::qmgr {
+
+// One delivery that an agent has.
+struct Flight {
+  Message* message = nullptr;
+  Destination* destination = nullptr;
+  std::vector<std::uint32_t> recipients;
+  bool had_failure = false;
+};
+
+class Transport;
+
+// One process of the service.
+struct Agent {
+  Transport* transport = nullptr;
+  ipc::ChannelPtr channel;
+  std::int64_t credits = 0;
+  std::int64_t last_delivery = 0;
+  std::unordered_map<std::int64_t, Flight> flights;
+
+  [[nodiscard]] bool has_room() const {
+    return channel->is_open() && static_cast<std::int64_t>(flights.size()) < credits;
+  }
+};
+
+class Transport {
+ public:
+  Transport(std::string name, const Limits& limits) : name_(std::move(name)), limits_(limits) {}
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const Limits& limits() const { return limits_; }
+  void set_limits(const Limits& limits) { limits_ = limits; }
+
+  [[nodiscard]] Destination& destination(const std::string& nexthop);
+  // Puts the destination into the list of those to be served, if it has something to be served.
+  void list(Destination& destination);
+
+  // The next destination with work that may start; null when there is none now. When only a rate
+  // delay stands in the way, `wake_at` is moved to the end of it.
+  [[nodiscard]] Destination* next(loop::TimePoint now, loop::TimePoint& wake_at);
+
+  // All destinations, for a flush and for a transport that is not there.
+  void for_each(const std::function<void(Destination&)>& call);
+  void forget_idle(loop::TimePoint now);
+  [[nodiscard]] std::size_t destinations() const { return destinations_.size(); }
+
+  std::vector<std::unique_ptr<Agent>> agents;
+  bool is_connecting = false;
+  // Since when work waits that nobody takes; kNever when none does.
+  loop::TimePoint stuck_since = loop::kNever;
+  loop::TimePoint dead_until{};
+  std::string why_dead;
+
+ private:
+  std::string name_;
+  Limits limits_;
+  std::unordered_map<std::string, std::unique_ptr<Destination>> destinations_;
+  std::deque<Destination*> listed_;
+  std::vector<Destination*> delayed_;  // only the rate delay keeps them
+};
+
+}  // namespace postern::qmgr

@@ -1,0 +1,89 @@
+// bdat.cpp - BDAT (RFC 3030): content in counted chunks.
+//
+// The chunk follows its command without waiting for an answer, so it is read in any case: kept when
+// the command is in order, thrown away when it is not. A length that cannot be read leaves no way
+// to find the next command: the session ends.
+
+#include <fmt/format.h>
+
+#include "common/smtpwire/chunk.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& command) {
+  const auto parsed = smtpwire::parse_bdat(command.argument);
+  if (!parsed) co_return parsed.error();
+
+  std::optional<mail::Reply> refusal;
+  if (!sender_) {
+    refusal = mail::make_reply(503, "5.5.1 Error: need MAIL command");
+  } else if (!transaction_) {
+    refusal = mail::make_reply(sender_ ? 551 : 503, "5.0.0 Discarded; no valid recipients");
+  } else if (settings_->discards("chunking")) {
+    refusal = mail::make_reply(502, "5.5.1 Error: command not implemented");
+  } else if (chunk_failed_) {
+    refusal = mail::make_reply(551, fmt::format("5.0.0 Discarded {} bytes after earlier error",
+                                                parsed->size));
+  } else if (!has_chunks_) {
+    refusal = co_await check(Stage::kData);
+    if (refusal) log_reject(*refusal, "BDAT");
+  }
+  if (!refusal && !has_chunks_) {
+    has_chunks_ = true;
+    chunks_ = std::make_unique<smtpwire::ChunkDecoder>(decode_rules());
+    transaction_->begin_content(neighbours().cleanup, number_);
+  }
+  if (!co_await read_chunk(parsed->size, refusal.has_value())) co_return mail::Reply{};
+  if (refusal) {
+    chunk_failed_ = transaction_.has_value() && has_chunks_;
+    // The client was refused its recipients: the transaction is over (RFC 3030 2).
+    if (!transaction_) reset();
+    co_return *refusal;
+  }
+  if (auto fault = content_fault(chunks_->seen_bare_lf(), bdat_too_big_)) {
+    log_reject(*fault, "END-OF-MESSAGE");
+    reset();
+    co_return *fault;
+  }
+  if (!parsed->last) {
+    co_return mail::make_reply(250, fmt::format("2.0.0 Ok: {} bytes", parsed->size));
+  }
+  std::string rest;
+  chunks_->finish(rest);
+  (void)co_await transaction_->submission().add(rest, deadline());
+  co_return co_await finish_message();
+}
+
+loop::Task<bool> Session::read_chunk(std::uint64_t size, bool skip) {
+  std::string content;
+  while (size > 0) {
+    if (stream_.input().empty()) {
+      const loop::Io io = co_await stream_.fill(deadline());
+      if (io != loop::Io::kOk) {
+        where_ = "BDAT";
+        end_by(io);
+        co_return false;
+      }
+      continue;
+    }
+    const std::string_view piece = stream_.input().substr(0, std::min<std::uint64_t>(
+                                                                 size, stream_.input().size()));
+    size -= piece.size();
+    if (!skip && !bdat_too_big_) {
+      content.clear();
+      chunks_->decode(piece, content);
+      const auto limit = settings_->message_size_limit;
+      if (limit > 0 && transaction_->submission().size() + content.size() > limit) {
+        bdat_too_big_ = true;
+      } else {
+        // A failure shows again, with its reason, when the message is finished.
+        (void)co_await transaction_->submission().add(content, deadline());
+      }
+    }
+    stream_.consume(piece.size());
+  }
+  co_return true;
+}
+
+}  // namespace postern::smtpd

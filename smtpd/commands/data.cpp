@@ -1,0 +1,135 @@
+// data.cpp - DATA (RFC 5321 4.1.1.4), and what it has in common with BDAT: content on to cleanup,
+// and the answer that moves responsibility.
+
+#include <fmt/format.h>
+
+#include "common/log/log.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+// Cleanup may wait for tables (100 s) and for the disk.
+constexpr std::chrono::seconds kCommitTime{600};
+
+}  // namespace
+
+smtpwire::DecodeRules Session::decode_rules() const {
+  smtpwire::DecodeRules rules;
+  const auto& params = settings_->smtpd;
+  const bool is_excluded = is_bare_newline_excused();
+  if (params.smtpd_forbid_bare_newline == "no" || is_excluded) {
+    rules.bare_lf = smtpwire::BareLf::kAllow;
+  } else if (params.smtpd_forbid_bare_newline == "reject") {
+    rules.bare_lf = smtpwire::BareLf::kReject;
+  } else {
+    rules.bare_lf = smtpwire::BareLf::kNormalize;
+  }
+  return rules;
+}
+
+loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& command) {
+  if (has_chunks_) co_return mail::make_reply(503, "5.5.1 Error: DATA after BDAT");
+  if (!transaction_) {
+    if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need RCPT command");
+    co_return mail::make_reply(554, "5.5.1 Error: no valid recipients");
+  }
+  if (const auto good = smtpwire::parse_no_argument(command.verb, command.argument); !good) {
+    co_return good.error();
+  }
+  if (const auto refusal = co_await check(Stage::kData)) {
+    log_reject(*refusal, "DATA");
+    co_return *refusal;
+  }
+  if (!co_await send(mail::make_reply(354, "End data with <CR><LF>.<CR><LF>")) ||
+      !co_await flush()) {
+    closing_ = true;
+    co_return mail::Reply{};
+  }
+  transaction_->begin_content(neighbours().cleanup, number_);
+  smtpwire::DotDecoder decoder(decode_rules());
+  if (!co_await read_data(decoder)) co_return mail::Reply{};
+
+  const bool too_big = settings_->message_size_limit > 0 &&
+                       transaction_->submission().size() > settings_->message_size_limit;
+  if (auto fault = content_fault(decoder.seen_bare_lf(), too_big)) {
+    log_reject(*fault, "END-OF-MESSAGE");
+    reset();
+    co_return *fault;
+  }
+  co_return co_await finish_message();
+}
+
+// Content up to its end. After a failure the rest is still read, and thrown away: the client waits
+// for its answer until then. False when the client went away.
+loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
+  const std::uint64_t limit = settings_->message_size_limit;
+  std::uint64_t size = 0;
+  bool failed = false;
+  std::string content;
+  for (;;) {
+    if (!stream_.input().empty()) {
+      content.clear();
+      const std::size_t used = decoder.decode(stream_.input(), content);
+      stream_.consume(used);
+      size += content.size();
+      if (limit > 0 && size > limit + 1) {
+        // One byte more than allowed is enough to know.
+        failed = failed || transaction_->submission().size() > limit;
+      }
+      if (!failed && !content.empty()) {
+        const auto added = co_await transaction_->submission().add(content, deadline());
+        if (!added) failed = true;
+      }
+    }
+    if (decoder.done()) co_return true;
+    const loop::Io io = co_await stream_.fill(deadline());
+    if (io == loop::Io::kOk) continue;
+    where_ = fmt::format("DATA ({} bytes)", size);
+    if (io == loop::Io::kTimeout) {
+      end_ = End::kTimeout;
+      co_await refuse(mail::make_reply(
+          421, fmt::format("4.4.2 {} Error: timeout exceeded", settings_->address.myhostname)));
+    } else {
+      end_by(io);
+    }
+    co_return false;
+  }
+}
+
+std::optional<mail::Reply> Session::content_fault(bool bare_lf, bool too_big) const {
+  const auto& params = settings_->smtpd;
+  if (too_big) return mail::make_reply(552, "5.3.4 Error: message file too big");
+  if (bare_lf && params.smtpd_forbid_bare_newline == "reject" &&
+      !is_bare_newline_excused()) {
+    return mail::make_reply(static_cast<int>(params.smtpd_forbid_bare_newline_reject_code),
+                            "5.5.2 bare <LF> received");
+  }
+  return std::nullopt;
+}
+
+loop::Task<mail::Reply> Session::finish_message() {
+  if (const auto refusal = co_await check(Stage::kEndOfData)) {
+    log_reject(*refusal, "END-OF-MESSAGE");
+    reset();
+    co_return *refusal;
+  }
+  const auto outcome = co_await transaction_->submission().finish(
+      loop::Clock::now() + kCommitTime, hold_);
+  mail::Reply reply;
+  if (!outcome) {
+    log::warning("{}: {}", transaction_->queue_id(), outcome.error().text);
+    reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
+  } else if (outcome->is_accepted) {
+    reply = mail::make_reply(250, fmt::format("2.0.0 Ok: queued as {}", outcome->queue_id));
+  } else {
+    reply = mail::make_reply(static_cast<int>(outcome->reply_code),
+                             fmt::format("{} {}", outcome->status, outcome->text));
+    log_reject(reply, "END-OF-MESSAGE");
+  }
+  reset();
+  co_return reply;
+}
+
+}  // namespace postern::smtpd

@@ -1,0 +1,48 @@
+// mail.cpp - MAIL (RFC 5321 4.1.1.2): a transaction begins.
+
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+smtpwire::Extensions Session::extensions() const {
+  smtpwire::Extensions extensions;
+  extensions.size = !settings_->discards("size");
+  extensions.eight_bit_mime = !settings_->discards("8bitmime");
+  extensions.smtputf8 = settings_->smtputf8_enable && !settings_->discards("smtputf8");
+  extensions.dsn = !settings_->discards("dsn");
+  extensions.auth = false;
+  extensions.strict_rfc821_envelopes = settings_->smtpd.strict_rfc821_envelopes;
+  return extensions;
+}
+
+loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& command) {
+  if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
+    co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
+  }
+  if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
+  auto parsed = smtpwire::parse_mail(command.argument, extensions());
+  if (!parsed) co_return parsed.error();
+  if (settings_->message_size_limit > 0 && parsed->size &&
+      *parsed->size > settings_->message_size_limit) {
+    co_return mail::make_reply(552, "5.3.4 Message size exceeds fixed limit");
+  }
+  const auto& pressure = neighbours().cleanup.pressure();
+  if (pressure.is_disk_full ||
+      (parsed->size && pressure.free_bytes > 0 &&
+       *parsed->size > static_cast<std::uint64_t>(pressure.free_bytes))) {
+    co_return mail::make_reply(452, "4.3.1 Insufficient system storage");
+  }
+  sender_ = parsed->sender.address;
+  if (!settings_->smtpd.smtpd_delay_reject) {
+    const auto refusal = co_await check(Stage::kSender);
+    if (refusal) {
+      log_reject(*refusal, "MAIL");
+      reset();
+      co_return *refusal;
+    }
+  }
+  mail_arguments_ = *std::move(parsed);
+  co_return mail::make_reply(250, "2.1.0 Ok");
+}
+
+}  // namespace postern::smtpd

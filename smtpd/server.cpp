@@ -1,0 +1,131 @@
+#include "smtpd/server.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "common/config/params/process.h"
+#include "common/log/log.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+// A flood of connections is taken in slices: those inside have their turn in between.
+constexpr int kAcceptsPerTurn = 64;
+
+// Another process helps when this one has no time left, or no room.
+constexpr unsigned kBusyPercent = 85;
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+}  // namespace
+
+Server::Server(daemon::Process& process)
+    : process_(process),
+      listeners_(process.take_listeners()),
+      neighbours_{.tables = ipc::TablesClient(),
+                  .cleanup = ipc::CleanupClient(),
+                  .resolver = ipc::Client("private/resolver"),
+                  .ids = queuefile::QueueIdSource(process.slot())} {
+  raise_descriptor_limit();
+  reload();
+}
+
+Server::~Server() { unwatch(); }
+
+void Server::start() {
+  process_.on_reload([this] { reload(); });
+  process_.on_drain([this] { drain(); });
+  process_.on_share([this](std::int64_t limit, bool is_stress) {
+    limit_ = limit;
+    is_stress_ = is_stress;
+    watch();
+  });
+  watch();
+}
+
+void Server::reload() {
+  config::Problems problems;
+  settings_ = read_settings(process_.values(), problems);
+  config::Problems same_again;
+  stress_settings_ = read_settings(process_.values().under_stress(), same_again);
+  sessions_per_process_ = process_.load<config::ProcessParams>().sessions_per_process;
+  for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
+}
+
+const SettingsPtr& Server::settings_now() const {
+  return is_stress_ ? stress_settings_ : settings_;
+}
+
+void Server::watch() {
+  if (watching_ || process_.is_draining()) return;
+  // Level-triggered: at the limit the listener is left alone, and told of again afterwards.
+  for (const auto& listener : listeners_) {
+    loop::Loop::current().watch_level(listener.get(), *this);
+  }
+  watching_ = true;
+}
+
+void Server::unwatch() {
+  if (!watching_) return;
+  for (const auto& listener : listeners_) loop::Loop::current().unwatch(listener.get(), *this);
+  watching_ = false;
+}
+
+void Server::on_events(std::uint32_t /*events*/) {
+  for (const auto& listener : listeners_) {
+    for (int i = 0; i < kAcceptsPerTurn; ++i) {
+      const auto in_use = static_cast<std::int64_t>(sessions_.size());
+      if ((limit_ > 0 && in_use >= limit_) || in_use >= sessions_per_process_) {
+        unwatch();
+        process_.report_load(in_use, true);
+        return;
+      }
+      auto accepted = sys::accept_connection(listener.get());
+      if (!accepted) {
+        log::warning("{}; connections wait", accepted.error().text);
+        unwatch();
+        return;
+      }
+      if (!accepted->fd) break;
+      loop::spawn(serve(*std::move(accepted)));
+    }
+  }
+}
+
+loop::Task<void> Server::serve(sys::Accepted client) {
+  Session session(*this, settings_now(), std::move(client), ++last_session_);
+  sessions_.insert(&session);
+  process_.report_load(static_cast<std::int64_t>(sessions_.size()),
+                       process_.loop().busy_percent() > kBusyPercent);
+  co_await session.run();
+  sessions_.erase(&session);
+  session_ended();
+}
+
+void Server::session_ended() {
+  const auto in_use = static_cast<std::int64_t>(sessions_.size());
+  process_.report_load(in_use, process_.loop().busy_percent() > kBusyPercent);
+  if (process_.is_draining()) {
+    if (in_use == 0) process_.finish();
+  } else {
+    watch();
+  }
+}
+
+void Server::drain() {
+  unwatch();
+  listeners_.clear();
+  for (Session* session : sessions_) session->drain();
+  if (sessions_.empty()) process_.finish();
+}
+
+}  // namespace postern::smtpd

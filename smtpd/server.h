@@ -1,0 +1,60 @@
+// server.h - the listener of one smtpd line of master.cf, and all its sessions.
+
+#pragma once
+
+#include <memory>
+#include <unordered_set>
+
+#include "common/daemon/daemon.h"
+#include "common/ipc/cleanup_client.h"
+#include "common/ipc/client.h"
+#include "common/ipc/tables_client.h"
+#include "common/queuefile/queue_id.h"
+#include "common/sys/socket.h"
+#include "smtpd/settings.h"
+
+namespace postern::smtpd {
+
+class Session;
+
+// The neighbours that all sessions share.
+struct Neighbours {
+  ipc::TablesClient tables;
+  ipc::CleanupClient cleanup;
+  ipc::Client resolver{"private/resolver"};
+  queuefile::QueueIdSource ids;
+};
+
+class Server final : loop::Watched {
+ public:
+  explicit Server(daemon::Process& process);
+  ~Server();
+  void start();
+
+  [[nodiscard]] Neighbours& neighbours() { return neighbours_; }
+  [[nodiscard]] bool is_draining() const { return process_.is_draining(); }
+
+ private:
+  void on_events(std::uint32_t events) override;
+  void watch();
+  void unwatch();
+  void reload();
+  void drain();
+  loop::Task<void> serve(sys::Accepted client);
+  void session_ended();
+  [[nodiscard]] const SettingsPtr& settings_now() const;
+
+  daemon::Process& process_;
+  std::vector<sys::Fd> listeners_;
+  Neighbours neighbours_;
+  SettingsPtr settings_;
+  SettingsPtr stress_settings_;
+  std::unordered_set<Session*> sessions_;
+  std::int64_t limit_ = 0;  // 0: none but sessions_per_process
+  std::int64_t sessions_per_process_ = 1000;
+  bool is_stress_ = false;
+  bool watching_ = false;
+  std::int64_t last_session_ = 0;
+};
+
+}  // namespace postern::smtpd
