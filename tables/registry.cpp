@@ -1,0 +1,181 @@
+#include "tables/registry.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "common/base/text.h"
+#include "common/config/master_cf.h"
+#include "common/config/param.h"
+#include "common/config/snapshot.h"
+#include "common/log/log.h"
+
+namespace postern::tables {
+
+namespace {
+
+constexpr std::size_t kPageSize = 4096;
+
+// What inotify does not tell of (network file systems, accounts from a directory service) is
+// looked at, and answers kept elsewhere are called back, this often.
+constexpr std::chrono::seconds kPollPeriod{30};
+
+constexpr std::uint32_t kChanges = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MODIFY | IN_CREATE | IN_DELETE;
+
+std::string without_proxy(std::string_view name) {
+  while (name.starts_with("proxy:")) name.remove_prefix(6);
+  return std::string(name);
+}
+
+std::string_view type_of(std::string_view name) { return name.substr(0, name.find(':')); }
+
+}  // namespace
+
+GenerationPage::GenerationPage()
+    : fd_(::memfd_create("generation", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+  assert(fd_);
+  const int sized = ::ftruncate(fd_.get(), kPageSize);
+  assert(sized == 0);
+  void* page = ::mmap(nullptr, kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+  assert(page != MAP_FAILED);
+  // Peers get no way to write to it: our mapping is the only one.
+  ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE);
+  page_ = static_cast<std::atomic<std::uint64_t>*>(page);
+  page_->store(1);
+}
+
+GenerationPage::~GenerationPage() { ::munmap(page_, kPageSize); }
+
+Result<sys::Fd> GenerationPage::share() const { return sys::duplicate(fd_.get()); }
+
+bool is_pattern_table(std::string_view name) {
+  const std::string bare = without_proxy(name);
+  const std::string_view type = type_of(bare);
+  return type == "regexp" || type == "pcre" || type == "cidr";
+}
+
+Registry::~Registry() {
+  if (inotify_) loop::Loop::current().unwatch(inotify_.get(), *this);
+}
+
+void Registry::open_all(const config::Values& values) {
+  std::set<std::string, std::less<>> wanted;
+  const auto collect = [&](std::string_view text) {
+    const auto expanded = values.expand_text(text);
+    for (const auto& word : config::split_list(expanded ? *expanded : std::string(text))) {
+      std::string_view name = word;
+      while (name.starts_with('!')) name.remove_prefix(1);
+      const auto colon = name.find(':');
+      if (colon == 0 || colon == std::string_view::npos) continue;
+      wanted.emplace(name);
+    }
+  };
+  for (const auto& param : config::all_params()) {
+    if (param.type == config::ParamType::kTables || param.type == config::ParamType::kList ||
+        param.type == config::ParamType::kNetworks) {
+      collect(values.text(param.name));
+    }
+  }
+  for (const auto& setting : values.snapshot().settings) collect(setting.value);
+  for (const auto& service : values.snapshot().services) {
+    for (const auto& [name, value] : service.overrides) collect(value);
+  }
+  allowed_ = std::move(wanted);
+  const auto types = table::known_types();
+  for (const auto& name : allowed_) {
+    const std::string bare = without_proxy(name);
+    if (std::find(types.begin(), types.end(), type_of(bare)) == types.end()) continue;
+    if (const auto opened = find(name); !opened) log::warning("{}", opened.error().text);
+  }
+  std::erase_if(open_, [&](const auto& entry) { return !allowed_.contains(entry.first); });
+  generation_.grow();
+}
+
+Result<table::Table*> Registry::find(const std::string& name) {
+  const auto found = open_.find(name);
+  if (found != open_.end()) return found->second.get();
+  if (!allowed_.contains(name)) {
+    return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
+  }
+  auto opened = table::open_table(name);
+  if (!opened) return std::unexpected(std::move(opened).error());
+  for (const auto& warning : (*opened)->warnings()) log::warning("{}", warning);
+  watch_directory_of(name);
+  return open_.emplace(name, *std::move(opened)).first->second.get();
+}
+
+Result<std::optional<Registry::Hit>> Registry::find_key(const std::vector<std::string>& tables,
+                                                        std::string_view key, bool is_partial) {
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    if (is_partial && is_pattern_table(tables[i])) continue;
+    TRY(table::Table * table, find(tables[i]));
+    auto value = table->find(key);
+    if (!value) return fail_in(tables[i], std::move(value).error());
+    if (*value) return Hit{i, **std::move(value)};
+  }
+  return std::nullopt;
+}
+
+void Registry::watch() {
+  inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (inotify_) {
+    loop::Loop::current().watch_level(inotify_.get(), *this);
+    for (const auto& [name, table] : open_) watch_directory_of(name);
+    ::inotify_add_watch(inotify_.get(), "/etc/passwd", kChanges | IN_DELETE_SELF | IN_ATTRIB);
+  }
+  poll_ = std::make_unique<loop::CallbackTimer>([this] {
+    generation_.grow();
+    refresh();
+    poll_->arm(loop::Clock::now() + kPollPeriod);
+  });
+  poll_->arm(loop::Clock::now() + kPollPeriod);
+}
+
+// A table is replaced by a rename or written in place: both show in its directory.
+void Registry::watch_directory_of(const std::string& name) {
+  if (!inotify_) return;
+  const std::string bare = without_proxy(name);
+  const auto colon = bare.find(':');
+  if (colon == std::string::npos || colon + 1 >= bare.size() || bare[colon + 1] != '/') return;
+  const std::string path = bare.substr(colon + 1);
+  const std::string directory = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  if (!watched_directories_.insert(directory).second) return;
+  ::inotify_add_watch(inotify_.get(), directory.c_str(), kChanges);
+}
+
+void Registry::on_events(std::uint32_t /*events*/) {
+  alignas(inotify_event) std::array<char, 16384> buffer;
+  bool any = false;
+  while (::read(inotify_.get(), buffer.data(), buffer.size()) > 0) any = true;
+  if (any) refresh();
+  // A file written in place changes what is found in it, too.
+  if (any) generation_.grow();
+}
+
+void Registry::refresh() {
+  bool is_changed = false;
+  for (auto& [name, table] : open_) {
+    if (!table->changed()) continue;
+    auto opened = table::open_table(name);
+    if (opened) {
+      for (const auto& warning : (*opened)->warnings()) log::warning("{}", warning);
+      table = *std::move(opened);
+      is_changed = true;
+    } else {
+      // It may be half-way through being replaced; the old one answers until then.
+      log::warning("{}; the earlier table stays in use", opened.error().text);
+      if (opened.error().text.ends_with(sys::errno_text(EACCES)) && on_rights_missing) {
+        on_rights_missing();
+      }
+    }
+  }
+  if (is_changed) generation_.grow();
+}
+
+}  // namespace postern::tables

@@ -1,0 +1,85 @@
+// registry.h - the open tables of the configuration, and the number that grows when one changes.
+//
+// Only tables that main.cf or master.cf name are opened: a process that was taken over gets no file
+// read that the administrator did not mean to be looked into. They are opened once with root's
+// rights at start, as Postfix's daemons do; one that is replaced later by a file that mail_owner
+// may not read makes this process end, so that master starts it anew.
+
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/config/values.h"
+#include "common/loop/loop.h"
+#include "common/sys/fd.h"
+#include "common/table/table.h"
+
+namespace postern::tables {
+
+// A page shared read-only with all peers: the generation number.
+class GenerationPage {
+ public:
+  GenerationPage();
+  ~GenerationPage();
+  GenerationPage(const GenerationPage&) = delete;
+  GenerationPage& operator=(const GenerationPage&) = delete;
+
+  [[nodiscard]] std::uint64_t value() const { return page_->load(std::memory_order_relaxed); }
+  void grow() { page_->fetch_add(1, std::memory_order_release); }
+  // A read-only descriptor for a peer.
+  [[nodiscard]] Result<sys::Fd> share() const;
+
+ private:
+  sys::Fd fd_;
+  std::atomic<std::uint64_t>* page_;
+};
+
+class Registry final : loop::Watched {
+ public:
+  Registry() = default;
+  ~Registry();
+
+  // Opens what the configuration names. Callable again with a new one; what stays named stays open.
+  void open_all(const config::Values& values);
+  // Begins to notice changes; needs the loop.
+  void watch();
+
+  // The table of this name. kConfig error for one that the configuration does not name; what cannot
+  // be opened is tried again with each call, and the error is temporary.
+  [[nodiscard]] Result<table::Table*> find(const std::string& name);
+
+  // Key by key, each in every table in turn; a partial key is not shown to tables of patterns.
+  struct Hit {
+    std::size_t table = 0;
+    std::string value;
+  };
+  [[nodiscard]] Result<std::optional<Hit>> find_key(const std::vector<std::string>& tables,
+                                                    std::string_view key, bool is_partial);
+
+  [[nodiscard]] GenerationPage& generation() { return generation_; }
+  // Called when a table cannot be opened again for want of rights.
+  std::function<void()> on_rights_missing;
+
+ private:
+  void on_events(std::uint32_t events) override;
+  void refresh();
+  void watch_directory_of(const std::string& name);
+
+  std::set<std::string, std::less<>> allowed_;
+  std::map<std::string, std::unique_ptr<table::Table>, std::less<>> open_;
+  GenerationPage generation_;
+  sys::Fd inotify_;
+  std::set<std::string, std::less<>> watched_directories_;
+  std::unique_ptr<loop::CallbackTimer> poll_;
+};
+
+// regexp:, pcre:, cidr: and combinations of them see whole keys only.
+[[nodiscard]] bool is_pattern_table(std::string_view name);
+
+}  // namespace postern::tables

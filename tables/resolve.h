@@ -1,0 +1,80 @@
+// resolve.h - address rewriting and resolution (trivial-rewrite(8)): from an address to its class,
+// transport, next hop and recipient, and whether somebody is there.
+
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/config/values.h"
+#include "common/ipc/tables.h"
+#include "common/mail/rewrite.h"
+#include "tables/domain_list.h"
+#include "tables/registry.h"
+
+namespace postern::tables {
+
+// What resolution takes from main.cf; names are those of postconf(5).
+struct ResolveSettings {
+  mail::ResolveRules rules;
+  DomainList mydestination;
+  DomainList virtual_alias_domains;
+  DomainList virtual_mailbox_domains;
+  DomainList relay_domains;
+  std::vector<std::string> own_addresses;  // interfaces and proxy_interfaces
+  std::string local_transport, virtual_transport, relay_transport, default_transport;
+  std::string relayhost;
+  std::vector<std::string> transport_maps;
+  std::vector<std::string> sender_dependent_relayhost_maps;
+  std::vector<std::string> sender_dependent_default_transport_maps;
+  std::vector<std::string> local_recipient_maps, virtual_mailbox_maps, relay_recipient_maps;
+  std::vector<std::string> virtual_alias_maps;
+  std::string recipient_delimiter;
+  bool owner_request_special = true;
+  bool transport_matches_parents = false;
+  bool propagate_virtual = true;  // propagate_unmatched_extensions
+  bool virtual_alias_mailbox_first = false;
+  std::size_t virtual_alias_expansion_limit = 1000;
+  std::size_t virtual_alias_recursion_limit = 1000;
+  std::size_t virtual_alias_address_length_limit = 1000;
+  std::string empty_address_relayhost_key = "<>";
+  std::string empty_address_transport_key = "<>";
+  std::string double_bounce_sender = "double-bounce";
+};
+
+[[nodiscard]] ResolveSettings read_resolve_settings(const config::Values& values,
+                                                    config::Problems& problems);
+
+class Resolver {
+ public:
+  Resolver(Registry& registry, ResolveSettings settings)
+      : registry_(registry), settings_(std::move(settings)) {}
+
+  // Errors of tables are in the answer (transport empty, existence kError): the caller decides.
+  [[nodiscard]] ipc::tables::Resolved resolve(const ipc::tables::Resolve& question);
+  [[nodiscard]] Result<ipc::tables::Expanded> expand(const ipc::tables::Expand& question);
+
+ private:
+  struct Forms;
+  [[nodiscard]] Result<ipc::tables::Resolved> route(const std::string& address,
+                                                    const std::string& sender);
+  [[nodiscard]] Result<void> apply_transport_maps(ipc::tables::Resolved& resolved,
+                                                  const std::string& domain);
+  [[nodiscard]] Result<bool> is_local_domain(const std::string& domain);
+  [[nodiscard]] Result<ipc::tables::Existence> existence(const ipc::tables::Resolved& resolved,
+                                                         bool& is_alias);
+  // The keys of one address in the order of virtual(5) and local_recipient_maps.
+  struct Match {
+    std::string value;
+    std::string extension;  // what the key left out, with its delimiter
+  };
+  [[nodiscard]] Result<std::optional<Match>> find_address(const std::vector<std::string>& tables,
+                                                          const std::string& address,
+                                                          bool with_domain_key);
+  [[nodiscard]] std::string rewritten(const std::string& address, bool is_local_context) const;
+
+  Registry& registry_;
+  ResolveSettings settings_;
+};
+
+}  // namespace postern::tables
