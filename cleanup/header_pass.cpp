@@ -98,7 +98,8 @@ class HeaderPass {
         result_.is_resent_id = is_resent_;
         add_line(fmt::format("{}Message-Id: {}", prefix, result_.message_id));
       }
-      if (!seen.date) add_line(fmt::format("{}Date: {}", prefix, mail::format_date(context_.arrival)));
+      if (!seen.date)
+        add_line(fmt::format("{}Date: {}", prefix, mail::format_date(context_.arrival)));
       if (!seen.from) add_line(fmt::format("{}From: {}", prefix, from_value()));
     }
     if (!plain_.visible_recipient && !resent_.visible_recipient &&
@@ -108,11 +109,9 @@ class HeaderPass {
   }
 
   std::string from_value() const {
-    const std::string sender = context_.sender.empty()
-                                   ? std::string("MAILER-DAEMON")
-                                   : mail::quote_address(context_.sender);
-    const std::string address =
-        mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal, sender);
+    if (context_.sender.empty()) return "MAILER-DAEMON";
+    const std::string address = mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal,
+                                                       mail::quote_address(context_.sender));
     if (context_.full_name.empty()) return address;
     if (rules_.header_from_format == "obsolete") {
       return fmt::format("{} ({})", address, context_.full_name);

@@ -22,7 +22,7 @@ constexpr std::size_t kMicrosecondsDigits = 4;
 constexpr std::size_t kShortMicrosecondsDigits = 5;
 constexpr std::int64_t kMicrosecondsPerSecond = 1'000'000;
 constexpr std::uint64_t kSecondsMask = 0xFFFFFFF;
-constexpr unsigned kSlotBits = 4;
+constexpr unsigned kSlotBits = 8;
 
 std::string in_base(std::uint64_t number, unsigned base, std::size_t least_digits) {
   std::string text;

@@ -22,7 +22,7 @@ namespace postern::queuefile {
 
 enum class IdForm { kShort, kLong };  // enable_long_queue_ids
 
-inline constexpr unsigned kIdSlots = 16;
+inline constexpr unsigned kIdSlots = 256;
 inline constexpr std::size_t kMaxQueueId = 100;
 
 class QueueIdSource {

@@ -1,0 +1,309 @@
+// postsuper.cpp - what the administrator does with queued messages: hold, release, requeue, expire,
+// delete, and put the directories in order.
+//
+// Files are moved as they always were; qmgr gets one notice a run, not one a message.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+
+#include "common/base/text.h"
+#include "common/config/params/paths.h"
+#include "common/config/params/queue.h"
+#include "common/config/tool.h"
+#include "common/ipc/channel.h"
+#include "common/ipc/control.h"
+#include "common/ipc/qmgr.h"
+#include "common/log/log.h"
+#include "common/queuefile/queue_dir.h"
+#include "common/queuefile/queue_id.h"
+#include "common/queuefile/reader.h"
+#include "common/sys/privilege.h"
+#include "common/sys/socket.h"
+#include "postern/queue_tools.h"
+
+namespace postern::control {
+
+namespace {
+
+using queuefile::Queue;
+
+[[noreturn]] void give_up(std::string_view text) {
+  log::write(log::Level::kFatal, text);
+  std::exit(1);
+}
+
+struct Action {
+  char letter = 0;
+  std::string_view done;     // of one message
+  std::string_view summary;  // of all
+  std::vector<Queue> from;   // where to look
+  unsigned count = 0;
+};
+
+std::vector<Action> known_actions() {
+  return {
+      {'d',
+       "removed",
+       "Deleted",
+       {Queue::kMaildrop, Queue::kHold, Queue::kIncoming, Queue::kActive, Queue::kDeferred}},
+      {'h',
+       "placed on hold",
+       "Placed on hold",
+       {Queue::kIncoming, Queue::kActive, Queue::kDeferred}},
+      {'H', "released from hold", "Released from hold", {Queue::kHold}},
+      {'r',
+       "requeued",
+       "Requeued",
+       {Queue::kHold, Queue::kIncoming, Queue::kActive, Queue::kDeferred}},
+      {'e',
+       "expired",
+       "Force-expired",
+       {Queue::kHold, Queue::kIncoming, Queue::kActive, Queue::kDeferred}},
+      {'f',
+       "expired",
+       "Force-expired",
+       {Queue::kHold, Queue::kIncoming, Queue::kActive, Queue::kDeferred}},
+  };
+}
+
+class Super {
+ public:
+  Super(const queuefile::QueueDirs& dirs, std::vector<Queue> queues)
+      : dirs_(dirs), queues_(std::move(queues)) {}
+
+  void apply_to(Action& action, const std::string& id) {
+    if (id == "ALL") return apply_to_all(action);
+    if (!queuefile::is_valid_queue_id(id)) {
+      return log::warning("invalid mail queue id: {}", log_text(id));
+    }
+    const auto queue = dirs_.find(id, places(action));
+    if (queue) apply(action, *queue, id);
+  }
+
+  // qmgr forgets what was taken away when it opens the file; what came back it must be told of.
+  void notify() const {
+    if (!expired_.empty()) {
+      ipc::qmgr::Flush flush;
+      flush.queue_ids = expired_;
+      flush.clear_dead = false;
+      send("public/qmgr", flush);
+    }
+    if (is_requeued_) send("public/pickup", ipc::control::Wakeup{});
+  }
+
+ private:
+  static std::string log_text(std::string_view id) { return std::string(id.substr(0, 100)); }
+
+  template <typename Notice>
+  void send(const char* path, const Notice& notice) const {
+    auto fd = sys::connect_unix(path);
+    if (!fd) return;  // the system is down: it looks for itself when it starts
+    loop::Loop loop;
+    const ipc::Dispatcher dispatcher;
+    const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
+    channel->start();
+    channel->notify(notice);
+    channel->flush_now();
+    channel->close();
+  }
+
+  std::vector<Queue> places(const Action& action) const {
+    if (queues_.empty()) return action.from;
+    std::vector<Queue> both;
+    for (const Queue queue : action.from) {
+      if (std::find(queues_.begin(), queues_.end(), queue) != queues_.end()) both.push_back(queue);
+    }
+    return both;
+  }
+
+  void apply_to_all(Action& action) {
+    for (const Queue queue : places(action)) {
+      // Named first, changed afterwards: a directory that changes while it is read may show a file
+      // twice.
+      std::vector<std::string> ids;
+      auto walk = dirs_.scan(queue);
+      for (;;) {
+        const auto entry = walk.next();
+        if (!entry) {
+          log::warning("{}", entry.error().text);
+          continue;
+        }
+        if (!*entry) break;
+        ids.push_back((*entry)->id);
+      }
+      for (const auto& id : ids) apply(action, queue, id);
+    }
+  }
+
+  void apply(Action& action, Queue queue, const std::string& id) {
+    const auto done = perform(action.letter, queue, id);
+    if (!done) return log::warning("{}: {}", id, done.error().text);
+    if (!*done) return;  // gone meanwhile
+    ++action.count;
+    log::info("{}: {}", id, action.done);
+  }
+
+  Result<bool> perform(char letter, Queue queue, const std::string& id) {
+    switch (letter) {
+      case 'd': {
+        TRY(const bool removed, dirs_.remove(queue, id));
+        if (removed) {
+          for (const Queue log : {Queue::kBounce, Queue::kDefer, Queue::kTrace}) {
+            [[maybe_unused]] const auto also = dirs_.remove(log, id);
+          }
+        }
+        return removed;
+      }
+      case 'h':
+        return dirs_.move(queue, Queue::kHold, id);
+      case 'H':
+        return release(id);
+      case 'r':
+        is_requeued_ = true;
+        return dirs_.move(queue, Queue::kMaildrop, id);
+      default:
+        return expire(letter, queue, id);
+    }
+  }
+
+  // Due at once, for the next run of the queue or `postqueue -f`.
+  Result<bool> release(const std::string& id) {
+    const std::string path = dirs_.path_of(Queue::kHold, id);
+    ::utimensat(dirs_.root(), path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+    return dirs_.move(Queue::kHold, Queue::kDeferred, id);
+  }
+
+  Result<bool> expire(char letter, Queue queue, const std::string& id) {
+    const std::string path = dirs_.path_of(queue, id);
+    if (::fchmodat(dirs_.root(), path.c_str(),
+                   queuefile::kCommittedMode | queuefile::kForcedExpireBit, 0) < 0) {
+      if (errno == ENOENT) return false;
+      return sys::fail_errno("expire");
+    }
+    if (letter == 'f' && queue == Queue::kHold) {
+      TRY(const bool released, release(id));
+      if (!released) return false;
+      queue = Queue::kDeferred;
+    }
+    if (queue != Queue::kHold) expired_.push_back(id);
+    return true;
+  }
+
+  const queuefile::QueueDirs& dirs_;
+  std::vector<Queue> queues_;
+  std::vector<std::string> expired_;
+  bool is_requeued_ = false;
+};
+
+// Messages that lie where an earlier hash_queue_depth would have put them.
+void repair_structure(const queuefile::QueueDirs& dirs) {
+  for (const Queue queue : {Queue::kHold, Queue::kIncoming, Queue::kActive, Queue::kDeferred,
+                            Queue::kBounce, Queue::kDefer, Queue::kTrace}) {
+    std::vector<queuefile::QueueEntry> misplaced;
+    auto walk = dirs.scan(queue, [](std::string_view path, std::string_view what) {
+      log::warning("{}: {} in the mail queue; it is left alone", path, what);
+    });
+    for (;;) {
+      const auto entry = walk.next();
+      if (!entry) continue;
+      if (!*entry) break;
+      if ((*entry)->path != dirs.path_of(queue, (*entry)->id)) misplaced.push_back(**entry);
+    }
+    for (const auto& entry : misplaced) {
+      const auto moved = dirs.move_path(entry.path, queue, entry.id);
+      if (!moved) log::warning("{}: {}", entry.path, moved.error().text);
+    }
+  }
+}
+
+}  // namespace
+
+int postsuper_main(int argc, char** argv) {
+  log::open({.program = "postsuper", .to_terminal = true});
+  std::string directory;
+  struct Wanted {
+    char letter;
+    std::string id;
+  };
+  std::vector<Wanted> wanted;
+  bool repair = false;
+  for (int c = 0; (c = ::getopt(argc, argv, "c:d:e:f:h:H:pr:sSv")) != -1;) {
+    switch (c) {
+      case 'c':
+        directory = ::optarg;
+        break;
+      case 's':
+      case 'S':
+        repair = true;
+        break;
+      case 'p':
+      case 'v':
+        break;
+      case '?':
+        give_up(
+            "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] "
+            "[-f queue_id (expire and release)] [-h queue_id (hold)] [-H queue_id (release)] "
+            "[-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] "
+            "[-S (redundant structure fix)] [-v] [queue...]");
+      default:
+        wanted.push_back({static_cast<char>(c), ::optarg});
+    }
+  }
+  if (!sys::is_root()) give_up("use of this command is reserved for the superuser");
+  const auto tool = config::open_tool(directory);
+  if (!tool) give_up(tool.error().text);
+  config::Problems problems;
+  const auto paths = config::load<config::PathsParams>(tool->values, problems);
+  const auto params = config::load<config::QueueParams>(tool->values, problems);
+  std::vector<Queue> queues;
+  for (int i = ::optind; i < argc; ++i) {
+    const auto queue = queuefile::find_queue(argv[i]);
+    if (!queue) give_up(fmt::format("invalid directory name: {}", argv[i]));
+    queues.push_back(*queue);
+  }
+  // What is moved must belong to the queue's owner, as new directories do.
+  const auto owner = sys::find_account(paths.mail_owner);
+  if (!owner) give_up(owner.error().text);
+  if (::chdir(paths.queue_directory.c_str()) < 0) {
+    give_up(fmt::format("chdir {}: {}", paths.queue_directory, sys::errno_text(errno)));
+  }
+  if (const auto dropped = sys::become(*owner, sys::Groups::kNone); !dropped) {
+    give_up(dropped.error().text);
+  }
+  const auto dirs = queuefile::QueueDirs::open(
+      ".", {params.hash_queue_names, static_cast<unsigned>(params.hash_queue_depth)});
+  if (!dirs) give_up(dirs.error().text);
+
+  if (repair || wanted.empty()) repair_structure(*dirs);
+  Super super(*dirs, std::move(queues));
+  auto actions = known_actions();
+  for (const auto& [letter, id] : wanted) {
+    const auto action = std::find_if(actions.begin(), actions.end(),
+                                     [&](const Action& known) { return known.letter == letter; });
+    if (id != "-") {
+      super.apply_to(*action, id);
+      continue;
+    }
+    for (std::string line; std::getline(std::cin, line);) {
+      for (const auto word : split_words(line)) super.apply_to(*action, std::string(word));
+    }
+  }
+  super.notify();
+  for (const Action& action : actions) {
+    const bool was_wanted = std::any_of(wanted.begin(), wanted.end(),
+                                        [&](const Wanted& w) { return w.letter == action.letter; });
+    if (was_wanted) {
+      log::info("{}: {} message{}", action.summary, action.count, action.count == 1 ? "" : "s");
+    }
+  }
+  return 0;
+}
+
+}  // namespace postern::control

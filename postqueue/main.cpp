@@ -1,0 +1,152 @@
+// postqueue - what users may do with the queue: list it, and ask for another try.
+//
+// Installed with the group postdrop's rights, which reach the sockets in public/.
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+
+#include "common/config/params/paths.h"
+#include "common/config/params/queue.h"
+#include "common/config/tool.h"
+#include "common/ipc/channel.h"
+#include "common/ipc/qmgr.h"
+#include "common/log/log.h"
+#include "common/queuefile/queue_id.h"
+#include "common/queuefile/writer.h"
+#include "common/sys/privilege.h"
+#include "common/sys/socket.h"
+#include "postqueue/print.h"
+
+namespace {
+
+using namespace postern;
+
+[[noreturn]] void give_up(int status, std::string_view text) {
+  log::write(log::Level::kFatal, text);
+  std::exit(status);
+}
+
+// From showq, or, when the mail system is down, from the files, as far as one's rights go.
+Result<std::vector<queuefile::ListedMessage>> read_listing(const config::Values& values) {
+  auto connected = sys::connect_unix("public/showq");
+  if (connected) {
+    ::fcntl(connected->get(), F_SETFL, 0);  // to wait for it
+    std::string stream;
+    std::array<char, 65536> piece;
+    for (ssize_t count = 0; (count = ::read(connected->get(), piece.data(), piece.size())) != 0;) {
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return sys::fail_errno("read public/showq");
+      stream.append(piece.data(), static_cast<std::size_t>(count));
+    }
+    return queuefile::parse_stream(stream);
+  }
+  if (::getuid() != 0) {
+    return fail_temporary("Queue report unavailable - mail system is down");
+  }
+  config::Problems problems;
+  const auto queue = config::load<config::QueueParams>(values, problems);
+  TRY(const auto dirs,
+      queuefile::QueueDirs::open(
+          ".", {queue.hash_queue_names, static_cast<unsigned>(queue.hash_queue_depth)}));
+  std::vector<queuefile::ListedMessage> messages;
+  for (const auto which : queuefile::kListedQueues) {
+    auto walk = dirs.scan(which);
+    for (;;) {
+      const auto entry = walk.next();
+      if (!entry) continue;
+      if (!*entry) break;
+      if (auto message = queuefile::list_message(dirs, which, **entry)) {
+        messages.push_back(*std::move(message));
+      }
+    }
+  }
+  return messages;
+}
+
+void print(std::string_view text) {
+  // A reader that has seen enough (head) is no failure.
+  [[maybe_unused]] const auto written = queuefile::write_all(STDOUT_FILENO, text);
+}
+
+void flush(std::vector<std::string> ids) {
+  auto fd = sys::connect_unix("public/qmgr");
+  if (!fd) give_up(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down");
+  loop::Loop loop;
+  const ipc::Dispatcher dispatcher;
+  const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
+  channel->start();
+  ipc::qmgr::Flush notice;
+  notice.queue_ids = std::move(ids);
+  channel->notify(notice);
+  channel->flush_now();
+  channel->close();
+}
+
+[[noreturn]] void usage() {
+  give_up(EX_USAGE,
+          "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s "
+          "site");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return EX_OSERR;
+  }
+  sys::close_from(3);
+  ::signal(SIGPIPE, SIG_IGN);
+  log::open({.program = "postqueue", .to_terminal = true});
+
+  std::string directory;
+  char mode = 0;
+  std::string argument;
+  ::opterr = 0;
+  for (int c = 0; (c = ::getopt(argc, argv, "c:fi:jps:v")) != -1;) {
+    if (c == 'c') {
+      directory = ::optarg;
+    } else if (c == '?') {
+      usage();
+    } else if (c != 'v') {
+      if (mode != 0) usage();
+      mode = static_cast<char>(c);
+      if (::optarg != nullptr && (c == 'i' || c == 's')) argument = ::optarg;
+    }
+  }
+  if (mode == 0 || ::optind < argc) usage();
+
+  const auto tool = config::open_tool(directory);
+  if (!tool) give_up(EX_UNAVAILABLE, tool.error().text);
+  config::Problems problems;
+  const auto paths = config::load<config::PathsParams>(tool->values, problems);
+  if (::chdir(paths.queue_directory.c_str()) < 0) {
+    give_up(EX_UNAVAILABLE,
+            fmt::format("chdir {}: {}", paths.queue_directory, sys::errno_text(errno)));
+  }
+  switch (mode) {
+    case 'f':
+      flush({});
+      break;
+    case 'i':
+      if (!queuefile::is_valid_queue_id(argument)) {
+        give_up(EX_USAGE, fmt::format("Cannot flush queue ID - invalid name: {}", argument));
+      }
+      flush({argument});
+      break;
+    case 's':
+      give_up(EX_UNAVAILABLE,
+              fmt::format("Flush service is not configured for destination \"{}\"", argument));
+    default: {
+      const auto messages = read_listing(tool->values);
+      if (!messages) give_up(EX_UNAVAILABLE, messages.error().text);
+      print(mode == 'j' ? postqueue::print_json(*messages) : postqueue::print_text(*messages));
+    }
+  }
+  return 0;
+}

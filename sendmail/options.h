@@ -1,0 +1,47 @@
+// options.h - the command line of sendmail(1), as thirty years of programs give it.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace postern::sendmail {
+
+enum class Mode : unsigned char {
+  kDeliver,     // -bm: a message on standard input
+  kSmtp,        // -bs: SMTP on standard input and output
+  kMailq,       // -bp, mailq
+  kNewaliases,  // -bi, newaliases
+  kDaemon,      // -bd, -bl: start the mail system
+  kFlush,       // -q
+  kFlushSite,   // -qRsite
+  kFlushId,     // -qIid
+};
+
+struct Options {
+  Mode mode = Mode::kDeliver;
+  std::string config_directory;          // -C
+  std::optional<std::string> sender;     // -f, -r: as written
+  std::optional<std::string> full_name;  // -F
+  std::string flush_argument;            // of -qR and -qI
+  bool extract_recipients = false;       // -t
+  bool ignore_dots = false;              // -i, -oi
+  bool is_verbose = false;               // -v: report deliveries
+  bool is_probe = false;                 // -bv: report what would happen
+  bool has_8bit_body = false;            // -B8BITMIME
+  bool smtputf8 = false;                 // -O SMTPUTF8
+  std::uint8_t notify = 0;               // -N
+  char dsn_ret = 0;                      // -R: 'F' or 'H'
+  std::string dsn_envid;                 // -V
+  std::vector<std::string> recipients;   // as written
+  std::vector<std::string> warnings;     // what was given and has no effect
+};
+
+// Errors are one line for the user; all of them end the program with EX_TEMPFAIL.
+[[nodiscard]] Result<Options> parse_options(int argc, char** argv);
+
+}  // namespace postern::sendmail

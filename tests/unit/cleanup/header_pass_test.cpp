@@ -1,0 +1,72 @@
+#include "cleanup/header_pass.h"
+
+#include <catch2/catch.hpp>
+
+namespace postern::cleanup {
+
+namespace {
+
+HeaderRules rules() {
+  HeaderRules rules;
+  rules.rewrite.myorigin = "origin.test";
+  rules.rewrite.mydomain = "test";
+  rules.message_drop_headers = {"bcc", "content-length", "resent-bcc", "return-path"};
+  rules.myhostname = "mx.test";
+  rules.header_address_token_limit = 10240;
+  rules.header_from_format = "standard";
+  return rules;
+}
+
+HeaderContext context(bool is_local) {
+  HeaderContext context;
+  context.is_local = is_local;
+  context.sender = "bob@origin.test";
+  context.full_name = "Bob Example";
+  context.queue_id = "ABC";
+  context.received = "Received: here";
+  return context;
+}
+
+}  // namespace
+
+TEST_CASE("mail of strangers keeps its header but for what must not be brought along") {
+  const auto result = pass_header(rules(), context(false),
+                                  "From: bare\nBcc: x@y\nReturn-Path: <z>\nSubject : spaced\n"
+                                  "To: a,\n b\nMessage-Id: <m@x>\nReceived: there\n\n");
+  CHECK(result.header ==
+        "Received: here\nFrom: bare\nSubject: spaced\nTo: a,\n b\nMessage-Id: <m@x>\n"
+        "Received: there\n");
+  CHECK(result.message_id == "<m@x>");
+  CHECK(result.hops == 2);
+}
+
+TEST_CASE("mail of local clients is completed") {
+  const auto result = pass_header(rules(), context(true), "To: alice, carol@elsewhere.test\n");
+  CHECK(
+      result.header.starts_with("Received: here\nTo: alice@origin.test, carol@elsewhere.test\n"
+                                "Message-Id: <"));
+  CHECK(result.header.find("\nDate: ") != std::string::npos);
+  CHECK(result.header.ends_with("\nFrom: Bob Example <bob@origin.test>\n"));
+  CHECK(result.message_id.find(".ABC@mx.test>") != std::string::npos);
+}
+
+TEST_CASE("a resent message gets the Resent- forms of what is missing") {
+  const auto result =
+      pass_header(rules(), context(true), "From: a@b\nResent-From: c@d\nResent-To: e@f\n");
+  CHECK(result.header.find("\nResent-Message-Id: ") != std::string::npos);
+  CHECK(result.header.find("\nResent-Date: ") != std::string::npos);
+  CHECK(result.header.find("\nDate: ") == std::string::npos);
+  CHECK(result.is_resent_id);
+}
+
+TEST_CASE("a full name that is no plain words is quoted; a null sender has none") {
+  auto odd = context(true);
+  odd.full_name = "B. \"Bob\" <x>";
+  CHECK(pass_header(rules(), odd, "")
+            .header.ends_with("From: \"B. \\\"Bob\\\" <x>\" <bob@origin.test>\n"));
+  auto null = context(true);
+  null.sender = "";
+  CHECK(pass_header(rules(), null, "").header.ends_with("From: MAILER-DAEMON\n"));
+}
+
+}  // namespace postern::cleanup

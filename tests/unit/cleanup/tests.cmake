@@ -1,0 +1,1 @@
+postern_unit_test(cleanup LINK part_cleanup postern_daemon)

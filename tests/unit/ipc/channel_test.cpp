@@ -1,0 +1,224 @@
+#include "common/ipc/channel.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include "common/ipc/client.h"
+#include "common/ipc/server.h"
+#include "common/ipc/tables.h"
+#include "common/sys/socket.h"
+
+namespace postern::ipc {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Ask {
+  static constexpr std::uint16_t kType = 0x7001;
+  static constexpr bool kRepeatable = true;
+  struct Reply {
+    std::string text;
+    std::vector<std::int64_t> numbers;
+    template <typename Self, typename Fields>
+    static void fields(Self& self, Fields& field) {
+      field("text", self.text);
+      field("numbers", self.numbers);
+    }
+  };
+  std::string text;
+  std::int64_t number = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("text", self.text);
+    field("number", self.number);
+  }
+};
+
+// A connected pair of channels; the second serves.
+struct Pair {
+  loop::Loop loop;
+  Dispatcher asking, serving;
+  ChannelPtr client, server;
+
+  Pair() {
+    auto fds = sys::socket_pair();
+    client = std::make_shared<Channel>(std::move(fds->first), asking);
+    server = std::make_shared<Channel>(std::move(fds->second), serving);
+  }
+  void start() {
+    client->start();
+    server->start();
+  }
+  ~Pair() {
+    client->close();
+    server->close();
+    loop.post([this] { loop.stop(); });
+    loop.run();
+  }
+};
+
+loop::Task<void> ask_many(ChannelPtr channel, int count, int& good) {
+  for (int i = 0; i < count; ++i) {
+    Ask ask;
+    ask.text = std::string(static_cast<std::size_t>(i) * 100, 'q');
+    ask.number = i - 50;
+    const auto reply = co_await channel->call(ask, loop::Clock::now() + 5s);
+    if (reply && reply->text == ask.text && reply->numbers == std::vector<std::int64_t>{i - 50}) {
+      ++good;
+    }
+  }
+  loop::Loop::current().stop();
+}
+
+}  // namespace
+
+TEST_CASE("requests of any size are answered by their number") {
+  Pair pair;
+  pair.serving.answer<Ask>([](Ask& ask, const ChannelPtr&) -> Result<Ask::Reply> {
+    return Ask::Reply{ask.text, {ask.number}};
+  });
+  pair.start();
+  int good = 0;
+  loop::spawn(ask_many(pair.client, 100, good));
+  pair.loop.run();
+  CHECK(good == 100);
+}
+
+TEST_CASE("an error comes back with its kind and text") {
+  Pair pair;
+  pair.serving.serve<Ask>([](Ask, ChannelPtr) -> loop::Task<Result<Ask::Reply>> {
+    co_await loop::sleep_for(1ms);
+    co_return fail(Error::Kind::kPermanent, "no");
+  });
+  pair.start();
+  std::optional<Error> error;
+  loop::spawn([](ChannelPtr channel, std::optional<Error>& out) -> loop::Task<void> {
+    const auto reply = co_await channel->call(Ask{}, loop::Clock::now() + 5s);
+    if (!reply) out = reply.error();
+    loop::Loop::current().stop();
+  }(pair.client, error));
+  pair.loop.run();
+  REQUIRE(error);
+  CHECK(*error == Error{Error::Kind::kPermanent, "no"});
+}
+
+TEST_CASE("a service that never answers runs into the deadline; one that goes away is an error") {
+  Pair pair;
+  const bool goes_away = GENERATE(false, true);
+  pair.serving.raw(Ask::kType, [&](const ChannelPtr& channel, Frame&) {
+    if (goes_away) channel->close();
+  });
+  pair.start();
+  bool failed = false;
+  loop::spawn([](ChannelPtr channel, bool& out) -> loop::Task<void> {
+    const auto reply = co_await channel->call(Ask{}, loop::Clock::now() + 20ms);
+    out = !reply;
+    loop::Loop::current().stop();
+  }(pair.client, failed));
+  pair.loop.run();
+  CHECK(failed);
+}
+
+TEST_CASE("descriptors arrive with their frames, more of them than one message carries") {
+  Pair pair;
+  constexpr int kFrames = 150;
+  int right = 0;
+  int seen = 0;
+  pair.serving.notice_with_fds<Ask>([&](Ask& ask, const ChannelPtr&, std::vector<sys::Fd> fds) {
+    // The pipe holds the number that its frame has.
+    std::int64_t number = -1;
+    if (fds.size() == 1 && ::read(fds[0].get(), &number, sizeof number) == sizeof number &&
+        number == ask.number) {
+      ++right;
+    }
+    if (++seen == kFrames) loop::Loop::current().stop();
+  });
+  pair.start();
+  for (std::int64_t i = 0; i < kFrames; ++i) {
+    int ends[2];
+    REQUIRE(::pipe2(ends, 0) == 0);
+    REQUIRE(::write(ends[1], &i, sizeof i) == sizeof i);
+    ::close(ends[1]);
+    Ask notice;
+    notice.number = i;
+    std::vector<sys::Fd> fds;
+    fds.emplace_back(ends[0]);
+    pair.client->notify(notice, std::move(fds));
+  }
+  pair.loop.run();
+  CHECK(right == kFrames);
+}
+
+TEST_CASE("a malformed record ends the channel and nothing else") {
+  Pair pair;
+  pair.serving.answer<Ask>(
+      [](Ask&, const ChannelPtr&) -> Result<Ask::Reply> { return Ask::Reply{}; });
+  pair.client->start();
+  bool closed = false;
+  pair.server->start([&](const ChannelPtr&) {
+    closed = true;
+    loop::Loop::current().stop();
+  });
+  pair.client->send(FrameKind::kRequest, Ask::kType, 1, "\x01\xff\xff");
+  pair.loop.run();
+  CHECK(closed);
+}
+
+TEST_CASE("messages survive the way there and back, and unknown fields are skipped") {
+  tables::Lookup lookup;
+  lookup.tables = {"hash:/a", "inline:{ x=y }"};
+  lookup.keys = {{"a@b", false}, {"@b", true}};
+  const std::string bytes = encode(lookup);
+  const auto copy = decode<tables::Lookup>(bytes);
+  REQUIRE(copy);
+  CHECK(copy->tables == lookup.tables);
+  REQUIRE(copy->keys.size() == 2);
+  CHECK(copy->keys[1].text == "@b");
+  CHECK(copy->keys[1].is_partial);
+  // A field that a newer process has added at the end.
+  const auto newer = decode<tables::Lookup>(bytes + "\x21\x03xyz");
+  CHECK(newer.has_value());
+  for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
+    INFO("cut at " << cut);
+    const auto part = decode<tables::Lookup>(std::string_view(bytes).substr(0, cut));
+    if (part) CHECK(encode(*part).size() < bytes.size());
+  }
+}
+
+TEST_CASE("a client connects again when its service was restarted, and repeats what it may") {
+  loop::Loop loop;
+  const std::string path = "/tmp/postern-ipc-test." + std::to_string(::getpid());
+  const auto listen = [&] { return *sys::listen_unix(path, 0600, 10); };
+  auto first = std::make_unique<Server>(listen());
+  int asked = 0;
+  // The first incarnation dies with the question in its hands.
+  first->dispatcher().raw(Ask::kType, [&](const ChannelPtr& channel, Frame&) {
+    ++asked;
+    channel->close();
+  });
+  first->start();
+  std::unique_ptr<Server> second;
+  Client client(path);
+  bool answered = false;
+  loop::spawn([](Client& to, bool& out) -> loop::Task<void> {
+    const auto reply = co_await to.call(Ask{}, loop::Clock::now() + 5s);
+    out = reply.has_value();
+    loop::Loop::current().stop();
+  }(client, answered));
+  loop::CallbackTimer restart([&] {
+    first.reset();
+    second = std::make_unique<Server>(listen());
+    second->dispatcher().answer<Ask>(
+        [](Ask&, const ChannelPtr&) -> Result<Ask::Reply> { return Ask::Reply{}; });
+    second->start();
+  });
+  restart.arm(loop::Clock::now() + 50ms);
+  loop.run();
+  CHECK(asked >= 1);
+  CHECK(answered);
+  ::unlink(path.c_str());
+}
+
+}  // namespace postern::ipc

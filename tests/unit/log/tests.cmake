@@ -1,0 +1,1 @@
+postern_unit_test(log LINK postern_log)

@@ -1,0 +1,1 @@
+postern_unit_test(loop LINK postern_loop)

@@ -1,0 +1,1 @@
+postern_unit_test(qmgr LINK part_qmgr postern_daemon)
