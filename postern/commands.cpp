@@ -1,20 +1,33 @@
 #include "postern/commands.h"
 
 #include "postern/check.h"
+#include "postern/mail_system.h"
 #include "postern/postconf.h"
+#include "postern/queue_tools.h"
 
 namespace postern::control {
 
 namespace {
 
 constexpr Command kPrograms[] = {
+    {"postcat", postcat_main},
     {"postconf", postconf_main},
+    {"postlog", postlog_main},
+    {"postsuper", postsuper_main},
 };
 
 constexpr Command kVerbs[] = {
+    {"abort", abort_main},
     {"check", check_main},
     {"config", postconf_main},
+    {"flush", flush_main},
+    {"logrotate", logrotate_main},
+    {"reload", reload_main},
     {"set-permissions", set_permissions_main},
+    {"start", start_main},
+    {"start-fg", start_fg_main},
+    {"status", status_main},
+    {"stop", stop_main},
 };
 
 }  // namespace

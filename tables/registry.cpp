@@ -76,22 +76,25 @@ void Registry::open_all(const config::Values& values) {
       wanted.emplace(name);
     }
   };
+  for (const auto& setting : values.snapshot().settings) collect(setting.value);
+  for (const auto& service : values.snapshot().services) {
+    for (const auto& [name, value] : service.overrides) collect(value);
+  }
+  const auto written = wanted;
   for (const auto& param : config::all_params()) {
     if (param.type == config::ParamType::kTables || param.type == config::ParamType::kList ||
         param.type == config::ParamType::kNetworks) {
       collect(values.text(param.name));
     }
   }
-  for (const auto& setting : values.snapshot().settings) collect(setting.value);
-  for (const auto& service : values.snapshot().services) {
-    for (const auto& [name, value] : service.overrides) collect(value);
-  }
   allowed_ = std::move(wanted);
   const auto types = table::known_types();
   for (const auto& name : allowed_) {
     const std::string bare = without_proxy(name);
     if (std::find(types.begin(), types.end(), type_of(bare)) == types.end()) continue;
-    if (const auto opened = find(name); !opened) log::warning("{}", opened.error().text);
+    // A table that only a default names may well be missing.
+    const auto opened = find(name);
+    if (!opened && written.contains(name)) log::warning("{}", opened.error().text);
   }
   std::erase_if(open_, [&](const auto& entry) { return !allowed_.contains(entry.first); });
   generation_.grow();

@@ -8,6 +8,7 @@
 #include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 
 namespace postern::agent {
 
@@ -20,6 +21,10 @@ std::int64_t wall_us() {
 }
 
 constexpr std::size_t kMaxLoggedText = 1500;
+
+// A record between processes leaves out what is zero, and Report::is_last is true where it is left
+// out: a report that is not the last cannot be told from one that is. So there is one, the last.
+constexpr bool kReportsEarly = false;
 
 std::string_view action_of(ipc::agent::Outcome outcome) {
   switch (outcome) {
@@ -110,16 +115,20 @@ void Delivery::fail_rest(const Verdict& verdict) {
 void Delivery::report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict) {
   assert(recipient < reported_.size());
   if (reported_[recipient] || is_over_) return;
-  reported_[recipient] = true;
-  --unreported_;
+  log(recipient, outcome, verdict, request_.recipients[recipient].address);
+  record(recipient, outcome, verdict);
+}
 
-  const bool is_soft = outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_;
-  const auto& to = request_.recipients[recipient];
-  const auto now = loop::Clock::now();
-  const bool has_connected = connected_ != loop::TimePoint{};
+void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+                   std::string_view address) const {
   const auto us = [](auto time) {
     return std::chrono::duration_cast<std::chrono::microseconds>(time);
   };
+  // info_log_addr_form = external
+  const std::string shown = mail::quote_address(address);
+  const std::string orig_to = mail::quote_address(request_.recipients[recipient].orig_to);
+  const auto now = loop::Clock::now();
+  const bool has_connected = connected_ != loop::TimePoint{};
   log::Delays delays;
   delays.before_queue = std::chrono::microseconds(
       std::max<std::int64_t>(0, request_.active_us - request_.arrival_us));
@@ -128,24 +137,30 @@ void Delivery::report(std::size_t recipient, ipc::agent::Outcome outcome, const 
   delays.transmission = us(now - (has_connected ? connected_ : started_));
   const std::string text = log::clean(verdict.text, kMaxLoggedText);
   log::delivered({.queue_id = request_.queue_id,
-                  .recipient = to.address,
-                  .orig_to = equal_nocase(to.orig_to, to.address) ? std::string_view{} : to.orig_to,
+                  .recipient = shown,
+                  .orig_to = equal_nocase(orig_to, shown) ? std::string_view{} : orig_to,
                   .relay = verdict.relay,
                   .conn_use = verdict.conn_use,
                   .delays = delays,
                   .dsn = verdict.status,
                   .status = outcome == ipc::agent::Outcome::kDelivered  ? "sent"
-                            : is_soft                                   ? "SOFTBOUNCE"
                             : outcome == ipc::agent::Outcome::kDeferred ? "deferred"
+                            : service_.soft_bounce_                     ? "SOFTBOUNCE"
                                                                         : "bounced",
                   .text = text});
+}
 
+void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict) {
+  if (reported_[recipient] || is_over_) return;
+  reported_[recipient] = true;
+  --unreported_;
+  const bool is_soft = outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_;
   auto& entry = ready_.emplace_back();
-  entry.state_offset = to.state_offset;
+  entry.state_offset = request_.recipients[recipient].state_offset;
   entry.outcome = is_soft ? ipc::agent::Outcome::kDeferred : outcome;
   entry.status = verdict.status;
   if (is_soft && entry.status.starts_with('5')) entry.status[0] = '4';
-  entry.text = text;
+  entry.text = log::clean(verdict.text, kMaxLoggedText);
   entry.remote_mta = verdict.remote_mta;
   entry.diagnostic_type = verdict.diagnostic_type;
   entry.diagnostic = verdict.diagnostic;
@@ -166,7 +181,7 @@ void Delivery::report_damage(std::string_view what) {
 }
 
 void Delivery::on_turn_end() {
-  if (is_over_) return;
+  if (is_over_ || (!kReportsEarly && unreported_ > 0)) return;
   ipc::agent::Report report;
   report.delivery = request_.delivery;
   report.queue_id = request_.queue_id;

@@ -9,8 +9,8 @@
 //       }
 //     }
 //
-// Each recipient is reported once: logged at once, told to qmgr at the end of the loop's turn
-// together with what else became ready in it. A recipient that the handler leaves without a word is
+// Each recipient is reported once: logged at once, told to qmgr at the end of the loop's turn in
+// which the last of them became ready. A recipient that the handler leaves without a word is
 // deferred when the handler ends.
 
 #pragma once
@@ -75,6 +75,13 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
   void failed(std::size_t recipient, const Verdict& verdict);
   void defer_rest(const Verdict& verdict);
   void fail_rest(const Verdict& verdict);
+
+  // For agents that expand a recipient into several deliveries: each is logged, under the address
+  // that it went to, and the recipient as a whole is recorded once, by the worst of them.
+  void log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+           std::string_view address) const;
+  void record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+
   [[nodiscard]] bool is_reported(std::size_t recipient) const { return reported_[recipient]; }
   [[nodiscard]] std::size_t unreported() const { return unreported_; }
 

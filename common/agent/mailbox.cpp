@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/base/text.h"
 #include "common/sys/fd.h"
 
 namespace postern::agent {
@@ -147,6 +148,18 @@ std::string mailbox_headers(std::string_view sender, std::string_view orig_to,
   if (!orig_to.empty()) headers += fmt::format("X-Original-To: {}\n", one_line(orig_to));
   if (!delivered_to.empty()) headers += fmt::format("Delivered-To: {}\n", one_line(delivered_to));
   return headers;
+}
+
+bool was_delivered_to(std::string_view header, std::string_view address) {
+  constexpr std::string_view kName = "Delivered-To:";
+  while (!header.empty()) {
+    const std::size_t end = header.find('\n');
+    const std::string_view line = header.substr(0, end);
+    header.remove_prefix(end == std::string_view::npos ? header.size() : end + 1);
+    if (!starts_with_nocase(line, kName)) continue;
+    if (equal_nocase(trim(line.substr(kName.size())), address)) return true;
+  }
+  return false;
 }
 
 MailboxResult mailbox_failure(int error, std::string text) {

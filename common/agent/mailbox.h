@@ -37,6 +37,10 @@ struct MailboxMessage {
 
 enum class MailboxOutcome { kDelivered, kDeferred, kBounced };
 
+// Does the header say that the message was delivered to this address before? A loop, then: it came
+// back by an alias or a forward.
+[[nodiscard]] bool was_delivered_to(std::string_view header, std::string_view address);
+
 struct MailboxResult {
   MailboxOutcome outcome = MailboxOutcome::kDeferred;
   std::string status{};      // "2.0.0", "4.2.0"

@@ -1,5 +1,7 @@
 #include "common/log/log.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -9,6 +11,8 @@
 #include <ctime>
 
 #include "common/log/clean.h"
+#include "common/sys/fd.h"
+#include "common/sys/socket.h"
 
 namespace postern::log {
 
@@ -28,7 +32,12 @@ struct State {
   std::uint64_t dropped_told = 0;
   unsigned verbosity = 0;
   std::time_t stamp_second = 0;
-  std::string stamp;  // "Nov 24 13:53:56"
+  std::string stamp;          // "Nov 24 13:53:56"
+  sys::Fd tool_sink;          // the log writer's socket, or a file
+  bool is_tool_file = false;  // a file takes lines, not records
+
+  [[nodiscard]] int sink() const { return setup.pipe >= 0 ? setup.pipe : tool_sink.get(); }
+  [[nodiscard]] bool takes_lines() const { return setup.pipe < 0 && is_tool_file; }
 };
 
 State& state() {
@@ -82,8 +91,10 @@ const std::string& time_stamp(std::time_t now) {
 
 void append_record(char kind, Level level, std::string_view line) {
   State& s = state();
-  s.buffer += kind;
-  s.buffer += static_cast<char>(level);
+  if (!s.takes_lines()) {
+    s.buffer += kind;
+    s.buffer += static_cast<char>(level);
+  }
   s.buffer += line;
   s.buffer += '\n';
 }
@@ -95,11 +106,9 @@ void append_text(Level level, std::string_view text, const timespec& now) {
                             word(level), text));
 }
 
-void tool_line(Level level, std::string_view text) {
-  const State& s = state();
+void syslog_line(Level level, std::string_view text) {
   const std::string line = fmt::format("{}{}", word(level), text);
   ::syslog(priority(level), "%s", line.c_str());
-  if (s.setup.to_terminal) fmt::print(stderr, "{}: {}\n", s.setup.program, line);
 }
 
 // How much of `records` may go in one write without being torn: whole records only.
@@ -128,11 +137,29 @@ void open(Setup setup) {
     // As syslog shows it: without the domain.
     s.host.resize(std::min(s.host.find('.'), s.host.size()));
   }
-  s.tag = s.setup.syslog_name + "/" + s.setup.program;
-  if (s.setup.pipe < 0) {
+  s.tag = s.setup.syslog_name.empty() ? s.setup.program
+                                      : s.setup.syslog_name + "/" + s.setup.program;
+  if (s.sink() < 0) {
     ::closelog();
     ::openlog(s.tag.c_str(), LOG_PID | LOG_NDELAY, LOG_MAIL);
   }
+}
+
+void use_postlog(const std::string& socket, const std::string& file) {
+  State& s = state();
+  flush();
+  s.tool_sink.reset();
+  s.is_tool_file = false;
+  if (const auto address = sys::unix_address(socket)) {
+    sys::Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (fd && ::connect(fd.get(), address->get(), address->length) == 0) {
+      s.tool_sink = std::move(fd);
+      return;
+    }
+  }
+  if (file.empty()) return;
+  s.tool_sink.reset(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  s.is_tool_file = true;
 }
 
 void set_flush_scheduler(std::function<void()> schedule) { state().schedule = std::move(schedule); }
@@ -140,7 +167,7 @@ void set_flush_scheduler(std::function<void()> schedule) { state().schedule = st
 void flush() {
   State& s = state();
   s.scheduled = false;
-  if (s.setup.pipe < 0 || s.buffer.empty()) return;
+  if (s.sink() < 0 || s.buffer.empty()) return;
   if (s.dropped > s.dropped_told) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
@@ -153,7 +180,7 @@ void flush() {
   std::string_view rest = s.buffer;
   while (!rest.empty()) {
     const std::size_t part = atomic_part(rest);
-    const ssize_t written = ::write(s.setup.pipe, rest.data(), part);
+    const ssize_t written = ::write(s.sink(), rest.data(), part);
     if (written < 0 && errno == EINTR) continue;
     if (written != static_cast<ssize_t>(part)) {
       s.dropped += count_lines(rest);
@@ -187,7 +214,10 @@ Event& Event::with(std::string_view key, double value) {
 void write(Level level, std::string_view text, const Event* event) {
   State& s = state();
   const std::string line = clean(text, kMaxLine);
-  if (s.setup.pipe < 0) return tool_line(level, line);
+  if (s.setup.pipe < 0 && s.setup.to_terminal) {
+    fmt::print(stderr, "{}: {}{}\n", s.tag, word(level), line);
+  }
+  if (s.sink() < 0) return syslog_line(level, line);
 
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -197,11 +227,11 @@ void write(Level level, std::string_view text, const Event* event) {
     gmtime_r(&now.tv_sec, &utc);
     std::array<char, 32> stamp{};
     const std::size_t size = std::strftime(stamp.data(), stamp.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-    std::string object = fmt::format(
-        R"({{"time":"{}.{:06}Z","host":{},"program":{},"pid":{},"level":"{}")",
-        std::string_view(stamp.data(), size), now.tv_nsec / 1000, json_quote(s.host),
-        json_quote(s.tag), ::getpid(),
-        level == Level::kInfo ? "info" : word(level).substr(0, word(level).size() - 2));
+    std::string object =
+        fmt::format(R"({{"time":"{}.{:06}Z","host":{},"program":{},"pid":{},"level":"{}")",
+                    std::string_view(stamp.data(), size), now.tv_nsec / 1000, json_quote(s.host),
+                    json_quote(s.tag), ::getpid(),
+                    level == Level::kInfo ? "info" : word(level).substr(0, word(level).size() - 2));
     if (event != nullptr) {
       object += fmt::format(R"(,"event":{})", json_quote(event->name_));
       if (!event->queue_id_.empty()) {

@@ -31,17 +31,22 @@ enum class Level : char {
 };
 
 struct Setup {
-  std::string syslog_name = "postfix";  // with the program: "postfix/smtpd"
+  std::string syslog_name = "postfix";  // with the program: "postfix/smtpd"; may be empty
   std::string program{};
-  int pipe = -1;        // to postlog; -1: this is a tool
-  bool text = true;     // classic lines
-  bool json = false;    // one JSON object an event beside them
+  int pipe = -1;             // to postlog; -1: this is a tool
+  bool text = true;          // classic lines
+  bool json = false;         // one JSON object an event beside them
   bool to_terminal = false;  // tools: standard error too
-  std::string host{};   // for the line; empty: gethostname
+  std::string host{};        // for the line; empty: gethostname
 };
 
 // Called once at start, and again when the configuration changes.
 void open(Setup setup);
+
+// For tools, where maillog_file is set: lines go to the log writer's socket or, where nobody
+// listens and this process may, to the end of `file` itself. Where neither can be done they go on
+// to syslog. It counts for open() calls that follow, too.
+void use_postlog(const std::string& socket, const std::string& file);
 
 // The loop's part: `schedule` is called when the first line of a turn was written, and arranges
 // that flush() is called at the end of it. Without it each line leaves at once.

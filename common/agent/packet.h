@@ -1,0 +1,32 @@
+// packet.h - records over a SOCK_SEQPACKET socket, for processes that wait for nothing else.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+#include "common/sys/fd.h"
+
+namespace postern::agent {
+
+struct Packet {
+  std::string bytes;
+  std::vector<sys::Fd> fds;
+};
+
+struct PacketPair {
+  sys::Fd blocking;     // for the process that waits
+  sys::Fd nonblocking;  // for the one with a loop
+};
+[[nodiscard]] Result<PacketPair> packet_pair();
+
+// Waits for the next packet; nothing when the other side has closed. An oversized packet counts as
+// closed.
+[[nodiscard]] std::optional<Packet> wait_packet(int socket, std::size_t max_size);
+// Waits until it is sent; false when the other side is gone.
+bool send_packet(int socket, std::string_view bytes, int fd = -1);
+
+}  // namespace postern::agent

@@ -1,0 +1,76 @@
+// connection.h - one connection to a server: connect, greeting, hello, and replies one by one.
+//
+// Everything that is sent and received goes through stream(), which is the place for TLS: after
+// STARTTLS the features are asked for again. Authentication follows hello(), before the first MAIL.
+
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/base/result.h"
+#include "common/loop/stream.h"
+#include "common/loop/task.h"
+#include "common/smtpclient/plan.h"
+#include "common/smtpclient/settings.h"
+#include "common/smtpwire/ehlo.h"
+#include "common/smtpwire/reply_reader.h"
+
+namespace postern::smtpclient {
+
+class Connection {
+ public:
+  Connection(Endpoint endpoint, sys::Fd fd)
+      : endpoint_(std::move(endpoint)), stream_(std::move(fd)) {}
+
+  // The error's text is what stands behind "connect to H[IP]:25: ".
+  [[nodiscard]] static loop::Task<Result<std::unique_ptr<Connection>>> open(Endpoint endpoint,
+                                                                            SettingsPtr settings);
+
+  // Greeting and EHLO, HELO or LHLO. `nexthop` is for the text of a loop, which is looked for
+  // where `detect_loop` is set. A verdict with status: the server is not to be used.
+  [[nodiscard]] loop::Task<Verdict> hello(SettingsPtr settings, std::string nexthop,
+                                          bool detect_loop);
+
+  struct Reply {
+    loop::Io io = loop::Io::kOk;
+    smtpwire::ServerReply reply{};
+    std::string garbage{};  // why the bytes that came are no reply
+
+    [[nodiscard]] bool is_ok() const { return io == loop::Io::kOk && garbage.empty(); }
+  };
+  // The whole reply within `timeout`.
+  [[nodiscard]] loop::Task<Reply> read_reply(std::chrono::seconds timeout);
+  [[nodiscard]] Verdict failure(const Reply& reply, Step step) const;
+
+  // For a kept one: the peer has not closed it, and has said nothing unasked.
+  [[nodiscard]] bool is_idle();
+
+  [[nodiscard]] loop::Stream& stream() { return stream_; }
+  [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
+  [[nodiscard]] const smtpwire::Features& features() const { return features_; }
+
+  // Deliveries so far, the one under way included.
+  unsigned uses = 0;
+  // Other servers were known for its destination when it was made.
+  bool has_alternatives = false;
+  // An envelope that was not used up may stand.
+  bool needs_reset = false;
+  [[nodiscard]] loop::TimePoint since() const { return since_; }
+
+ private:
+  [[nodiscard]] loop::Task<Reply> ask(std::string command, std::chrono::seconds timeout);
+
+  Endpoint endpoint_;
+  loop::Stream stream_;
+  smtpwire::ReplyReader reader_;
+  smtpwire::Features features_;
+  loop::TimePoint since_ = loop::Clock::now();
+};
+using ConnectionPtr = std::unique_ptr<Connection>;
+
+// Sends QUIT and closes, in the background, waiting for the answer only where the settings say so.
+void say_goodbye(ConnectionPtr connection, SettingsPtr settings);
+
+}  // namespace postern::smtpclient

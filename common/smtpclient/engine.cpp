@@ -1,0 +1,232 @@
+#include "common/smtpclient/engine.h"
+
+#include <algorithm>
+#include <random>
+
+#include "common/base/text.h"
+#include "common/log/clean.h"
+#include "common/log/log.h"
+
+namespace postern::smtpclient {
+
+namespace {
+
+// Two deliveries within this time make a destination worth keeping connections to.
+constexpr std::chrono::seconds kBurst{2};
+constexpr std::size_t kMaxTraffic = 10'000;
+
+std::size_t random_below(std::size_t limit) {
+  static thread_local std::mt19937 generator{std::random_device{}()};
+  return std::uniform_int_distribution<std::size_t>(0, limit - 1)(generator);
+}
+
+}  // namespace
+
+Engine::Engine(SettingsPtr settings, HostFinder find_hosts)
+    : settings_(std::move(settings)), find_hosts_(std::move(find_hosts)), cache_(settings_) {}
+
+void Engine::configure(SettingsPtr settings) {
+  settings_ = std::move(settings);
+  cache_.configure(settings_);
+}
+
+loop::Task<void> Engine::deliver(Job& job) {
+  Walk walk{job, settings_};
+  std::vector<std::string> destinations = split_nexthop(job.nexthop());
+  for (const auto& relay : walk.settings->params.smtp_fallback_relay) {
+    if (std::ranges::find(destinations, relay) == destinations.end()) destinations.push_back(relay);
+  }
+  for (std::size_t i = 0; i < destinations.size() && job.unreported() > 0; ++i) {
+    walk.is_last_destination = i + 1 == destinations.size();
+    co_await try_destination(walk, destinations[i]);
+    // A loop is ours to end: the fallback relay would only send it back.
+    if (walk.why.status == "5.4.6") break;
+  }
+  if (job.unreported() == 0) co_return;
+  if (walk.why.status.empty()) {
+    walk.why = own_failure("4.3.5", "no destination in \"" + job.nexthop() + "\"");
+  }
+  job.mark_connected();
+  if (walk.why.is_temporary()) job.mark_destination_failure();
+  for (std::size_t i = 0; i < job.recipients(); ++i) {
+    if (!job.is_reported(i)) job.failed(i, walk.why);
+  }
+}
+
+loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
+  const Settings& settings = *walk.settings;
+  auto destination = parse_destination(text, settings.protocol, settings.params.smtp_tcp_port);
+  if (!destination) {
+    log::warning("{}: {}", walk.job.queue_id(), destination.error().text);
+    walk.why = own_failure("4.3.5", "mail transport: " + destination.error().text);
+    co_return;
+  }
+  const std::string key = to_lower(text);
+  enter(key);
+  walk.used.clear();
+  co_await try_kept(walk, key);
+  if (walk.job.unreported() > 0) {
+    walk.job.mark_connecting();
+    const Route route = co_await find_route(walk, *destination);
+    if (route.targets.empty()) {
+      walk.why = route.failure;
+    } else {
+      co_await try_targets(walk, *destination, key, route.targets);
+    }
+  }
+  leave(key);
+}
+
+// Kept connections first: they spare the look-up, the hello and two round trips.
+loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
+  for (;;) {
+    ConnectionPtr connection = cache_.take_for_destination(key);
+    if (connection == nullptr) co_return;
+    const bool is_final = walk.is_last_destination && !connection->has_alternatives;
+    const auto end = co_await transact(walk, *connection, is_final);
+    if (end == Transaction::End::kStale) continue;
+    walk.used = connection->endpoint().relay();
+    finish_with(key, *walk.settings, std::move(connection), end);
+    co_return;
+  }
+}
+
+loop::Task<Route> Engine::find_route(Walk& walk, Destination destination) {
+  const Settings& settings = *walk.settings;
+  Route route;
+  if (destination.is_unix()) {
+    route.targets.push_back({settings.myhostname, destination.path, 0});
+    co_return route;
+  }
+  if (auto literal = route_literal(destination, settings)) co_return *std::move(literal);
+
+  ipc::resolver::FindHosts request;
+  request.domain = destination.host;
+  request.use_mx = settings.use_mx && destination.use_mx;
+  request.use_hosts_file = settings.use_hosts_file;
+  request.use_ipv4 = settings.use_ipv4;
+  request.use_ipv6 = settings.use_ipv6;
+  auto hosts = co_await find_hosts_(request);
+  const bool failed = hosts && hosts->status == ipc::resolver::Status::kTemporary && !hosts->has_mx;
+  if (failed && request.use_mx && settings.params.ignore_mx_lookup_error) {
+    request.use_mx = false;
+    hosts = co_await find_hosts_(request);
+  }
+  if (!hosts) {
+    route.failure = own_failure("4.3.0", "name service: " + hosts.error().text);
+    co_return route;
+  }
+  route = plan_route(destination, *hosts, settings, random_below);
+  co_return route;
+}
+
+loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::string key,
+                                     std::vector<Endpoint> targets) {
+  const std::size_t known = targets.size();
+  const std::int64_t session_limit = walk.settings->params.smtp_mx_session_limit;
+  // The server of a kept connection has had its say, unless there is no other.
+  if (targets.size() > 1 && !walk.used.empty()) {
+    std::erase_if(targets, [&](const Endpoint& target) { return target.relay() == walk.used; });
+  }
+  std::int64_t sessions = walk.used.empty() ? 0 : 1;
+  for (std::size_t i = 0; i < targets.size() && walk.job.unreported() > 0; ++i) {
+    ConnectionPtr connection = cache_.take_for_endpoint(targets[i]);
+    const bool is_kept = connection != nullptr;
+    if (!is_kept) connection = co_await connect(walk, targets[i]);
+    if (connection == nullptr) continue;
+    ++sessions;
+    const bool is_last =
+        i + 1 == targets.size() || (session_limit > 0 && sessions >= session_limit);
+    const bool is_final = is_last && walk.is_last_destination;
+    connection->has_alternatives = known > 1;
+    auto end = Transaction::End::kSpent;
+    if (is_kept) {
+      end = co_await transact(walk, *connection, is_final);
+      if (end == Transaction::End::kStale) {
+        // It had gone to sleep: this server has not been asked yet.
+        --sessions;
+        --i;
+        continue;
+      }
+    } else {
+      const bool is_welcome = co_await greet(walk, *connection, destination, is_final);
+      if (is_welcome) end = co_await transact(walk, *connection, is_final);
+    }
+    finish_with(key, *walk.settings, std::move(connection), end);
+    if (is_last) break;
+  }
+}
+
+loop::Task<ConnectionPtr> Engine::connect(Walk& walk, Endpoint endpoint) {
+  auto opened = co_await Connection::open(endpoint, walk.settings);
+  if (opened) co_return *std::move(opened);
+  walk.why = connect_failed(endpoint, opened.error().text);
+  log::info("{}", walk.why.text);
+  co_return nullptr;
+}
+
+loop::Task<bool> Engine::greet(Walk& walk, Connection& connection, const Destination& destination,
+                               bool is_final) {
+  const bool detect_loop =
+      !walk.settings->is_lmtp() && destination.port == walk.settings->smtp_port;
+  const Verdict refusal = co_await connection.hello(walk.settings, destination.text, detect_loop);
+  walk.job.mark_connected();
+  if (refusal.status.empty()) co_return true;
+  walk.why = refusal;
+  if (is_kept(refusal, is_final)) {
+    log::info("{}: {}", walk.job.queue_id(), log::clean(refusal.text));
+    walk.job.mark_connecting();
+    co_return false;
+  }
+  if (refusal.is_temporary()) walk.job.mark_destination_failure();
+  for (std::size_t i = 0; i < walk.job.recipients(); ++i) {
+    if (!walk.job.is_reported(i)) walk.job.failed(i, refusal);
+  }
+  co_return false;
+}
+
+loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection, bool is_final) {
+  Transaction transaction(connection, walk.job, walk.settings, buffers_, is_final);
+  const auto end = co_await transaction.run();
+  if (walk.job.unreported() > 0 && end != Transaction::End::kStale) walk.job.mark_connecting();
+  co_return end;
+}
+
+void Engine::finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
+                         Transaction::End end) {
+  if (end == Transaction::End::kBroken || connection->stream().has_hung_up()) return;
+  if (end == Transaction::End::kUsable && is_worth_keeping(key, settings)) {
+    cache_.put(key, std::move(connection));
+  } else {
+    say_goodbye(std::move(connection), settings_);
+  }
+}
+
+bool Engine::is_worth_keeping(const std::string& key, const Settings& settings) const {
+  const auto& always = settings.params.smtp_connection_cache_destinations;
+  if (std::ranges::any_of(always, [&](const auto& each) { return equal_nocase(each, key); })) {
+    return true;
+  }
+  if (!settings.params.smtp_connection_cache_on_demand) return false;
+  const auto found = traffic_.find(key);
+  if (found == traffic_.end()) return false;
+  return found->second.under_way > 1 || loop::Clock::now() - found->second.last < kBurst;
+}
+
+void Engine::enter(const std::string& key) {
+  if (traffic_.size() >= kMaxTraffic) {
+    const auto old = loop::Clock::now() - kBurst;
+    std::erase_if(traffic_, [&](const auto& entry) {
+      return entry.second.under_way == 0 && entry.second.last < old;
+    });
+  }
+  ++traffic_[key].under_way;
+}
+
+void Engine::leave(const std::string& key) {
+  auto& traffic = traffic_[key];
+  --traffic.under_way;
+  traffic.last = loop::Clock::now();
+}
+
+}  // namespace postern::smtpclient

@@ -1,0 +1,88 @@
+// engine.h - delivers one job after the other, or many at once: finds the servers of a next hop,
+// walks along them, keeps connections.
+//
+//     for each destination of the next hop, then of smtp_fallback_relay
+//       a kept connection, if there is one
+//       look-up: hosts by preference, cut at ourselves, bounded
+//       each address: connect, hello, transaction, until no recipient is left
+//
+// A server that cannot be reached or answers 4xx is followed by the next one; what the last one
+// says is reported. A job costs one coroutine; jobs do not wait for each other.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/ipc/resolver.h"
+#include "common/loop/task.h"
+#include "common/smtpclient/connection_cache.h"
+#include "common/smtpclient/content.h"
+#include "common/smtpclient/job.h"
+#include "common/smtpclient/route.h"
+#include "common/smtpclient/settings.h"
+#include "common/smtpclient/transaction.h"
+
+namespace postern::smtpclient {
+
+// Asks the resolver. Where it is a lambda, it is no coroutine itself but calls one.
+using HostFinder =
+    std::function<loop::Task<Result<ipc::resolver::Hosts>>(ipc::resolver::FindHosts request)>;
+
+class Engine {
+ public:
+  Engine(SettingsPtr settings, HostFinder find_hosts);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // For jobs that begin from now on.
+  void configure(SettingsPtr settings);
+
+  // When it ends every recipient is reported. The job outlives it.
+  [[nodiscard]] loop::Task<void> deliver(Job& job);
+
+  // No more is to come: kept connections are closed.
+  void close_idle() { cache_.clear(); }
+  [[nodiscard]] std::size_t idle_connections() const { return cache_.size(); }
+
+ private:
+  // What one job carries along its way.
+  struct Walk {
+    Job& job;
+    SettingsPtr settings;
+    Verdict why{};  // the last failure that left recipients unreported
+    bool is_last_destination = false;
+    std::string used{};  // the endpoint of a kept connection that was tried
+  };
+  // How often a destination is delivered to: whether its connections are worth keeping.
+  struct Traffic {
+    std::size_t under_way = 0;
+    loop::TimePoint last{};
+  };
+
+  loop::Task<void> try_destination(Walk& walk, std::string text);
+  loop::Task<void> try_kept(Walk& walk, std::string key);
+  loop::Task<void> try_targets(Walk& walk, Destination destination, std::string key,
+                               std::vector<Endpoint> targets);
+  loop::Task<Route> find_route(Walk& walk, Destination destination);
+  loop::Task<ConnectionPtr> connect(Walk& walk, Endpoint endpoint);
+  // True: recipients were judged by a server that answered.
+  loop::Task<bool> greet(Walk& walk, Connection& connection, const Destination& destination,
+                         bool is_final);
+  loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final);
+  void finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
+                   Transaction::End end);
+  [[nodiscard]] bool is_worth_keeping(const std::string& key, const Settings& settings) const;
+  void enter(const std::string& key);
+  void leave(const std::string& key);
+
+  SettingsPtr settings_;
+  HostFinder find_hosts_;
+  ConnectionCache cache_;
+  BufferPool buffers_;
+  std::unordered_map<std::string, Traffic> traffic_;
+};
+
+}  // namespace postern::smtpclient

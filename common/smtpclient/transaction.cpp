@@ -1,0 +1,312 @@
+#include "common/smtpclient/transaction.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/log/clean.h"
+#include "common/log/log.h"
+
+namespace postern::smtpclient {
+
+namespace {
+
+// Replies to one group fit into any socket buffer, as do its commands.
+constexpr std::size_t kMaxGroupBytes = std::size_t{16} << 10;
+constexpr std::size_t kMaxGroupCommands = 100;
+constexpr std::chrono::seconds kSendTime{300};
+// A server that has closed its side while it was sent to may have said why.
+constexpr std::chrono::seconds kLastWordTime{5};
+
+}  // namespace
+
+Transaction::Transaction(Connection& connection, Job& job, SettingsPtr settings,
+                         BufferPool& buffers, bool is_final)
+    : connection_(connection),
+      job_(job),
+      settings_(std::move(settings)),
+      buffers_(buffers),
+      is_final_(is_final),
+      states_(job.recipients(), State::kOpen) {
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (job_.is_reported(i)) states_[i] = State::kSettled;
+  }
+}
+
+loop::Task<Transaction::End> Transaction::run() {
+  ++connection_.uses;
+  job_.mark_connected();
+  const auto& message = job_.message();
+  const Verdict obstacle = find_obstacle(connection_.endpoint(), message.envelope,
+                                         message.layout.message_size, connection_.features());
+  if (!obstacle.status.empty()) {
+    fail_all(obstacle);
+    co_return end_;
+  }
+  if (!is_sendable(job_.sender())) {
+    fail_all(own_failure("5.1.7", "the sender address holds control characters"));
+    co_return end_;
+  }
+  const bool is_open = co_await send_envelope();
+  if (!is_open) co_return end_;
+  if (data_accepted_) {
+    co_await send_message();
+  } else if (end_ == End::kUsable && has_heard_) {
+    // MAIL may still stand. Whoever uses the connection next says RSET first, if anybody does.
+    connection_.needs_reset = true;
+  }
+  co_return end_;
+}
+
+std::vector<Transaction::Sent> Transaction::plan_commands() {
+  std::vector<Sent> commands;
+  if (connection_.needs_reset) commands.push_back({Step::kRset});
+  commands.push_back({Step::kMail});
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i] != State::kOpen) continue;
+    if (is_sendable(job_.recipient(i).address)) {
+      commands.push_back({Step::kRcpt, i});
+    } else {
+      fail_one(i, own_failure("5.1.3", "the address holds control characters"));
+    }
+  }
+  commands.push_back({Step::kData});
+  return commands;
+}
+
+std::string Transaction::text_of(const Sent& command) const {
+  const bool quote = settings_->params.smtp_quote_rfc821_envelope;
+  switch (command.step) {
+    case Step::kRset:
+      return "RSET";
+    case Step::kMail: {
+      const auto& message = job_.message();
+      return mail_command(job_.sender(), message.envelope, message.layout.message_size,
+                          connection_.features(), quote);
+    }
+    case Step::kRcpt:
+      return rcpt_command(job_.recipient(command.recipient), connection_.features(), quote);
+    default:
+      return "DATA";
+  }
+}
+
+std::chrono::seconds Transaction::timeout_of(Step step) const {
+  const auto& params = settings_->params;
+  switch (step) {
+    case Step::kRset:
+      return params.smtp_rset_timeout;
+    case Step::kMail:
+      return params.smtp_mail_timeout;
+    case Step::kRcpt:
+      return params.smtp_rcpt_timeout;
+    case Step::kData:
+      return params.smtp_data_init_timeout;
+    default:
+      return params.smtp_data_done_timeout;
+  }
+}
+
+// False: the transaction is over.
+loop::Task<bool> Transaction::send_envelope() {
+  const std::vector<Sent> commands = plan_commands();
+  if (std::ranges::find(states_, State::kOpen) == states_.end()) co_return false;
+  const bool pipelining = connection_.features().pipelining;
+  std::vector<Sent> group;
+  std::size_t group_bytes = 0;
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    const Sent& command = commands[i];
+    // After a refusal nothing more is sent; DATA without recipients would only be refused.
+    const bool is_pointless = mail_refused_ || (command.step == Step::kData && accepted_ == 0);
+    if (group.empty() && is_pointless) break;
+    const std::string text = text_of(command);
+    group_bytes += text.size() + 2;
+    connection_.stream().put(text);
+    connection_.stream().put("\r\n");
+    group.push_back(command);
+    const bool is_full = !pipelining || i + 1 == commands.size() || group_bytes >= kMaxGroupBytes ||
+                         group.size() >= kMaxGroupCommands;
+    if (!is_full) continue;
+    const bool is_open = co_await send_group(std::exchange(group, {}));
+    if (!is_open) co_return false;
+    group_bytes = 0;
+  }
+  co_return true;
+}
+
+loop::Task<bool> Transaction::send_group(std::vector<Sent> group) {
+  Connection::Reply reply;
+  reply.io = co_await connection_.stream().flush(loop::Clock::now() + kSendTime);
+  if (reply.io != loop::Io::kOk && reply.io != loop::Io::kError) {
+    lost(reply, group.front().step);
+    co_return false;
+  }
+  for (const Sent& command : group) {
+    // After a failed write the server's last words may still wait to be read.
+    const auto timeout = reply.io == loop::Io::kOk ? timeout_of(command.step) : kLastWordTime;
+    reply = co_await connection_.read_reply(timeout);
+    const bool is_goodbye = reply.is_ok() && reply.reply.code == 421;
+    const bool has_ended = is_goodbye || reply.io == loop::Io::kEof || reply.io == loop::Io::kError;
+    const bool no_reset =
+        command.step == Step::kRset && !(reply.is_ok() && reply.reply.klass() == '2');
+    if (no_reset || (connection_.uses > 1 && !has_heard_ && has_ended)) {
+      end_ = End::kStale;
+      co_return false;
+    }
+    if (command.step == Step::kRset) {
+      connection_.needs_reset = false;
+      continue;
+    }
+    if (!reply.is_ok()) {
+      lost(reply, command.step);
+      co_return false;
+    }
+    has_heard_ = true;
+    judge(command, std::move(reply.reply));
+  }
+  co_return true;
+}
+
+void Transaction::judge(const Sent& command, smtpwire::ServerReply reply) {
+  if (reply.code == 421) end_ = End::kSpent;
+  const Endpoint& endpoint = connection_.endpoint();
+  switch (command.step) {
+    case Step::kMail:
+      if (reply.klass() == '2') return;
+      mail_refused_ = true;
+      fail_all(said(endpoint, reply, Step::kMail));
+      return;
+    case Step::kRcpt:
+      if (mail_refused_) return;
+      if (reply.klass() == '2') {
+        states_[command.recipient] = State::kAccepted;
+        ++accepted_;
+        return;
+      }
+      correct_rcpt_reply(reply);
+      fail_one(command.recipient, said(endpoint, reply, Step::kRcpt));
+      return;
+    default:
+      data_accepted_ = reply.klass() == '3';
+      if (data_accepted_) return;
+      // Out of step: what it takes for commands is anybody's guess.
+      if (reply.klass() == '2') end_ = End::kSpent;
+      if (accepted_ > 0) fail_all(said(endpoint, reply, Step::kData));
+      return;
+  }
+}
+
+loop::Task<void> Transaction::send_message() {
+  if (accepted_ == 0) {
+    // The server waits for content that is for nobody: end it, and do not stay to hear what it
+    // says.
+    connection_.stream().put(".\r\n");
+    end_ = End::kSpent;
+    co_return;
+  }
+  const auto& params = settings_->params;
+  const auto line_limit = static_cast<std::size_t>(params.smtp_line_length_limit);
+  ContentResult sent = co_await send_content(connection_.stream(), job_, buffers_, line_limit,
+                                             params.smtp_data_xfer_timeout);
+  if (!sent.read_error.empty()) {
+    log::warning("{}: read queue file: {}", job_.queue_id(), sent.read_error);
+    fail_all(own_failure("4.3.0", "cannot read the message: " + sent.read_error));
+    // Without the final dot the server drops what it has.
+    end_ = End::kBroken;
+    co_return;
+  }
+  if (sent.io != loop::Io::kOk) {
+    Connection::Reply last;
+    last.io = sent.io;
+    if (sent.io == loop::Io::kError) last = co_await connection_.read_reply(kLastWordTime);
+    end_ = End::kBroken;
+    if (last.is_ok() && last.reply.klass() >= '4') {
+      fail_all(said(connection_.endpoint(), last.reply, Step::kEndOfData));
+    } else {
+      lost(last, Step::kContent);
+    }
+    co_return;
+  }
+  co_await read_outcome();
+}
+
+loop::Task<void> Transaction::read_outcome() {
+  const auto timeout = timeout_of(Step::kEndOfData);
+  if (!settings_->is_lmtp()) {
+    const Connection::Reply reply = co_await connection_.read_reply(timeout);
+    if (!reply.is_ok()) {
+      lost(reply, Step::kEndOfData);
+      co_return;
+    }
+    if (reply.reply.code == 421 || reply.reply.klass() == '3') end_ = End::kSpent;
+    if (reply.reply.klass() != '2') {
+      fail_all(said(connection_.endpoint(), reply.reply, Step::kEndOfData));
+      co_return;
+    }
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      if (states_[i] == State::kAccepted) succeed(i, reply.reply);
+    }
+    co_return;
+  }
+  // RFC 2033 4.2: one reply for each RCPT that was accepted, in their order.
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i] != State::kAccepted) continue;
+    const Connection::Reply reply = co_await connection_.read_reply(timeout);
+    if (!reply.is_ok()) {
+      lost(reply, Step::kEndOfData);
+      co_return;
+    }
+    if (reply.reply.code == 421 || reply.reply.klass() == '3') end_ = End::kSpent;
+    if (reply.reply.klass() == '2') {
+      succeed(i, reply.reply);
+    } else {
+      fail_one(i, said(connection_.endpoint(), reply.reply, Step::kEndOfData));
+    }
+  }
+}
+
+void Transaction::lost(const Connection::Reply& reply, Step step) {
+  end_ = End::kBroken;
+  if (is_final_) job_.mark_destination_failure();
+  fail_all(connection_.failure(reply, step));
+}
+
+void Transaction::fail_all(const Verdict& verdict) {
+  const bool keep = is_kept(verdict, is_final_);
+  if (keep) {
+    log::info("{}: {}", job_.queue_id(), log::clean(verdict.text));
+  }
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    if (states_[i] == State::kSettled) continue;
+    states_[i] = State::kSettled;
+    if (keep) continue;
+    Verdict own = verdict;
+    own.conn_use = connection_.uses;
+    job_.failed(i, own);
+  }
+  accepted_ = 0;
+}
+
+void Transaction::fail_one(std::size_t recipient, Verdict verdict) {
+  if (states_[recipient] == State::kAccepted) --accepted_;
+  states_[recipient] = State::kSettled;
+  if (is_kept(verdict, is_final_)) {
+    log::info("{}: {}", job_.queue_id(), log::clean(verdict.text));
+    return;
+  }
+  verdict.conn_use = connection_.uses;
+  job_.failed(recipient, verdict);
+}
+
+void Transaction::succeed(std::size_t recipient, const smtpwire::ServerReply& reply) {
+  Verdict verdict = accepted(connection_.endpoint(), reply);
+  verdict.conn_use = connection_.uses;
+  // Where the server promises notices itself (RFC 3461), the sender's wish has been passed on.
+  if (!connection_.features().dsn) {
+    verdict.action = settings_->lmtp_assume_final ? "delivered" : "relayed";
+  }
+  states_[recipient] = State::kSettled;
+  job_.delivered(recipient, verdict);
+}
+
+}  // namespace postern::smtpclient

@@ -1,0 +1,126 @@
+#include "local/delivery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/config/expand.h"
+#include "common/config/params/address.h"
+#include "common/config/params/local.h"
+#include "common/log/log.h"
+#include "local/expansion.h"
+
+namespace postern::local {
+
+namespace {
+
+// Name services block; a few may do so at once.
+constexpr unsigned kLookupThreads = 4;
+
+bool has_word(const std::vector<std::string>& words, std::string_view word) {
+  return std::ranges::find(words, word) != words.end();
+}
+
+}  // namespace
+
+Settings load_settings(const config::Values& values, std::string service) {
+  config::Problems problems;
+  const auto params = config::load<config::LocalParams>(values, problems);
+  const auto address = config::load<config::AddressParams>(values, problems);
+  Settings s;
+  s.service = std::move(service);
+  s.myhostname = address.myhostname;
+  s.alias_maps = values.list("alias_maps");
+  s.recipient_delimiter = address.recipient_delimiter;
+  s.owner_request_special = params.owner_request_special;
+  s.home_mailbox = params.home_mailbox;
+  s.mail_spool_directory = params.mail_spool_directory;
+  for (const auto element : split_words_braced(params.forward_path)) {
+    s.forward_path.emplace_back(element);
+  }
+  s.forward_expansion_filter = params.forward_expansion_filter;
+  s.adds_delivered_to_file = has_word(params.prepend_delivered_header, "file");
+  s.adds_delivered_to_forward = has_word(params.prepend_delivered_header, "forward");
+  s.allow_mail_to_commands = params.allow_mail_to_commands;
+  s.allow_mail_to_files = params.allow_mail_to_files;
+  s.mailbox.limit = static_cast<std::uint64_t>(params.mailbox_size_limit);
+  s.mailbox.strict_ownership = params.strict_mailbox_ownership;
+  s.mailbox.host = address.myhostname;
+  const auto locks =
+      agent::parse_mailbox_locks(fmt::format("{}", fmt::join(params.mailbox_delivery_lock, " ")));
+  if (locks) s.mailbox.locks = *locks;
+  if (!locks) log::error("mailbox_delivery_lock: {}", locks.error().text);
+  s.mailbox.locks.attempts = static_cast<unsigned>(params.deliver_lock_attempts);
+  s.mailbox.locks.delay = params.deliver_lock_delay;
+  s.mailbox.locks.stale_after = params.stale_lock_time;
+  return s;
+}
+
+MailboxPlace mailbox_place(const Settings& settings, const User& user) {
+  if (!settings.home_mailbox.empty()) {
+    return {fmt::format("{}/{}", user.home, settings.home_mailbox), false};
+  }
+  std::string spool = settings.mail_spool_directory;
+  const bool is_maildir = spool.ends_with('/');
+  while (spool.size() > 1 && spool.ends_with('/')) spool.pop_back();
+  return {fmt::format("{}/{}{}", spool, user.name, is_maildir ? "/" : ""), !is_maildir};
+}
+
+std::string expand_forward_path(const Settings& settings, std::string_view element,
+                                const User& user, std::string_view local_part,
+                                std::string_view domain, std::string_view extension) {
+  if (extension.empty()) {
+    // A condition on the extension is one for a reason; a plain mention asks for one.
+    for (const std::string_view mention : {"$extension", "${extension}", "$(extension)"}) {
+      if (element.find(mention) != std::string_view::npos) return {};
+    }
+  }
+  const auto filtered = [&](std::string_view value) {
+    std::string out(value);
+    for (char& c : out) {
+      if (settings.forward_expansion_filter.find(c) == std::string::npos) c = '_';
+    }
+    // `$` of a value begins no name.
+    return replace_all(out, "$", "_");
+  };
+  const auto lookup = [&](std::string_view name) -> std::optional<std::string> {
+    if (name == "home") return filtered(user.home);
+    if (name == "user") return filtered(user.name);
+    if (name == "shell") return filtered(user.shell);
+    if (name == "local") return filtered(local_part);
+    if (name == "domain") return filtered(domain);
+    if (name == "extension") return filtered(extension);
+    if (name == "recipient") return filtered(fmt::format("{}@{}", local_part, domain));
+    if (name == "recipient_delimiter") return filtered(settings.recipient_delimiter.substr(0, 1));
+    return std::nullopt;
+  };
+  const auto path = config::expand(element, lookup);
+  // Only absolute names: the deliverer's directory is nobody's business.
+  return path && path->starts_with('/') ? *path : std::string();
+}
+
+Agent::Agent(const config::Values& values, std::string service, sys::Account fallback,
+             sys::Fd broker)
+    : service_(std::move(service)),
+      fallback_(std::move(fallback)),
+      pool_(kLookupThreads),
+      users_(pool_),
+      deliverers_(std::move(broker)) {
+  configure(values);
+}
+
+void Agent::configure(const config::Values& values) {
+  settings_ = std::make_shared<const Settings>(load_settings(values, service_));
+}
+
+loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
+  const queuefile::Message* message = co_await delivery->open();
+  if (message == nullptr) co_return;
+  for (std::size_t i = 0; i < delivery->recipients().size(); ++i) {
+    Expansion expansion(*this, *delivery, *message, i);
+    co_await expansion.run();
+  }
+}
+
+}  // namespace postern::local

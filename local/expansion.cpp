@@ -1,0 +1,546 @@
+#include "local/expansion.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/log/log.h"
+#include "common/mail/address.h"
+#include "common/queuefile/reader.h"
+
+namespace postern::local {
+
+namespace {
+
+using ipc::agent::Outcome;
+
+constexpr std::string_view kRelay = "local";
+constexpr std::chrono::seconds kTablesTime{100};
+constexpr std::chrono::seconds kCleanupTime{300};
+// Aliases of aliases of aliases; and all that one recipient may set going.
+constexpr std::size_t kMaxDepth = 100;
+constexpr std::size_t kMaxTasks = 100'000;
+constexpr std::size_t kMaxListFile = std::size_t{4} << 20;
+
+bool has_word(const std::vector<std::string>& words, std::string_view word) {
+  return std::ranges::find(words, word) != words.end();
+}
+
+Outcome outcome_of(std::string_view status) {
+  if (status.starts_with('2')) return Outcome::kDelivered;
+  return status.starts_with('5') ? Outcome::kBounced : Outcome::kDeferred;
+}
+
+int rank(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kDelivered:
+      return 0;
+    case Outcome::kBounced:
+      return 1;
+    case Outcome::kDeferred:
+      return 2;
+  }
+  return 2;
+}
+
+Result<std::string> read_list(int fd) {
+  std::string text;
+  std::string buffer(std::size_t{64} << 10, '\0');
+  for (;;) {
+    const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(text.size()));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sys::fail_errno("read");
+    if (n == 0) return text;
+    text.append(buffer, 0, static_cast<std::size_t>(n));
+    if (text.size() > kMaxListFile) return fail_temporary("file is too large");
+  }
+}
+
+}  // namespace
+
+Expansion::Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::Message& message,
+                     std::size_t recipient)
+    : agent_(agent),
+      settings_(agent.settings_),
+      delivery_(delivery),
+      message_(message),
+      index_(recipient),
+      recipient_(delivery.recipients()[recipient]),
+      delivered_to_(mail::quote_address(recipient_.address)) {
+  const auto parts = mail::split_address(recipient_.address);
+  domain_ = parts.has_domain ? std::string(parts.domain) : settings_->myhostname;
+}
+
+loop::Task<void> Expansion::run() {
+  auto origin = std::make_shared<Origin>();
+  origin->address = recipient_.address;
+  const std::string header = agent::header_of(delivery_, message_);
+  if (agent::was_delivered_to(header, delivered_to_)) {
+    finish(recipient_.address, "5.4.6",
+           fmt::format("mail forwarding loop for {}", recipient_.address));
+  } else {
+    tasks_.push_back({{DestinationKind::kAddress, recipient_.address}, origin, true});
+  }
+  while (!tasks_.empty()) {
+    Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    if (++done_tasks_ > kMaxTasks) {
+      tasks_.clear();
+      finish(recipient_.address, "5.4.6", "too many addresses behind this one");
+      break;
+    }
+    co_await work(std::move(task));
+  }
+  // A deferred part is tried again, with all the rest: nothing is forwarded twice.
+  if (!outcome_ || *outcome_ != Outcome::kDeferred) co_await send_forwards();
+  // An alias for nobody, or for what was delivered to already.
+  if (!outcome_) finish(recipient_.address, "2.0.0", "discarded");
+  delivery_.record(index_, *outcome_, verdict_);
+}
+
+loop::Task<void> Expansion::work(Task task) {
+  switch (task.destination.kind) {
+    case DestinationKind::kAddress:
+      co_await deliver_address(std::move(task));
+      break;
+    case DestinationKind::kCommand:
+      refuse_command(task);
+      break;
+    case DestinationKind::kFile:
+      co_await deliver_file(std::move(task));
+      break;
+    case DestinationKind::kInclude:
+      co_await deliver_include(std::move(task));
+      break;
+    case DestinationKind::kMailbox: {
+      const std::string name = to_lower(task.destination.text);
+      const auto user = co_await agent_.users_.find(name);
+      if (!user) {
+        finish(task.origin->address, "4.3.0", "user lookup error");
+      } else if (!*user) {
+        finish(task.origin->address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
+      } else {
+        co_await deliver_mailbox(**user, task.origin->address, task.origin);
+      }
+      break;
+    }
+  }
+}
+
+void Expansion::add(const std::vector<Destination>& destinations,
+                    std::shared_ptr<const Origin> origin) {
+  // Depth first, in the order of the list: as it was before there was a list of things to do.
+  for (auto each = destinations.rbegin(); each != destinations.rend(); ++each) {
+    tasks_.push_front({*each, origin, false});
+  }
+}
+
+loop::Task<void> Expansion::deliver_address(Task task) {
+  if (task.is_resolved) {
+    co_await deliver_local(task.destination.text, task.origin);
+    co_return;
+  }
+  ipc::tables::Resolve question;
+  question.sender = sender_of(*task.origin);
+  question.address = task.destination.text;
+  const auto resolved =
+      co_await agent_.tables_.resolve(std::move(question), loop::Clock::now() + kTablesTime);
+  if (!resolved) {
+    log::warning("{}: {}", delivery_.queue_id(), resolved.error().text);
+    finish(task.origin->address, "4.3.0", "address resolver failure");
+    co_return;
+  }
+  if (!resolved->is_valid) {
+    finish(task.destination.text, "5.1.3", "bad recipient address syntax");
+    co_return;
+  }
+  const bool is_ours = resolved->transport == settings_->service;
+  const bool is_list = task.origin->owner || task.origin->source == Source::kInclude;
+  if (is_ours && task.origin->source == Source::kForward) {
+    // A .forward that names its own user means the mailbox.
+    const auto parts = mail::split_address(resolved->address);
+    if (to_lower(parts.local_part) == task.origin->rights.user) {
+      task.destination = {DestinationKind::kMailbox, task.origin->rights.user};
+      co_await work(std::move(task));
+      co_return;
+    }
+  }
+  if (!is_ours || is_list || task.origin->source == Source::kForward) {
+    forward(resolved->address, *task.origin);
+    co_return;
+  }
+  co_await deliver_local(resolved->address, task.origin);
+}
+
+loop::Task<void> Expansion::deliver_local(std::string address,
+                                          std::shared_ptr<const Origin> origin) {
+  const auto parts = mail::split_address(address);
+  std::string_view local = parts.local_part;
+  if (local.starts_with('\\')) {
+    Task task{{DestinationKind::kMailbox, std::string(local.substr(1))}, origin, false};
+    co_await work(std::move(task));
+    co_return;
+  }
+  const std::string local_part = to_lower(local);
+  const std::string user(mail::split_extension(local_part, settings_->recipient_delimiter,
+                                               settings_->owner_request_special)
+                             .user);
+  // The whole local part first, then without its extension.
+  const bool was_alias = co_await deliver_alias(local_part, address, origin);
+  if (was_alias) co_return;
+  if (user != local_part) {
+    const bool was_user_alias = co_await deliver_alias(user, address, origin);
+    if (was_user_alias) co_return;
+  }
+  co_await deliver_user(local_part, address, origin);
+}
+
+loop::Task<bool> Expansion::deliver_alias(const std::string& name, const std::string& address,
+                                          std::shared_ptr<const Origin> origin) {
+  if (settings_->alias_maps.empty() || name.empty()) co_return false;
+  const auto ask = [&](std::string key) {
+    ipc::tables::Lookup question;
+    question.tables = settings_->alias_maps;
+    question.keys.emplace_back().text = std::move(key);
+    return agent_.tables_.lookup(std::move(question), loop::Clock::now() + kTablesTime);
+  };
+  const auto found = co_await ask(name);
+  if (!found) {
+    log::warning("{}: alias_maps: {}", delivery_.queue_id(), found.error().text);
+    finish(address, "4.3.0", "alias database unavailable");
+    co_return true;
+  }
+  if (!found->is_found) co_return false;
+  if (origin->names.size() >= kMaxDepth || has_word(origin->names, name)) {
+    finish(origin->address, "5.4.6", fmt::format("mail forwarding loop for {}", origin->address));
+    co_return true;
+  }
+  auto next = std::make_shared<Origin>();
+  next->source = Source::kAlias;
+  next->address = address;
+  next->names = origin->names;
+  next->names.push_back(name);
+  next->owner = origin->owner;
+  next->rights = {agent_.fallback_.uid, agent_.fallback_.gid, {}};
+  if (!name.starts_with("owner-")) {
+    const auto owner = co_await ask("owner-" + name);
+    if (!owner) {
+      finish(address, "4.3.0", "alias database unavailable");
+      co_return true;
+    }
+    // Reports about a list go to its owner; reports about reports still go nowhere.
+    if (owner->is_found && !sender_of(*origin).empty()) {
+      ipc::tables::Resolve question;
+      question.address = "owner-" + name;
+      const auto resolved =
+          co_await agent_.tables_.resolve(std::move(question), loop::Clock::now() + kTablesTime);
+      if (!resolved) {
+        finish(address, "4.3.0", "address resolver failure");
+        co_return true;
+      }
+      next->owner = resolved->address;
+    }
+  }
+  add(parse_destinations(found->value), std::move(next));
+  co_return true;
+}
+
+loop::Task<void> Expansion::deliver_user(const std::string& local_part, const std::string& address,
+                                         std::shared_ptr<const Origin> origin) {
+  const std::string name(mail::split_extension(local_part, settings_->recipient_delimiter,
+                                               settings_->owner_request_special)
+                             .user);
+  // A user may be called what others take for a name with extension.
+  auto user = co_await agent_.users_.find(local_part);
+  if (user && !*user && name != local_part) user = co_await agent_.users_.find(name);
+  if (!user) {
+    log::warning("{}: {}", delivery_.queue_id(), user.error().text);
+    finish(address, "4.3.0", "user lookup error");
+    co_return;
+  }
+  if (!*user) {
+    finish(address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
+    co_return;
+  }
+  const bool was_forwarded = co_await deliver_forward_file(**user, local_part, address, origin);
+  if (!was_forwarded) co_await deliver_mailbox(**user, address, origin);
+}
+
+agent::Identity Expansion::identity_of(const User& user) const {
+  if (user.uid == 0) return {agent_.fallback_.uid, agent_.fallback_.gid, {}};
+  return {user.uid, user.gid, user.name};
+}
+
+loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::string& local_part,
+                                                 const std::string& address,
+                                                 std::shared_ptr<const Origin> origin) {
+  const std::string extension(
+      local_part == user.name ? std::string_view{}
+                              : mail::split_extension(local_part, settings_->recipient_delimiter,
+                                                      settings_->owner_request_special)
+                                    .extension);
+  for (const std::string& element : settings_->forward_path) {
+    agent::Job job;
+    job.kind = agent::JobKind::kOpen;
+    job.path = expand_forward_path(*settings_, element, user, local_part, domain_, extension);
+    if (job.path.empty()) continue;
+    const std::string path = job.path;
+    sys::Fd file;
+    const auto reply =
+        co_await agent_.deliverers_.run(identity_of(user), std::move(job), -1, &file);
+    if (!reply) {
+      log::warning("{}: {}: {}", delivery_.queue_id(), path, reply.error().text);
+      finish(address, "4.3.0", "cannot look for a .forward file: " + reply.error().text);
+      co_return true;
+    }
+    if (reply->outcome == agent::JobOutcome::kMissing) continue;
+    if (reply->outcome != agent::JobOutcome::kDelivered || !file) {
+      // A file that may not be read is none; the mailbox is safe.
+      log::warning("{}: {}: {}; it is ignored", delivery_.queue_id(), path, reply->text);
+      continue;
+    }
+    struct stat status{};
+    if (::fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode) ||
+        (status.st_uid != 0 && status.st_uid != user.uid) || (status.st_mode & S_IWOTH) != 0) {
+      log::warning("{}: {} is not {}'s alone; it is ignored", delivery_.queue_id(), path,
+                   user.name);
+      continue;
+    }
+    const auto text = read_list(file.get());
+    if (!text) {
+      finish(address, "4.3.0", fmt::format("{}: {}", path, text.error().text));
+      co_return true;
+    }
+    const auto destinations = parse_destination_file(*text);
+    if (destinations.empty()) co_return false;
+    auto next = std::make_shared<Origin>(*origin);
+    next->source = Source::kForward;
+    next->address = address;
+    next->rights = identity_of(user);
+    next->rights.user = user.name;
+    add(destinations, std::move(next));
+    co_return true;
+  }
+  co_return false;
+}
+
+std::string Expansion::sender_of(const Origin& origin) const {
+  return origin.owner ? *origin.owner : delivery_.request().sender;
+}
+
+std::string Expansion::prepended(const Origin& origin) const {
+  return agent::mailbox_headers(mail::quote_address(sender_of(origin)),
+                                mail::quote_address(recipient_.orig_to),
+                                settings_->adds_delivered_to_file ? delivered_to_ : std::string());
+}
+
+loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string& address,
+                                            std::shared_ptr<const Origin> origin) {
+  if (!done_.insert("mailbox " + user.name).second) co_return;
+  const MailboxPlace place = mailbox_place(*settings_, user);
+  agent::Job job =
+      agent::mailbox_job(delivery_, message_, place.path, prepended(*origin), settings_->mailbox);
+  job.sender = sender_of(*origin);
+  if (job.kind == agent::JobKind::kMbox) {
+    job.failure_prefix =
+        fmt::format("cannot update mailbox {} for user {}. ", place.path, user.name);
+    job.must_exist = place.is_spool;
+  }
+  const agent::Identity who = identity_of(user);
+  auto reply = co_await agent_.deliverers_.run(who, job, delivery_.fd());
+  if (reply && reply->outcome == agent::JobOutcome::kMissing) {
+    // The recipient may not make files in the spool; the broker does it then.
+    agent::Identity named{user.uid, user.gid, user.name};
+    const auto made = co_await agent_.deliverers_.make_mailbox(std::move(named));
+    if (!made) log::warning("{}: {}", delivery_.queue_id(), made.error().text);
+    job.must_exist = false;
+    reply = co_await agent_.deliverers_.run(who, std::move(job), delivery_.fd());
+  }
+  finish(address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
+}
+
+void Expansion::refuse_command(const Task& task) {
+  const std::string_view where = task.origin->source == Source::kForward   ? "forward"
+                                 : task.origin->source == Source::kInclude ? "include"
+                                                                           : "alias";
+  if (!has_word(settings_->allow_mail_to_commands, where)) {
+    return finish(task.origin->address, "5.7.1", "mail to command is restricted");
+  }
+  finish(task.origin->address, "4.3.5", "delivery to commands is not supported yet");
+}
+
+loop::Task<void> Expansion::deliver_file(Task task) {
+  const Origin& origin = *task.origin;
+  const std::string_view where = origin.source == Source::kForward   ? "forward"
+                                 : origin.source == Source::kInclude ? "include"
+                                                                     : "alias";
+  if (!has_word(settings_->allow_mail_to_files, where)) {
+    finish(origin.address, "5.7.1", "mail to file is restricted");
+    co_return;
+  }
+  if (!done_.insert("file " + task.destination.text).second) co_return;
+  const std::string path = task.destination.text;
+  agent::Job job =
+      agent::mailbox_job(delivery_, message_, path, prepended(origin), settings_->mailbox);
+  job.sender = sender_of(origin);
+  job.has_owner = false;
+  job.allow_device = true;
+  job.success_text = "delivered to file: " + path;
+  if (job.kind == agent::JobKind::kMbox) {
+    job.failure_prefix = fmt::format("cannot append message to file {}: ", path);
+  }
+  agent::Identity who = origin.rights;
+  const auto reply =
+      co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
+  finish(origin.address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
+}
+
+loop::Task<void> Expansion::deliver_include(Task task) {
+  const Origin& origin = *task.origin;
+  const std::string path = task.destination.text;
+  if (origin.source == Source::kForward) {
+    finish(origin.address, "5.7.1", "mail to :include: is restricted");
+    co_return;
+  }
+  if (!done_.insert("include " + path).second) co_return;
+  if (!path.starts_with('/')) {
+    finish(origin.address, "5.3.5", fmt::format(":include:{}: not an absolute name", path));
+    co_return;
+  }
+  agent::Job job;
+  job.kind = agent::JobKind::kOpen;
+  job.path = path;
+  agent::Identity who = origin.rights;
+  sys::Fd file;
+  const auto reply = co_await agent_.deliverers_.run(std::move(who), std::move(job), -1, &file);
+  if (!reply) {
+    finish(origin.address, "4.3.0",
+           fmt::format("cannot open include file {}: {}", path, reply.error().text));
+    co_return;
+  }
+  if (reply->outcome == agent::JobOutcome::kMissing) {
+    finish(origin.address, "5.2.0",
+           fmt::format("unable to lookup :include: file {}: {}", path, reply->text));
+    co_return;
+  }
+  struct stat status{};
+  if (!file || ::fstat(file.get(), &status) < 0) {
+    finish(origin.address, "4.2.0",
+           fmt::format("cannot open include file {}: {}", path, reply->text));
+    co_return;
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    finish(origin.address, "5.2.0", fmt::format("world writable :include: file {}", path));
+    co_return;
+  }
+  const auto text = read_list(file.get());
+  if (!text) {
+    finish(origin.address, "4.2.0",
+           fmt::format("cannot read include file {}: {}", path, text.error().text));
+    co_return;
+  }
+  auto next = std::make_shared<Origin>(origin);
+  next->source = Source::kInclude;
+  // What the list's owner could write: files are his.
+  if (status.st_uid != 0) next->rights = {status.st_uid, status.st_gid, {}};
+  add(parse_destination_file(*text), std::move(next));
+}
+
+void Expansion::forward(const std::string& address, const Origin& origin) {
+  if (!done_.insert("address " + to_lower(address)).second) return;
+  const std::string sender = sender_of(origin);
+  Forward& forward = forwards_[{origin.address, sender}];
+  forward.sender = sender;
+  forward.has_owner = origin.owner.has_value();
+  forward.logged_as = origin.address;
+  forward.addresses.push_back(address);
+}
+
+loop::Task<void> Expansion::send_forwards() {
+  for (const auto& [key, forward] : forwards_) {
+    const auto sent = co_await submit(forward);
+    if (sent) {
+      finish(forward.logged_as, "2.0.0", fmt::format("forwarded as {}", *sent));
+    } else {
+      log::warning("{}: forward: {}", delivery_.queue_id(), sent.error().text);
+      finish(forward.logged_as, "4.3.0", "unable to forward message");
+    }
+  }
+}
+
+loop::Task<Result<std::string>> Expansion::submit(const Forward& forward) {
+  const queuefile::Envelope& original = message_.envelope;
+  queuefile::Envelope envelope;
+  envelope.sender = forward.sender;
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
+                       .count();
+  envelope.arrival = {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
+  envelope.encoding = original.encoding;
+  envelope.smtputf8 = original.smtputf8;
+  // The header stays as it came: what a stranger left out is not filled in now.
+  envelope.rewrite_context = original.rewrite_context;
+  envelope.origin = queuefile::Origin::kForward;
+  envelope.flags = queuefile::kFlagInternal;
+  if (!forward.has_owner) {
+    envelope.dsn_ret = original.dsn_ret;
+    envelope.dsn_envid = original.dsn_envid;
+  }
+  for (const std::string& address : forward.addresses) {
+    queuefile::Recipient& recipient = envelope.recipients.emplace_back();
+    recipient.address = address;
+    // A list answers for its members itself; else the sender knows only the first address.
+    if (forward.has_owner) continue;
+    recipient.orig_to = recipient_.orig_to;
+    recipient.dsn_orcpt = recipient_.dsn_orcpt;
+    recipient.notify = static_cast<std::uint8_t>(recipient_.notify);
+  }
+  CO_DO(queuefile::check_bounds(envelope));
+  ipc::SubmissionStart start;
+  queuefile::append_envelope(start.envelope, envelope);
+  start.is_internal = true;
+  ipc::Submission submission(agent_.cleanup_, std::move(start));
+  const auto deadline = loop::Clock::now() + kCleanupTime;
+
+  std::string head;
+  if (settings_->adds_delivered_to_forward) head = fmt::format("Delivered-To: {}\n", delivered_to_);
+  head += agent::header_of(delivery_, message_);
+  head += '\n';
+  CO_DO(co_await submission.add(head, deadline));
+  constexpr std::uint64_t kPiece = std::uint64_t{256} << 10;
+  queuefile::Extent rest = message_.layout.body;
+  while (rest.length > 0) {
+    const queuefile::Extent piece{rest.offset, std::min(rest.length, kPiece)};
+    CO_TRY(const std::string bytes, queuefile::read_extent(delivery_.fd(), piece, kPiece));
+    CO_DO(co_await submission.add(bytes, deadline));
+    rest.offset += piece.length;
+    rest.length -= piece.length;
+  }
+  CO_TRY(const auto outcome, co_await submission.finish(deadline));
+  if (!outcome.is_accepted) {
+    co_return fail_temporary(
+        fmt::format("{} {} {}", outcome.reply_code, outcome.status, outcome.text));
+  }
+  co_return outcome.queue_id;
+}
+
+void Expansion::finish(const std::string& address, std::string_view status, std::string text) {
+  agent::Verdict verdict;
+  verdict.status = status;
+  verdict.text = std::move(text);
+  verdict.relay = kRelay;
+  finish(address, verdict);
+}
+
+void Expansion::finish(const std::string& address, const agent::Verdict& verdict) {
+  const Outcome outcome = outcome_of(verdict.status);
+  delivery_.log(index_, outcome, verdict, address);
+  if (outcome_ && rank(*outcome_) >= rank(outcome)) return;
+  outcome_ = outcome;
+  verdict_ = verdict;
+}
+
+}  // namespace postern::local

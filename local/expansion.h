@@ -1,0 +1,99 @@
+// expansion.h - one recipient and everything that is delivered because of it.
+
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "local/delivery.h"
+#include "local/destinations.h"
+
+namespace postern::local {
+
+class Expansion {
+ public:
+  Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::Message& message,
+            std::size_t recipient);
+
+  // Delivers, logs and records.
+  [[nodiscard]] loop::Task<void> run();
+
+ private:
+  enum class Source : unsigned char { kRecipient, kAlias, kInclude, kForward };
+
+  // How a thing to do came about.
+  struct Origin {
+    Source source = Source::kRecipient;
+    std::string address{};               // what is logged: the address that is expanded
+    agent::Identity rights{};            // whose files these are
+    std::optional<std::string> owner{};  // the sender from here on
+    std::vector<std::string> names{};    // of the aliases on the way here: loops
+  };
+  struct Task {
+    Destination destination{};
+    std::shared_ptr<const Origin> origin{};
+    bool is_resolved = false;  // kAddress: the text is an address of ours
+  };
+  struct Forward {
+    std::string sender{};
+    bool has_owner = false;
+    std::string logged_as{};  // the address that was expanded
+    std::vector<std::string> addresses{};
+  };
+
+  [[nodiscard]] loop::Task<void> work(Task task);
+  [[nodiscard]] loop::Task<void> deliver_address(Task task);
+  [[nodiscard]] loop::Task<void> deliver_local(std::string address,
+                                               std::shared_ptr<const Origin> origin);
+  // False: no such alias.
+  [[nodiscard]] loop::Task<bool> deliver_alias(const std::string& name, const std::string& address,
+                                               std::shared_ptr<const Origin> origin);
+  [[nodiscard]] loop::Task<void> deliver_user(const std::string& local_part,
+                                              const std::string& address,
+                                              std::shared_ptr<const Origin> origin);
+  [[nodiscard]] loop::Task<bool> deliver_forward_file(const User& user,
+                                                      const std::string& local_part,
+                                                      const std::string& address,
+                                                      std::shared_ptr<const Origin> origin);
+  [[nodiscard]] loop::Task<void> deliver_mailbox(const User& user, const std::string& address,
+                                                 std::shared_ptr<const Origin> origin);
+  [[nodiscard]] loop::Task<void> deliver_file(Task task);
+  [[nodiscard]] loop::Task<void> deliver_include(Task task);
+  void refuse_command(const Task& task);
+  void forward(const std::string& address, const Origin& origin);
+  [[nodiscard]] loop::Task<void> send_forwards();
+  [[nodiscard]] loop::Task<Result<std::string>> submit(const Forward& forward);
+
+  // The header lines of a mailbox or file delivery.
+  [[nodiscard]] std::string prepended(const Origin& origin) const;
+  [[nodiscard]] std::string sender_of(const Origin& origin) const;
+  [[nodiscard]] agent::Identity identity_of(const User& user) const;
+  void add(const std::vector<Destination>& destinations, std::shared_ptr<const Origin> origin);
+  // Logs and remembers what has become of one part.
+  void finish(const std::string& address, const agent::Verdict& verdict);
+  void finish(const std::string& address, std::string_view status, std::string text);
+
+  Agent& agent_;
+  std::shared_ptr<const Settings> settings_;
+  agent::Delivery& delivery_;
+  const queuefile::Message& message_;
+  std::size_t index_;
+  const ipc::agent::Recipient& recipient_;
+  std::string delivered_to_;  // external form
+  std::string domain_;
+
+  std::deque<Task> tasks_;
+  std::size_t done_tasks_ = 0;
+  std::set<std::string, std::less<>> done_;  // mailboxes, files and addresses: each once
+  std::map<std::pair<std::string, std::string>, Forward> forwards_;
+  std::optional<ipc::agent::Outcome> outcome_{};
+  agent::Verdict verdict_{};
+};
+
+}  // namespace postern::local

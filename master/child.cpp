@@ -1,0 +1,81 @@
+#include "master/child.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+
+#include "common/ipc/control.h"
+#include "common/sys/process.h"
+#include "common/sys/socket.h"
+
+namespace postern::master {
+
+namespace {
+
+// Between the end of draining, the request to end and the end by force.
+constexpr std::chrono::seconds kPressAfter{1};
+
+}  // namespace
+
+std::optional<unsigned> SlotPool::take() {
+  for (unsigned i = 0; i < kSlots; ++i) {
+    const unsigned slot = (next_ + i) % kSlots;
+    if (taken_[slot]) continue;
+    taken_.set(slot);
+    next_ = (slot + 1) % kSlots;
+    return slot;
+  }
+  return std::nullopt;
+}
+
+void Child::drain(std::chrono::seconds limit) {
+  const bool is_first = !is_draining;
+  is_draining = true;
+  if (is_first) {
+    ipc::control::Drain notice;
+    notice.seconds = limit.count();
+    tell(notice);
+  }
+  pressed_ = 0;
+  deadline_.arm(loop::Loop::current().after(limit + kPressAfter));
+}
+
+void Child::press() {
+  kill(pressed_ == 0 ? SIGTERM : SIGKILL);
+  ++pressed_;
+  deadline_.arm(loop::Loop::current().after(kPressAfter));
+}
+
+void Child::kill(int signal) const { ::kill(pid, signal); }
+
+Result<std::unique_ptr<Child>> start_child(const ServiceSpec& spec,
+                                           const std::vector<int>& listeners,
+                                           const Surroundings& surroundings, unsigned slot,
+                                           const ipc::Dispatcher& dispatcher) {
+  TRY(sys::FdPair control, sys::socket_pair());
+  sys::Launch launch;
+  launch.path = spec.path;
+  launch.environment = surroundings.environment;
+  launch.descriptors = {control.second.get(), surroundings.snapshot, surroundings.log_write};
+  launch.descriptors.insert(launch.descriptors.end(), listeners.begin(), listeners.end());
+  // Last words of a process that fails an assertion reach the log.
+  launch.error = surroundings.log_write;
+  std::size_t listener_count = listeners.size();
+  if (spec.program == "postlog") {
+    launch.descriptors.push_back(surroundings.log_read);
+    ++listener_count;
+    if (surroundings.keeps_output) launch.output = 1;
+  }
+  launch.arguments = {spec.program, "-n", spec.name, "-t",
+                      std::string(config::name_of(spec.type))};
+  launch.arguments.insert(launch.arguments.end(), spec.flags.begin(), spec.flags.end());
+  launch.arguments.insert(launch.arguments.end(), {"-s", fmt::format("{}", listener_count), "-z",
+                                                   fmt::format("{}", slot)});
+  TRY(const pid_t pid, sys::launch(launch));
+  auto child = std::make_unique<Child>(pid, spec, slot);
+  child->control = std::make_shared<ipc::Channel>(std::move(control.first), dispatcher);
+  child->control->start();
+  return child;
+}
+
+}  // namespace postern::master

@@ -1,0 +1,288 @@
+#include "master/service_table.h"
+
+#include <fmt/format.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "common/base/number.h"
+#include "common/base/text.h"
+#include "common/config/params/process.h"
+#include "common/config/programs.h"
+#include "common/sys/socket.h"
+
+namespace postern::master {
+
+namespace {
+
+using config::Service;
+using config::ServiceType;
+using config::Values;
+
+// Services that other processes of ours ask, whatever master.cf says.
+struct OwnService {
+  std::string_view line;
+  ServiceType type;
+};
+constexpr std::array kOwnServices = {
+    OwnService{"postlog unix-dgram n - n - 1 postlogd", ServiceType::kUnixDgram},
+    OwnService{"rewrite unix - - n - - trivial-rewrite", ServiceType::kUnix},
+    OwnService{"resolver unix - - n - 1 resolver", ServiceType::kUnix},
+    OwnService{"broker unix - - n - 1 broker", ServiceType::kUnix},
+    OwnService{"keyring unix - - n - 1 keyring", ServiceType::kUnix},
+    OwnService{"mailauth unix - - n - - mailauth", ServiceType::kUnix},
+    OwnService{"auth unix - - n - - auth", ServiceType::kUnix},
+};
+
+// Their first client should not wait for them: mail that comes in needs them all.
+constexpr std::array<std::string_view, 7> kStartAtOnce = {"qmgr",   "pickup",   "postlog", "tables",
+                                                          "cleanup", "resolver", "smtpd"};
+
+// Stateless: more than one helps where there are CPUs for it.
+constexpr std::array<std::string_view, 1> kManyServeAll = {"tables"};
+
+template <typename Names>
+bool is_among(const Names& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+bool is_disabled(const Values& values, const Service& service) {
+  const std::string both = fmt::format("{}/{}", service.name, name_of(service.type));
+  return std::ranges::any_of(values.list("master_service_disable"), [&](const std::string& word) {
+    return word == both || word == service.name || word == name_of(service.type);
+  });
+}
+
+std::int64_t limit_of(const Values& values, const Service& service,
+                      const std::optional<config::ServiceProgram>& program) {
+  if (program && program->limit == config::LimitKind::kNone) return 0;
+  if (service.maxproc) return *service.maxproc;
+  const bool is_inet = service.type == ServiceType::kInet || service.type == ServiceType::kPass;
+  if (is_inet && program && program->daemon == "smtpd" && !values.is_set("default_process_limit")) {
+    return values.count("smtpd_session_limit");
+  }
+  return values.count("default_process_limit");
+}
+
+Result<std::vector<Endpoint>> endpoints_of(const Values& values, const Service& service) {
+  if (service.type == ServiceType::kInet) return inet_endpoints(values, service.name);
+  if (service.name.empty() || service.name.starts_with('/') ||
+      service.name.find("..") != std::string::npos) {
+    return fail(Error::Kind::kConfig, "bad service name");
+  }
+  Endpoint endpoint;
+  endpoint.path = fmt::format("{}/{}", service.is_private ? "private" : "public", service.name);
+  if (service.type == ServiceType::kUnixDgram) endpoint.kind = EndpointKind::kDatagram;
+  // qmgr and pickup were fifos once; what reaches ours is a connection.
+  if (service.type == ServiceType::kFifo && !config::find_service_program(service.program)) {
+    endpoint.kind = EndpointKind::kFifo;
+  }
+  return std::vector<Endpoint>{std::move(endpoint)};
+}
+
+std::vector<std::string> numeric_addresses(const std::string& host) {
+  std::vector<std::string> found;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* list = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &list) != 0) return found;
+  for (const addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
+    std::array<char, NI_MAXHOST> text{};
+    if (::getnameinfo(entry->ai_addr, entry->ai_addrlen, text.data(), text.size(), nullptr, 0,
+                      NI_NUMERICHOST) == 0 &&
+        !is_among(found, text.data())) {
+      found.emplace_back(text.data());
+    }
+  }
+  ::freeaddrinfo(list);
+  return found;
+}
+
+struct Protocols {
+  bool v4 = false, v6 = false;
+  [[nodiscard]] bool allow(std::string_view address) const {
+    return address.find(':') == std::string_view::npos ? v4 : v6;
+  }
+};
+
+Protocols protocols_of(const Values& values) {
+  Protocols chosen;
+  for (const std::string& word : values.list("inet_protocols")) {
+    chosen.v4 |= word == "all" || word == "ipv4";
+    chosen.v6 |= word == "all" || word == "ipv6";
+  }
+  return chosen;
+}
+
+}  // namespace
+
+std::string Endpoint::name() const {
+  switch (kind) {
+    case EndpointKind::kInet:
+      return fmt::format("inet:{}:{}", host, port);
+    case EndpointKind::kStream:
+      return "stream:" + path;
+    case EndpointKind::kDatagram:
+      return "datagram:" + path;
+    case EndpointKind::kFifo:
+      return "fifo:" + path;
+  }
+  return path;
+}
+
+std::string ServiceSpec::key() const { return fmt::format("{}/{}", name, config::name_of(type)); }
+
+void complete_services(config::Snapshot& snapshot) {
+  std::vector<Service> services;
+  for (Service& service : snapshot.services) {
+    const auto same = std::ranges::find_if(services, [&](const Service& other) {
+      return other.name == service.name && other.type == service.type;
+    });
+    if (same != services.end()) services.erase(same);
+    services.push_back(std::move(service));
+  }
+  for (const OwnService& own : kOwnServices) {
+    auto parsed = config::parse_service(own.line, "", 0);
+    if (!parsed) continue;
+    const bool is_there = std::ranges::any_of(services, [&](const Service& other) {
+      return other.name == parsed->name && other.type == own.type;
+    });
+    if (!is_there) services.push_back(*std::move(parsed));
+  }
+  snapshot.services = std::move(services);
+}
+
+Result<std::uint16_t> find_port(const Values& values, std::string_view name) {
+  if (is_all_digits(name)) {
+    if (const auto port = parse_integer<std::uint16_t>(name, 1)) return *port;
+    return fail(Error::Kind::kConfig, fmt::format("bad port number: {}", name));
+  }
+  // "lmtp=24, smtps=submissions=465"
+  for (const std::string& entry : values.list("known_tcp_ports")) {
+    const auto words = split_fields(entry, '=');
+    if (std::find(words.begin(), words.end() - 1, name) == words.end() - 1) continue;
+    if (const auto port = parse_integer<std::uint16_t>(words.back(), 1)) return *port;
+  }
+  const std::string text(name);
+  if (const servent* const entry = ::getservbyname(text.c_str(), "tcp")) {
+    return ntohs(static_cast<std::uint16_t>(entry->s_port));
+  }
+  return fail(Error::Kind::kConfig, fmt::format("unknown service: {}/tcp", name));
+}
+
+Result<std::vector<Endpoint>> inet_endpoints(const Values& values, std::string_view name) {
+  std::string_view host;
+  std::string_view port_name = name;
+  if (const auto colon = name.rfind(':'); colon != std::string_view::npos) {
+    host = name.substr(0, colon);
+    port_name = name.substr(colon + 1);
+  }
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  TRY(const std::uint16_t port, find_port(values, port_name));
+
+  const Protocols protocols = protocols_of(values);
+  std::vector<std::string> addresses;
+  const auto interfaces = values.list("inet_interfaces");
+  if (!host.empty()) {
+    if (sys::parse_address(host, port)) {
+      addresses.emplace_back(host);
+    } else {
+      addresses = numeric_addresses(std::string(host));
+      std::erase_if(addresses, [&](const std::string& a) { return !protocols.allow(a); });
+      if (addresses.empty()) {
+        return fail(Error::Kind::kConfig, fmt::format("host not found: {}", host));
+      }
+    }
+  } else if (is_among(interfaces, "all")) {
+    if (protocols.v4) addresses.emplace_back("0.0.0.0");
+    if (protocols.v6) addresses.emplace_back("::");
+  } else {
+    for (const std::string& address : values.snapshot().own_addresses) {
+      // A link-local address says nothing without its interface.
+      if (!starts_with_nocase(address, "fe80:")) addresses.push_back(address);
+    }
+  }
+  if (addresses.empty()) return fail(Error::Kind::kConfig, "no address to listen on");
+  std::vector<Endpoint> endpoints;
+  for (std::string& address : addresses) {
+    endpoints.push_back(
+        {.kind = EndpointKind::kInet, .host = std::move(address), .port = port, .path = {}});
+  }
+  return endpoints;
+}
+
+ServiceTable make_service_table(const std::shared_ptr<const config::Snapshot>& snapshot,
+                                unsigned processors,
+                                const std::function<bool(const std::string&)>& is_installed) {
+  ServiceTable table;
+  const Values values(snapshot);
+  const std::string daemon_directory = values.text("daemon_directory");
+  const auto workers = static_cast<unsigned>(std::clamp<std::int64_t>(
+      values.count("service_workers"), 1, std::max(1U, processors)));
+  std::set<std::string> missing;
+  for (const Service& service : snapshot->services) {
+    if (is_disabled(values, service)) continue;
+    const auto program = config::find_service_program(service.program);
+    if (program && program->daemon.empty()) continue;  // accepted, starts nothing
+
+    ServiceSpec spec;
+    spec.name = service.name;
+    spec.type = service.type;
+    spec.program = program ? std::string(program->daemon) : service.program;
+    spec.path = fmt::format("{}/{}", daemon_directory, spec.program);
+    const auto complain = [&](std::string_view text) {
+      const std::string place =
+          service.line == 0 ? "" : fmt::format("{}, line {}: ", service.file, service.line);
+      table.problems.push_back(fmt::format("{}service {}: {}", place, spec.key(), text));
+    };
+    if (spec.program.find('/') != std::string::npos) {
+      complain(fmt::format("program {} must be in {}", spec.program, daemon_directory));
+      continue;
+    }
+    if (!is_installed(spec.path)) {
+      if (!program) {
+        complain(fmt::format("there is no program {}", spec.path));
+      } else if (service.line != 0) {
+        missing.insert(service.program);
+      }
+      continue;
+    }
+    auto endpoints = endpoints_of(values, service);
+    if (!endpoints) {
+      complain(endpoints.error().text);
+      continue;
+    }
+    spec.endpoints = *std::move(endpoints);
+
+    if (service.is_chroot) spec.flags.emplace_back("-c");
+    if (service.is_unprivileged) spec.flags.emplace_back("-u");
+    for (const std::string& argument : service.args) {
+      if (!argument.starts_with('-')) break;  // what follows belongs to a command
+      if (argument == "-v") spec.flags.emplace_back("-v");
+    }
+    spec.is_internet = service.type == ServiceType::kInet;
+    spec.is_agent = program && program->is_agent;
+    spec.limit = limit_of(values, service, program);
+    const bool serves_all = program && program->limit == config::LimitKind::kNone;
+    spec.workers = serves_all && !is_among(kManyServeAll, spec.program) ? 1 : workers;
+    spec.per_process = serves_all ? 0 : values.count("sessions_per_process");
+    spec.wakeup = service.wakeup;
+    spec.wakeup_only_if_used = service.wakeup_only_if_used;
+    const bool is_at_once = is_among(kStartAtOnce, spec.program) &&
+                            (spec.program != "smtpd" || spec.is_internet);
+    spec.start = is_at_once ? Start::kAtOnce : Start::kOnDemand;
+    table.services.push_back(std::move(spec));
+  }
+  table.unsupported.assign(missing.begin(), missing.end());
+  // Whoever writes the log comes first.
+  const auto log_writer = std::ranges::find(table.services, "postlog", &ServiceSpec::program);
+  if (log_writer != table.services.end()) {
+    std::rotate(table.services.begin(), log_writer, std::next(log_writer));
+  }
+  return table;
+}
+
+}  // namespace postern::master

@@ -1,0 +1,514 @@
+#include "master/supervisor.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include "common/config/params/log.h"
+#include "common/config/params/paths.h"
+#include "common/config/params/process.h"
+#include "common/ipc/control.h"
+#include "common/log/log.h"
+#include "common/sys/process.h"
+#include "master/listeners.h"
+#include "master/notify.h"
+#include "postern/check.h"
+#include "postern/owners.h"
+
+namespace postern::master {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::seconds kHousekeeping{10};
+
+// How long deliveries may take to end, those who serve them, and the log writer.
+constexpr std::chrono::seconds kStopIntake{4};
+constexpr std::chrono::seconds kStopQueue{1};
+constexpr std::chrono::seconds kStopLog{1};
+
+// Processes of a master that was killed give the addresses back as soon as they notice.
+constexpr int kBindTries = 50;
+constexpr auto kBindPause = 100ms;
+constexpr loop::Clock::duration kLongestBindPause = 10s;
+
+constexpr std::string_view kStandardPath = "/usr/bin:/bin:/usr/sbin:/sbin";
+
+// What all processes get: import_environment, and nothing else of ours.
+std::vector<std::string> environment_of(const config::Values& values) {
+  std::map<std::string, std::string> chosen;
+  for (const std::string& word : values.list("import_environment")) {
+    if (const auto equals = word.find('='); equals != std::string::npos) {
+      chosen[word.substr(0, equals)] = word.substr(equals + 1);
+    } else if (const char* const value = ::getenv(word.c_str())) {
+      chosen[word] = value;
+    }
+  }
+  chosen["PATH"] = kStandardPath;
+  chosen["MAIL_CONFIG"] = values.snapshot().config_directory;
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : chosen) {
+    environment.push_back(fmt::format("{}={}", name, value));
+  }
+  return environment;
+}
+
+bool is_executable(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
+
+unsigned processors() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+std::string version_and_directory(const config::Values& values) {
+  return fmt::format("version {}, configuration {}", values.text("mail_version"),
+                     values.snapshot().config_directory);
+}
+
+bool is_intake(const ServiceSpec& spec) {
+  return spec.is_internet || spec.is_agent || spec.program == "pickup" || spec.program == "smtpd";
+}
+
+bool is_log_writer(const ServiceSpec& spec) { return spec.program == "postlog"; }
+
+}  // namespace
+
+Supervisor::Supervisor(Setup setup, sys::SignalFd signals)
+    : setup_(std::move(setup)),
+      signals_(std::move(signals)),
+      stop_timer_([this] { advance_stop(); }),
+      house_timer_([this] { keep_house(); }),
+      listener_timer_([this] { retry_listeners(); }) {
+  surroundings_.log_read = setup_.log_read.get();
+  surroundings_.log_write = setup_.log_write.get();
+  surroundings_.keeps_output = setup_.is_foreground;
+  dispatcher_.notice<ipc::control::Ready>(
+      [this](ipc::control::Ready&, const ipc::ChannelPtr& channel) {
+        Child* const child = child_of(channel);
+        if (child != nullptr && child->service != nullptr) child->service->child_ready(*child);
+      });
+  dispatcher_.notice<ipc::control::Load>(
+      [this](ipc::control::Load& load, const ipc::ChannelPtr& channel) {
+        Child* const child = child_of(channel);
+        if (child == nullptr) return;
+        if (child->service != nullptr) {
+          child->service->child_load(*child, load.in_use, load.is_busy);
+        }
+      });
+  loop::Loop::current().watch_level(signals_.fd(), *this);
+}
+
+Supervisor::~Supervisor() {
+  loop::Loop::current().unwatch(signals_.fd(), *this);
+  services_.clear();
+  children_.clear();
+}
+
+Result<void> Supervisor::start(config::Loaded loaded) {
+  DO(adopt(std::move(loaded.snapshot)));
+  ServiceTable table = make_service_table(snapshot_, processors(), is_executable);
+  log_table(table);
+  if (table.services.empty()) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("{}/master.cf has no service that can be started",
+                            setup_.config_directory));
+  }
+  // The log writer first: whatever goes wrong from here on is to be read.
+  const ServiceSpec log_writer = table.services.front();
+  if (is_log_writer(log_writer)) {
+    ServiceTable first;
+    first.services.push_back(log_writer);
+    open_listeners(first, false);
+    put(std::make_unique<RunningService>(as_host(), log_writer, listeners_of(log_writer)));
+  }
+  open_listeners(table, true);
+  const auto is_inet = [](const Endpoint& e) { return e.kind == EndpointKind::kInet; };
+  std::size_t inet_wanted = 0;
+  for (const ServiceSpec& spec : table.services) {
+    inet_wanted += static_cast<std::size_t>(std::ranges::count_if(spec.endpoints, is_inet));
+  }
+  const auto inet_missing =
+      static_cast<std::size_t>(std::ranges::count_if(unopened_, is_inet));
+  if (inet_wanted > 0 && inet_missing >= inet_wanted) {
+    const Endpoint& first = *std::ranges::find_if(unopened_, is_inet);
+    const auto again = open_listener(first, owner_);
+    return fail_temporary(again ? "no address could be listened on" : again.error().text);
+  }
+  apply(std::move(table));
+  log::info("daemon started -- {}", version_and_directory(config::Values(snapshot_)));
+  tell_generation(true);
+  tell_init(fmt::format("READY=1\nMAINPID={}\nSTATUS=running", ::getpid()));
+  house_timer_.arm(loop::Loop::current().after(kHousekeeping));
+  return {};
+}
+
+int Supervisor::run() {
+  loop::Loop::current().run();
+  return 0;
+}
+
+Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
+  complete_services(*snapshot);
+  const config::Values values(snapshot);
+  config::Problems problems;
+  const auto paths = config::load<config::PathsParams>(values, problems);
+  const auto process = config::load<config::ProcessParams>(values, problems);
+  const auto log_params = config::load<config::LogParams>(values, problems);
+  TRY(sys::Account owner, sys::find_account(paths.mail_owner));
+  TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
+  owner_ = std::move(owner);
+  snapshot_ = std::move(snapshot);
+  snapshot_fd_ = std::move(memory);
+  surroundings_.snapshot = snapshot_fd_.get();
+  surroundings_.environment = environment_of(values);
+  reload_drain_time_ = process.reload_drain_time;
+  longest_back_off_ = process.service_throttle_time;
+  log::open({.syslog_name = log_params.syslog_name,
+             .program = "master",
+             .pipe = setup_.log_write.get(),
+             .json = log_params.maillog_format == "json"});
+  return {};
+}
+
+void Supervisor::log_table(const ServiceTable& table) const {
+  for (const std::string& problem : table.problems) log::warning("{}", problem);
+  if (!table.unsupported.empty()) {
+    log::info("not supported yet, not started: {}", fmt::join(table.unsupported, ", "));
+  }
+}
+
+void Supervisor::open_listeners(const ServiceTable& table, bool may_wait) {
+  std::map<std::string, ListenerPtr> opened;
+  std::map<std::string, const Endpoint*> wanted;
+  for (const ServiceSpec& spec : table.services) {
+    for (const Endpoint& endpoint : spec.endpoints) {
+      const std::string name = endpoint.name();
+      wanted[name] = &endpoint;
+      if (const auto old = listeners_.find(name); old != listeners_.end()) {
+        opened[name] = old->second;
+      }
+    }
+  }
+  // What is gone is closed first: 0.0.0.0 and 127.0.0.1 exclude each other.
+  for (const auto& [name, listener] : listeners_) {
+    if (!wanted.contains(name)) remove_listener(listener->endpoint, owner_);
+  }
+  listeners_ = std::move(opened);
+  unopened_.clear();
+  open_tries_ = 0;
+  int tries = may_wait ? kBindTries : 1;
+  for (const auto& [name, endpoint] : wanted) {
+    if (listeners_.contains(name)) continue;
+    auto fd = open_listener(*endpoint, owner_);
+    while (!fd && is_address_in_use(fd.error()) && --tries > 0) {
+      std::this_thread::sleep_for(kBindPause);
+      fd = open_listener(*endpoint, owner_);
+    }
+    if (!fd) {
+      if (may_wait) log::error("{}; trying again", fd.error().text);
+      unopened_.push_back(*endpoint);
+      continue;
+    }
+    listeners_[name] = std::make_shared<Listener>(Listener{*endpoint, *std::move(fd)});
+  }
+  if (!unopened_.empty()) listener_timer_.arm(loop::Loop::current().after(kBindPause));
+}
+
+std::vector<ListenerPtr> Supervisor::listeners_of(const ServiceSpec& spec) const {
+  std::vector<ListenerPtr> found;
+  for (const Endpoint& endpoint : spec.endpoints) {
+    if (const auto it = listeners_.find(endpoint.name()); it != listeners_.end()) {
+      found.push_back(it->second);
+    }
+  }
+  return found;
+}
+
+void Supervisor::retry_listeners() {
+  if (is_stopping()) return;
+  std::vector<Endpoint> left;
+  bool is_changed = false;
+  for (const Endpoint& endpoint : unopened_) {
+    auto fd = open_listener(endpoint, owner_);
+    if (fd) {
+      listeners_[endpoint.name()] = std::make_shared<Listener>(Listener{endpoint, *std::move(fd)});
+      is_changed = true;
+    } else {
+      if (open_tries_ == 5) log::error("{}; trying again", fd.error().text);
+      left.push_back(endpoint);
+    }
+  }
+  unopened_ = std::move(left);
+  if (is_changed) {
+    std::vector<std::string> changed;
+    for (const auto& [key, service] : services_) {
+      if (listeners_of(service->spec()) != service->listeners()) changed.push_back(key);
+    }
+    for (const std::string& key : changed) {
+      auto old = std::move(services_[key]);
+      ServiceSpec spec = old->spec();
+      retire(std::move(old));
+      put(std::make_unique<RunningService>(as_host(), spec, listeners_of(spec)));
+    }
+  }
+  if (unopened_.empty()) return;
+  open_tries_ = std::min(open_tries_ + 1, 10U);
+  const loop::Clock::duration pause =
+      std::min<loop::Clock::duration>(kLongestBindPause, kBindPause * (1 << open_tries_));
+  listener_timer_.arm(loop::Loop::current().after(pause));
+}
+
+void Supervisor::put(std::unique_ptr<RunningService> service) {
+  RunningService& kept = *service;
+  services_[kept.spec().key()] = std::move(service);
+  kept.adjust();
+}
+
+// At most one generation drains: processes of an earlier one had their time.
+void Supervisor::retire(std::unique_ptr<RunningService> service) {
+  for (const auto& [pid, child] : children_) {
+    if (child->is_draining && child->path == service->spec().path) child->kill(SIGTERM);
+  }
+  service->drain(reload_drain_time_);
+}
+
+void Supervisor::apply(ServiceTable table) {
+  std::map<std::string, std::unique_ptr<RunningService>> old = std::move(services_);
+  services_.clear();
+  std::vector<std::unique_ptr<RunningService>> fresh;
+  order_.clear();
+  for (ServiceSpec& spec : table.services) {
+    const std::string key = spec.key();
+    order_.push_back(key);
+    std::vector<ListenerPtr> listeners = listeners_of(spec);
+    const auto it = old.find(key);
+    if (it != old.end() && it->second->can_take_over(spec, listeners)) {
+      auto service = std::move(it->second);
+      old.erase(it);
+      service->update(std::move(spec));
+      services_[key] = std::move(service);
+    } else {
+      fresh.push_back(
+          std::make_unique<RunningService>(as_host(), std::move(spec), std::move(listeners)));
+    }
+  }
+  for (auto& [key, service] : old) retire(std::move(service));
+  for (auto& service : fresh) put(std::move(service));
+}
+
+Child* Supervisor::start(RunningService& service) {
+  const auto slot = slots_.take();
+  if (!slot) {
+    log::warning("service {}: {} processes are running, no more are started", service.spec().key(),
+                 SlotPool::kSlots);
+    return nullptr;
+  }
+  std::vector<int> fds;
+  for (const ListenerPtr& listener : service.listeners()) fds.push_back(listener->fd.get());
+  auto started = start_child(service.spec(), fds, surroundings_, *slot, dispatcher_);
+  if (!started) {
+    slots_.give_back(*slot);
+    log::warning("start {}: {}", service.spec().path, started.error().text);
+    return nullptr;
+  }
+  Child* const child = started->get();
+  child->service = &service;
+  child_by_channel_[child->control.get()] = child;
+  children_[child->pid] = *std::move(started);
+  return child;
+}
+
+std::chrono::seconds Supervisor::longest_back_off() const { return longest_back_off_; }
+
+Child* Supervisor::child_of(const ipc::ChannelPtr& channel) {
+  const auto it = child_by_channel_.find(channel.get());
+  return it == child_by_channel_.end() ? nullptr : it->second;
+}
+
+void Supervisor::on_events(std::uint32_t /*events*/) {
+  for (const int signal : signals_.read()) {
+    switch (signal) {
+      case SIGCHLD:
+        reap();
+        break;
+      case SIGHUP:
+        if (!is_stopping()) reload();
+        break;
+      case SIGTERM:
+      case SIGINT:
+        if (is_stopping()) {
+          kill_all(SIGTERM);
+        } else {
+          log::info("terminating on signal {}", signal);
+          begin_stop();
+        }
+        break;
+      case SIGQUIT:
+        log::info("terminating on signal {}", signal);
+        phase_ = Phase::kQueue;
+        kill_all(SIGKILL);
+        advance_stop();
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+void Supervisor::reap() {
+  int status = 0;
+  for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) end_of(pid, status);
+  if (is_stopping()) advance_stop();
+}
+
+void Supervisor::end_of(pid_t pid, int status) {
+  const auto it = children_.find(pid);
+  if (it == children_.end()) return;  // as process 1: somebody's orphan
+  const std::unique_ptr<Child> child = std::move(it->second);
+  children_.erase(it);
+  child_by_channel_.erase(child->control.get());
+  slots_.give_back(child->slot);
+  const bool was_asked = child->is_draining;
+  if (WIFSIGNALED(status) && !(was_asked && WTERMSIG(status) == SIGTERM)) {
+    log::warning("process {} pid {} killed by signal {}", child->path, pid, WTERMSIG(status));
+  } else if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+    log::warning("process {} pid {} exit status {}", child->path, pid, WEXITSTATUS(status));
+  }
+  if (child->service != nullptr) child->service->child_ended(*child, status);
+}
+
+void Supervisor::keep_house() {
+  for (const auto& [key, service] : services_) service->end_idle_children();
+  house_timer_.arm(loop::Loop::current().after(kHousekeeping));
+}
+
+void Supervisor::tell_generation(bool is_accepted) {
+  if (!setup_.generation) return;
+  ++generation_;
+  const std::string text =
+      fmt::format("{} {:<8}\n", generation_, is_accepted ? "accepted" : "refused");
+  if (::pwrite(setup_.generation.get(), text.data(), text.size(), 0) < 0) {
+    log::warning("write master.lock: {}", sys::errno_text(errno));
+  }
+}
+
+void Supervisor::reload() {
+  const auto refuse = [&] {
+    log::error("reload refused: the running configuration stays");
+    tell_generation(false);
+    tell_init("READY=1");
+  };
+  tell_init_reloading();
+  auto loaded = config::load_configuration(setup_.config_directory, setup_.paths);
+  if (!loaded) {
+    log::error("{}", loaded.error().text);
+    return refuse();
+  }
+  const config::Problems problems = control::check_configuration(*loaded);
+  if (config::has_error(problems)) {
+    for (const auto& problem : problems) {
+      if (problem.severity == config::Severity::kError) {
+        log::error("{}", config::log_text(problem));
+      }
+    }
+    return refuse();
+  }
+  const config::Values next(loaded->snapshot);
+  const config::Values running(snapshot_);
+  for (const std::string_view name : {"queue_directory", "mail_owner", "data_directory"}) {
+    if (next.text(name) == running.text(name)) continue;
+    log::error("{}: {} has changed; stop and start the mail system for that",
+               setup_.config_directory, name);
+    return refuse();
+  }
+  if (const auto adopted = adopt(std::move(loaded->snapshot)); !adopted) {
+    log::error("{}", adopted.error().text);
+    return refuse();
+  }
+  log::info("reload -- {}", version_and_directory(config::Values(snapshot_)));
+  ServiceTable table = make_service_table(snapshot_, processors(), is_executable);
+  log_table(table);
+  open_listeners(table, false);
+  apply(std::move(table));
+  for (const auto& [key, service] : services_) {
+    for (Child* child : std::vector<Child*>(service->children())) {
+      if (child->is_draining) continue;
+      if (is_log_writer(service->spec())) {
+        // Files are opened with rights that it gives up: a new process opens them anew.
+        child->drain(kStopLog);
+        continue;
+      }
+      auto copy = sys::duplicate(snapshot_fd_.get());
+      if (!copy) continue;
+      std::vector<sys::Fd> fds;
+      fds.push_back(*std::move(copy));
+      child->tell(ipc::control::Reload{}, std::move(fds));
+    }
+  }
+  tell_generation(true);
+  tell_init("READY=1\nSTATUS=running");
+}
+
+void Supervisor::begin_stop() {
+  tell_init("STOPPING=1");
+  listener_timer_.disarm();
+  enter(Phase::kIntake);
+  advance_stop();
+}
+
+// Asks those of the phase to end. Listeners stay: whoever needs a service that has ended waits
+// rather than draws conclusions.
+void Supervisor::enter(Phase phase) {
+  phase_ = phase;
+  std::chrono::seconds limit = kStopIntake;
+  if (phase == Phase::kQueue) limit = kStopQueue;
+  if (phase == Phase::kLog) limit = kStopLog;
+  for (const auto& [key, service] : services_) {
+    const ServiceSpec& spec = service->spec();
+    const bool is_due = phase == Phase::kIntake  ? is_intake(spec)
+                        : phase == Phase::kQueue ? !is_log_writer(spec)
+                                                 : true;
+    if (is_due) service->drain(limit);
+  }
+  // Those of earlier generations, too.
+  for (const auto& [pid, child] : children_) {
+    if (child->service == nullptr) child->drain(limit);
+  }
+}
+
+void Supervisor::advance_stop() {
+  const auto remains = [&](auto belongs) {
+    return std::ranges::any_of(children_, [&](const auto& entry) {
+      const RunningService* const service = entry.second->service;
+      return service == nullptr || belongs(service->spec());
+    });
+  };
+  if (phase_ == Phase::kIntake && !remains(is_intake)) enter(Phase::kQueue);
+  if (phase_ == Phase::kQueue &&
+      !remains([](const ServiceSpec& spec) { return !is_log_writer(spec); })) {
+    for (const auto& [name, listener] : listeners_) remove_listener(listener->endpoint, owner_);
+    log::flush();
+    enter(Phase::kLog);
+  }
+  if (phase_ == Phase::kLog && children_.empty()) {
+    phase_ = Phase::kGone;
+    loop::Loop::current().stop();
+  }
+}
+
+void Supervisor::kill_all(int signal) {
+  for (const auto& [pid, child] : children_) {
+    child->is_draining = true;
+    if (child->service == nullptr || !is_log_writer(child->service->spec())) child->kill(signal);
+  }
+}
+
+void Supervisor::end_at_once() {
+  if (!is_stopping()) begin_stop();
+  loop::Loop::current().run();
+}
+
+}  // namespace postern::master

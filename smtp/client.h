@@ -1,0 +1,33 @@
+// client.h - the delivery agent around the engine: takes deliveries from qmgr, asks the resolver.
+//
+// The same for SMTP and LMTP, which differ in their parameters and in one protocol switch.
+
+#pragma once
+
+#include <memory>
+
+#include "common/agent/service.h"
+#include "common/daemon/daemon.h"
+#include "common/ipc/client.h"
+#include "common/smtpclient/engine.h"
+
+namespace postern::smtp {
+
+class Client {
+ public:
+  Client(daemon::Process& process, smtpclient::Protocol protocol);
+
+ private:
+  [[nodiscard]] smtpclient::SettingsPtr load() const;
+  void reload();
+  loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
+  loop::Task<Result<ipc::resolver::Hosts>> find_hosts(ipc::resolver::FindHosts request);
+
+  daemon::Process& process_;
+  smtpclient::Protocol protocol_;
+  ipc::Client resolver_;
+  smtpclient::Engine engine_;
+  agent::AgentService service_;
+};
+
+}  // namespace postern::smtp

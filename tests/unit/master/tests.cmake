@@ -1,0 +1,1 @@
+postern_unit_test(master LINK part_master)

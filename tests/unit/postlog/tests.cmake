@@ -1,0 +1,1 @@
+postern_unit_test(postlog LINK part_postlog)

@@ -1,0 +1,2 @@
+postern_unit_test(smtpclient LINK postern_smtpclient)
+postern_fuzzer(nexthop LINK postern_smtpclient)

@@ -1,0 +1,48 @@
+// delivery.h - delivers to mailboxes of users who are in no passwd.
+
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/agent/deliverers.h"
+#include "common/agent/delivery.h"
+#include "common/agent/mailbox_job.h"
+#include "common/config/values.h"
+#include "common/ipc/tables_client.h"
+
+namespace postern::virtual_mailbox {
+
+struct Settings {
+  std::string virtual_mailbox_base{};
+  std::vector<std::string> virtual_mailbox_maps{};
+  std::vector<std::string> virtual_uid_maps{};
+  std::vector<std::string> virtual_gid_maps{};
+  std::int64_t virtual_minimum_uid = 0;
+  std::string recipient_delimiter{};
+  agent::MailboxSettings mailbox{};
+};
+[[nodiscard]] Settings load_settings(const config::Values& values);
+
+class Agent {
+ public:
+  Agent(const config::Values& values, sys::Fd broker);
+  void configure(const config::Values& values);
+  [[nodiscard]] loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
+
+ private:
+  [[nodiscard]] loop::Task<agent::Verdict> deliver_to(const agent::Delivery& delivery,
+                                                      const queuefile::Message& message,
+                                                      std::size_t index);
+  [[nodiscard]] loop::Task<Result<unsigned>> find_id(std::vector<std::string> maps,
+                                                     std::vector<ipc::tables::Key> keys,
+                                                     std::int64_t minimum, std::string_view what);
+
+  // Deliveries under way keep the settings that they began with.
+  std::shared_ptr<const Settings> settings_;
+  ipc::TablesClient tables_;
+  agent::Deliverers deliverers_;
+};
+
+}  // namespace postern::virtual_mailbox
