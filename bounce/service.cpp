@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "common/base/text.h"
+#include "common/config/load.h"
 #include "common/config/params/address.h"
 #include "common/config/params/bounce.h"
 #include "common/config/params/paths.h"
@@ -71,6 +72,18 @@ Template expanded(Template words, const config::Values& values) {
     log::warning("template of notifications: {}", text.error().text);
   }
   return words;
+}
+
+// A file that is wrong is no reason to leave senders without a word.
+Templates templates_of(const std::string& path) {
+  if (path.empty()) return built_in_templates();
+  const auto text = config::read_file(path, kMaxTemplateFile);
+  auto templates = text ? parse_templates(*text, built_in_templates())
+                        : Result<Templates>(std::unexpected(text.error()));
+  if (templates) return *std::move(templates);
+  log::warning("bounce_template_file {}: {}; the built-in templates are used", path,
+               templates.error().text);
+  return built_in_templates();
 }
 
 ReportRecipient for_report(const queuefile::Reason& reason, NoticeKind kind, bool is_expired) {
@@ -155,7 +168,7 @@ void Service::configure() {
   s.copies_delays = has_word(bounce.notify_classes, "delay");
   s.bounce_size_limit = static_cast<std::uint64_t>(bounce.bounce_size_limit);
   s.maximal_queue_lifetime = queue.maximal_queue_lifetime;
-  s.templates = built_in_templates();
+  s.templates = templates_of(bounce.bounce_template_file);
   s.templates.failure = expanded(s.templates.failure, values);
   s.templates.delay = expanded(s.templates.delay, values);
   s.templates.success = expanded(s.templates.success, values);
@@ -208,7 +221,7 @@ loop::Task<Result<ipc::Done>> Service::append(ipc::bounce::Append request) {
     const auto& recipient = request.recipients[i];
     const auto& report = request.reports[i];
     queuefile::Reason& reason = reasons.emplace_back();
-    reason.address = recipient.address;
+    reason.address = report.address.empty() ? recipient.address : report.address;
     reason.orig_to = recipient.orig_to;
     reason.dsn_orcpt = recipient.dsn_orcpt;
     reason.notify = static_cast<std::uint8_t>(recipient.notify);

@@ -69,9 +69,8 @@ loop::Task<void> Intake::open(std::string run) {
   received_recipients_ = envelope_.recipients.size();
   if (received_recipients_ == 1) only_recipient_ = envelope_.recipients.front().address;
 
-  envelope_.sender = mail::rewrite_address(
-      room_.settings.header.rewrite,
-      mail::RewriteContext::kLocal, envelope_.sender);
+  envelope_.sender = mail::rewrite_address(room_.settings.header.rewrite,
+                                           mail::RewriteContext::kLocal, envelope_.sender);
   RewriteOptions options;
   options.is_local_context = true;  // envelopes are completed whoever the client is
   options.skip_aliases = room_.settings.skip_aliases;

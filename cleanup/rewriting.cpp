@@ -55,8 +55,7 @@ loop::Task<void> ask(ipc::TablesClient& tables, ipc::tables::Expand question,
 }  // namespace
 
 loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
-                                            queuefile::Envelope& envelope,
-                                            RewriteOptions options) {
+                                            queuefile::Envelope& envelope, RewriteOptions options) {
   const auto received = std::exchange(envelope.recipients, {});
   const auto answers = std::make_shared<Answers>(received.size());
   const auto answered = std::make_shared<loop::Condition>();
@@ -87,7 +86,10 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
         co_return fail(kind, to.error);
       }
       std::string key = to_lower(to.address);
-      if (options.enable_original_recipient) (key += '\0') += orig_to;
+      if (options.enable_original_recipient) {
+        (key += '\0') += orig_to;
+        (key += '\0') += from.dsn_orcpt;
+      }
       if (!seen.insert(std::move(key)).second) continue;
       queuefile::Recipient recipient;
       recipient.address = to.address;

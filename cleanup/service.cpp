@@ -92,10 +92,9 @@ void Service::start() {
       [this](ipc::cleanup::Open& request, const ipc::ChannelPtr& channel) {
         return open(request, channel);
       });
-  dispatcher.raw(ipc::cleanup::kContentType,
-                 [this](const ipc::ChannelPtr& channel, ipc::Frame& frame) {
-                   content(channel, frame);
-                 });
+  dispatcher.raw(
+      ipc::cleanup::kContentType,
+      [this](const ipc::ChannelPtr& channel, ipc::Frame& frame) { content(channel, frame); });
   dispatcher.serve<ipc::cleanup::Finish>(
       [this](ipc::cleanup::Finish request, ipc::ChannelPtr channel) {
         return finish(std::move(request), std::move(channel));
@@ -158,8 +157,7 @@ loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit r
 Result<ipc::cleanup::Opened> Service::open(ipc::cleanup::Open& request,
                                            const ipc::ChannelPtr& channel) {
   auto transaction = std::make_shared<Transaction>(room_, id_for(request.queue_id));
-  const auto [place, is_new] =
-      peer(channel).transactions.emplace(request.transaction, transaction);
+  const auto [place, is_new] = peer(channel).transactions.emplace(request.transaction, transaction);
   if (!is_new) return fail_temporary("transaction number is in use");
   begin();
   loop::spawn(work(transaction, request.transaction, channel, std::move(request.envelope)));
@@ -207,7 +205,7 @@ loop::Task<Result<ipc::cleanup::Outcome>> Service::finish(ipc::cleanup::Finish r
 // 452 before the disk is full, and alone again when it no longer is (postconf(5) queue_minfree:
 // room for one and a half of the largest message in any case).
 void Service::check_disk() {
-  struct statvfs fs {};
+  struct statvfs fs{};
   if (::fstatvfs(room_.dirs.root(), &fs) == 0) {
     ipc::cleanup::Pressure now;
     const std::uint64_t free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
@@ -218,9 +216,10 @@ void Service::check_disk() {
     now.free_bytes = static_cast<std::int64_t>(free);
     if (now.is_disk_full != pressure_.is_disk_full) {
       if (now.is_disk_full) {
-        log::warning("not enough room in the queue's file system: {} bytes free, {} wanted{}; new "
-                     "mail is refused until there is", free, wanted,
-                     has_inodes ? "" : ", no inode left");
+        log::warning(
+            "not enough room in the queue's file system: {} bytes free, {} wanted{}; new "
+            "mail is refused until there is",
+            free, wanted, has_inodes ? "" : ", no inode left");
       } else {
         log::info("the queue's file system has room again");
       }

@@ -343,7 +343,7 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
   const MailboxPlace place = mailbox_place(*settings_, user);
   agent::Job job =
       agent::mailbox_job(delivery_, message_, place.path, prepended(*origin), settings_->mailbox);
-  job.sender = sender_of(*origin);
+  job.sender = mail::quote_address(sender_of(*origin));
   if (job.kind == agent::JobKind::kMbox) {
     job.failure_prefix =
         fmt::format("cannot update mailbox {} for user {}. ", place.path, user.name);
@@ -385,7 +385,7 @@ loop::Task<void> Expansion::deliver_file(Task task) {
   const std::string path = task.destination.text;
   agent::Job job =
       agent::mailbox_job(delivery_, message_, path, prepended(origin), settings_->mailbox);
-  job.sender = sender_of(origin);
+  job.sender = mail::quote_address(sender_of(origin));
   job.has_owner = false;
   job.allow_device = true;
   job.success_text = "delivered to file: " + path;
@@ -541,6 +541,7 @@ void Expansion::finish(const std::string& address, const agent::Verdict& verdict
   if (outcome_ && rank(*outcome_) >= rank(outcome)) return;
   outcome_ = outcome;
   verdict_ = verdict;
+  verdict_.address = address;
 }
 
 }  // namespace postern::local

@@ -37,13 +37,14 @@ void Child::drain(std::chrono::seconds limit) {
     tell(notice);
   }
   pressed_ = 0;
-  deadline_.arm(loop::Loop::current().after(limit + kPressAfter));
+  // Not the loop's idea of now: at start and reload this may be seconds old.
+  deadline_.arm(loop::Clock::now() + limit + kPressAfter);
 }
 
 void Child::press() {
   kill(pressed_ == 0 ? SIGTERM : SIGKILL);
   ++pressed_;
-  deadline_.arm(loop::Loop::current().after(kPressAfter));
+  deadline_.arm(loop::Clock::now() + kPressAfter);
 }
 
 void Child::kill(int signal) const { ::kill(pid, signal); }
@@ -66,11 +67,10 @@ Result<std::unique_ptr<Child>> start_child(const ServiceSpec& spec,
     ++listener_count;
     if (surroundings.keeps_output) launch.output = 1;
   }
-  launch.arguments = {spec.program, "-n", spec.name, "-t",
-                      std::string(config::name_of(spec.type))};
+  launch.arguments = {spec.program, "-n", spec.name, "-t", std::string(config::name_of(spec.type))};
   launch.arguments.insert(launch.arguments.end(), spec.flags.begin(), spec.flags.end());
-  launch.arguments.insert(launch.arguments.end(), {"-s", fmt::format("{}", listener_count), "-z",
-                                                   fmt::format("{}", slot)});
+  launch.arguments.insert(launch.arguments.end(),
+                          {"-s", fmt::format("{}", listener_count), "-z", fmt::format("{}", slot)});
   TRY(const pid_t pid, sys::launch(launch));
   auto child = std::make_unique<Child>(pid, spec, slot);
   child->control = std::make_shared<ipc::Channel>(std::move(control.first), dispatcher);

@@ -34,7 +34,7 @@ class SlotPool {
 struct Surroundings {
   int snapshot = -1;
   int log_write = -1;
-  int log_read = -1;  // for the log writer alone
+  int log_read = -1;          // for the log writer alone
   bool keeps_output = false;  // the log writer writes to our standard output
   std::vector<std::string> environment;
 };
@@ -42,7 +42,9 @@ struct Surroundings {
 struct Child {
   Child(pid_t process, const ServiceSpec& spec, unsigned number)
       : pid(process), path(spec.path), slot(number) {}
-  ~Child() { if (control) control->close(); }
+  ~Child() {
+    if (control) control->close();
+  }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
@@ -51,7 +53,7 @@ struct Child {
   unsigned slot;
   RunningService* service = nullptr;  // nothing once its service is gone
   ipc::ChannelPtr control;
-  loop::TimePoint started = loop::Loop::current().now();
+  loop::TimePoint started = loop::Clock::now();
   loop::TimePoint idle_since = started;
   bool is_ready = false;
   bool is_busy = false;

@@ -53,6 +53,8 @@ RunningService::~RunningService() {
 
 bool RunningService::can_take_over(const ServiceSpec& spec,
                                    const std::vector<ListenerPtr>& listeners) const {
+  // The log writer is started anew at each reload anyway, and never beside its predecessor.
+  if (spec.program == "postlog" && spec_.program == "postlog") return listeners == listeners_;
   return spec.path == spec_.path && spec.flags == spec_.flags && listeners == listeners_ &&
          identify_program(spec.path) == program_;
 }
@@ -98,7 +100,7 @@ void RunningService::adjust() {
     unwatch();
     return;
   }
-  if (loop::Loop::current().now() < not_before_) {
+  if (loop::Clock::now() < not_before_) {
     unwatch();
     retry_.arm(not_before_);
     return;
@@ -192,7 +194,7 @@ void RunningService::wake(bool is_flush) {
   for (Child* child : children) child->tell(notice);
   if (!children.empty() || is_ending_ || host_.is_stopping() || listeners_.empty()) return;
   if (spec_.wakeup_only_if_used && !was_used_) return;
-  if (loop::Loop::current().now() >= not_before_) start_one();
+  if (loop::Clock::now() >= not_before_) start_one();
 }
 
 void RunningService::child_ready(Child& child) {
@@ -203,7 +205,7 @@ void RunningService::child_ready(Child& child) {
 void RunningService::child_load(Child& child, std::int64_t in_use, bool is_busy) {
   child.in_use = std::clamp<std::int64_t>(in_use, 0, kMostInUse);
   child.is_busy = is_busy;
-  if (child.in_use == 0) child.idle_since = loop::Loop::current().now();
+  if (child.in_use == 0) child.idle_since = loop::Clock::now();
   adjust();
 }
 
@@ -214,7 +216,7 @@ void RunningService::child_ended(Child& child, int status) {
     if (failed && !child.is_ready && !host_.is_stopping()) {
       log::warning("{}: bad command startup -- throttling", child.path);
     }
-    back_off(loop::Loop::current().now() - child.started, failed);
+    back_off(loop::Clock::now() - child.started, failed);
   }
   adjust();
 }
@@ -223,19 +225,19 @@ void RunningService::back_off(loop::Clock::duration lived, bool failed) {
   if (lived > kGoodLife || (!failed && lived > kShortLife)) {
     back_off_ = {};
   } else {
-    const loop::Clock::duration longest = std::max<loop::Clock::duration>(
-        kFirstBackOff, host_.longest_back_off());
+    const loop::Clock::duration longest =
+        std::max<loop::Clock::duration>(kFirstBackOff, host_.longest_back_off());
     back_off_ = std::clamp<loop::Clock::duration>(2 * back_off_, kFirstBackOff, longest);
   }
-  not_before_ = loop::Loop::current().now() + back_off_;
+  not_before_ = loop::Clock::now() + back_off_;
 }
 
 void RunningService::end_idle_children() {
   const std::vector<Child*> children = living();
   if (children.size() < 2) return;
   for (Child* child : children) {
-    const bool is_idle = child->in_use == 0 && !child->is_busy &&
-                         loop::Loop::current().now() - child->idle_since > kIdleTime;
+    const bool is_idle =
+        child->in_use == 0 && !child->is_busy && loop::Clock::now() - child->idle_since > kIdleTime;
     if (!is_idle) continue;
     child->drain(kIdleDrain);
     share_out();

@@ -38,8 +38,8 @@ constexpr std::array kOwnServices = {
 };
 
 // Their first client should not wait for them: mail that comes in needs them all.
-constexpr std::array<std::string_view, 7> kStartAtOnce = {"qmgr",   "pickup",   "postlog", "tables",
-                                                          "cleanup", "resolver", "smtpd"};
+constexpr std::array<std::string_view, 7> kStartAtOnce = {
+    "qmgr", "pickup", "postlog", "tables", "cleanup", "resolver", "smtpd"};
 
 // Stateless: more than one helps where there are CPUs for it.
 constexpr std::array<std::string_view, 1> kManyServeAll = {"tables"};
@@ -220,8 +220,8 @@ ServiceTable make_service_table(const std::shared_ptr<const config::Snapshot>& s
   ServiceTable table;
   const Values values(snapshot);
   const std::string daemon_directory = values.text("daemon_directory");
-  const auto workers = static_cast<unsigned>(std::clamp<std::int64_t>(
-      values.count("service_workers"), 1, std::max(1U, processors)));
+  const auto workers = static_cast<unsigned>(
+      std::clamp<std::int64_t>(values.count("service_workers"), 1, std::max(1U, processors)));
   std::set<std::string> missing;
   for (const Service& service : snapshot->services) {
     if (is_disabled(values, service)) continue;
@@ -271,8 +271,8 @@ ServiceTable make_service_table(const std::shared_ptr<const config::Snapshot>& s
     spec.per_process = serves_all ? 0 : values.count("sessions_per_process");
     spec.wakeup = service.wakeup;
     spec.wakeup_only_if_used = service.wakeup_only_if_used;
-    const bool is_at_once = is_among(kStartAtOnce, spec.program) &&
-                            (spec.program != "smtpd" || spec.is_internet);
+    const bool is_at_once =
+        is_among(kStartAtOnce, spec.program) && (spec.program != "smtpd" || spec.is_internet);
     spec.start = is_at_once ? Start::kAtOnce : Start::kOnDemand;
     table.services.push_back(std::move(spec));
   }

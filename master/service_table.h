@@ -35,15 +35,15 @@ enum class Start : unsigned char { kOnDemand, kAtOnce };
 struct ServiceSpec {
   std::string name;
   config::ServiceType type = config::ServiceType::kUnix;
-  std::string program;  // the daemon's name
-  std::string path;     // of its executable
+  std::string program;             // the daemon's name
+  std::string path;                // of its executable
   std::vector<std::string> flags;  // -c, -u, -v
   std::vector<Endpoint> endpoints;
   Start start = Start::kOnDemand;
   bool is_internet = false;  // takes strangers' connections
   bool is_agent = false;
-  std::int64_t limit = 0;     // clients or deliveries at once, in all processes; 0: none
-  unsigned workers = 1;       // processes that still take new clients
+  std::int64_t limit = 0;        // clients or deliveries at once, in all processes; 0: none
+  unsigned workers = 1;          // processes that still take new clients
   std::int64_t per_process = 0;  // sessions in one process; 0: any number
   std::chrono::seconds wakeup{0};
   bool wakeup_only_if_used = false;
@@ -54,7 +54,7 @@ struct ServiceSpec {
 
 struct ServiceTable {
   std::vector<ServiceSpec> services;
-  std::vector<std::string> problems;  // lines for the log: what is not started, and why
+  std::vector<std::string> problems;     // lines for the log: what is not started, and why
   std::vector<std::string> unsupported;  // programs of Postfix that are not there yet
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <set>
 #include <thread>
 
 #include "common/config/params/log.h"
@@ -112,9 +113,8 @@ Result<void> Supervisor::start(config::Loaded loaded) {
   ServiceTable table = make_service_table(snapshot_, processors(), is_executable);
   log_table(table);
   if (table.services.empty()) {
-    return fail(Error::Kind::kConfig,
-                fmt::format("{}/master.cf has no service that can be started",
-                            setup_.config_directory));
+    return fail(Error::Kind::kConfig, fmt::format("{}/master.cf has no service that can be started",
+                                                  setup_.config_directory));
   }
   // The log writer first: whatever goes wrong from here on is to be read.
   const ServiceSpec log_writer = table.services.front();
@@ -130,8 +130,7 @@ Result<void> Supervisor::start(config::Loaded loaded) {
   for (const ServiceSpec& spec : table.services) {
     inet_wanted += static_cast<std::size_t>(std::ranges::count_if(spec.endpoints, is_inet));
   }
-  const auto inet_missing =
-      static_cast<std::size_t>(std::ranges::count_if(unopened_, is_inet));
+  const auto inet_missing = static_cast<std::size_t>(std::ranges::count_if(unopened_, is_inet));
   if (inet_wanted > 0 && inet_missing >= inet_wanted) {
     const Endpoint& first = *std::ranges::find_if(unopened_, is_inet);
     const auto again = open_listener(first, owner_);
@@ -372,7 +371,8 @@ void Supervisor::end_of(pid_t pid, int status) {
   child_by_channel_.erase(child->control.get());
   slots_.give_back(child->slot);
   const bool was_asked = child->is_draining;
-  if (WIFSIGNALED(status) && !(was_asked && WTERMSIG(status) == SIGTERM)) {
+  const bool is_ours = was_asked && (is_stopping() || WTERMSIG(status) == SIGTERM);
+  if (WIFSIGNALED(status) && !is_ours) {
     log::warning("process {} pid {} killed by signal {}", child->path, pid, WTERMSIG(status));
   } else if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
     log::warning("process {} pid {} exit status {}", child->path, pid, WEXITSTATUS(status));
@@ -431,11 +431,13 @@ void Supervisor::reload() {
   log::info("reload -- {}", version_and_directory(config::Values(snapshot_)));
   ServiceTable table = make_service_table(snapshot_, processors(), is_executable);
   log_table(table);
+  std::set<pid_t> before;  // later ones have the new snapshot from the start
+  for (const auto& [pid, child] : children_) before.insert(pid);
   open_listeners(table, false);
   apply(std::move(table));
   for (const auto& [key, service] : services_) {
     for (Child* child : std::vector<Child*>(service->children())) {
-      if (child->is_draining) continue;
+      if (child->is_draining || !before.contains(child->pid)) continue;
       if (is_log_writer(service->spec())) {
         // Files are opened with rights that it gives up: a new process opens them anew.
         child->drain(kStopLog);
@@ -501,8 +503,10 @@ void Supervisor::advance_stop() {
 
 void Supervisor::kill_all(int signal) {
   for (const auto& [pid, child] : children_) {
+    // The log writer has its own time, after the last word of the others.
+    if (child->service != nullptr && is_log_writer(child->service->spec())) continue;
     child->is_draining = true;
-    if (child->service == nullptr || !is_log_writer(child->service->spec())) child->kill(signal);
+    child->kill(signal);
   }
 }
 

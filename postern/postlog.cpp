@@ -57,9 +57,9 @@ int postlog_main(int argc, char** argv) {
   }
   const config::InstallPaths paths = config::find_install_paths();
   const auto chosen = config::choose_config_directory(directory, paths);
-  auto loaded = chosen ? config::load_configuration(chosen->path, paths,
-                                                    config::Extent::kWithoutNetwork)
-                       : Result<config::Loaded>(std::unexpected(chosen.error()));
+  auto loaded =
+      chosen ? config::load_configuration(chosen->path, paths, config::Extent::kWithoutNetwork)
+             : Result<config::Loaded>(std::unexpected(chosen.error()));
   if (!loaded) {
     fmt::print(stderr, "postlog: fatal: {}\n", loaded.error().text);
     return 1;

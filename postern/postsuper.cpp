@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <optional>
@@ -87,8 +88,12 @@ class Super {
     if (queue) apply(action, *queue, id);
   }
 
+  // Files have other names or places now.
+  void look_again() { is_moved_ = true; }
+
   // qmgr forgets what was taken away when it opens the file; what came back it must be told of.
   void notify() const {
+    if (is_moved_) send("public/qmgr", ipc::qmgr::Rescan{});
     if (!expired_.empty()) {
       ipc::qmgr::Flush flush;
       flush.queue_ids = expired_;
@@ -200,6 +205,7 @@ class Super {
   std::vector<Queue> queues_;
   std::vector<std::string> expired_;
   bool is_requeued_ = false;
+  bool is_moved_ = false;
 };
 
 // Messages that lie where an earlier hash_queue_depth would have put them.
@@ -221,6 +227,38 @@ void repair_structure(const queuefile::QueueDirs& dirs) {
       if (!moved) log::warning("{}: {}", entry.path, moved.error().text);
     }
   }
+}
+
+// With enable_long_queue_ids = no, messages with long ids get short ones: an older or another
+// system that knows only those finds them. Logs of a message go along under its new name.
+bool shorten_ids(const queuefile::QueueDirs& dirs) {
+  bool is_any = false;
+  queuefile::QueueIdSource ids(static_cast<unsigned>(::getpid()) % queuefile::kIdSlots);
+  for (const Queue queue : {Queue::kHold, Queue::kIncoming, Queue::kDeferred}) {
+    std::vector<std::string> long_ids;
+    auto walk = dirs.scan(queue);
+    for (;;) {
+      const auto entry = walk.next();
+      if (!entry) continue;
+      if (!*entry) break;
+      if (queuefile::id_time((*entry)->id)) long_ids.push_back((*entry)->id);
+    }
+    for (const auto& old_id : long_ids) {
+      const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+                           std::chrono::system_clock::now().time_since_epoch())
+                           .count();
+      const std::string new_id = ids.next(now, queuefile::IdForm::kShort);
+      for (const Queue log : {Queue::kBounce, Queue::kDefer, Queue::kTrace}) {
+        [[maybe_unused]] const auto also = dirs.move_path(dirs.path_of(log, old_id), log, new_id);
+      }
+      const auto moved = dirs.move_path(dirs.path_of(queue, old_id), queue, new_id);
+      if (!moved) log::warning("{}: {}", old_id, moved.error().text);
+      if (!moved || !*moved) continue;
+      log::info("{}: renamed to {}", old_id, new_id);
+      is_any = true;
+    }
+  }
+  return is_any;
 }
 
 }  // namespace
@@ -281,8 +319,11 @@ int postsuper_main(int argc, char** argv) {
       ".", {params.hash_queue_names, static_cast<unsigned>(params.hash_queue_depth)});
   if (!dirs) give_up(dirs.error().text);
 
-  if (repair || wanted.empty()) repair_structure(*dirs);
   Super super(*dirs, std::move(queues));
+  if (repair || wanted.empty()) {
+    repair_structure(*dirs);
+    if (!params.enable_long_queue_ids && shorten_ids(*dirs)) super.look_again();
+  }
   auto actions = known_actions();
   for (const auto& [letter, id] : wanted) {
     const auto action = std::find_if(actions.begin(), actions.end(),
@@ -304,6 +345,13 @@ int postsuper_main(int argc, char** argv) {
     }
   }
   return 0;
+}
+
+int tidy_queue(const std::string& config_directory) {
+  std::string words[] = {"postsuper", "-c", config_directory, "-s"};
+  char* argv[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
+  ::optind = 1;
+  return postsuper_main(4, argv);
 }
 
 }  // namespace postern::control

@@ -44,11 +44,21 @@ bool make_group(const std::string& name) {
   return run_command({"/usr/sbin/groupadd", "--system", name});
 }
 
+// The lowest free number of those that Debian's adduser gives to system users.
+std::string free_system_uid() {
+  constexpr uid_t kFirst = 100;
+  constexpr uid_t kLast = 999;
+  uid_t uid = kFirst;
+  while (uid < kLast && getpwuid(uid) != nullptr) ++uid;
+  return std::to_string(uid);
+}
+
 bool make_user(const std::string& name, const std::string& home) {
   if (getpwnam(name.c_str()) != nullptr) return true;
   return make_group(name) &&
-         run_command({"/usr/sbin/useradd", "--system", "--gid", name, "--home-dir", home,
-                      "--no-create-home", "--shell", "/usr/sbin/nologin", name});
+         run_command({"/usr/sbin/useradd", "--system", "--uid", free_system_uid(), "--gid", name,
+                      "--home-dir", home, "--no-create-home", "--shell", "/usr/sbin/nologin",
+                      name});
 }
 
 }  // namespace

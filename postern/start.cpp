@@ -104,8 +104,7 @@ void become_background() {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   ::execv(path.c_str(), argv.data());
-  const std::string text =
-      fmt::format("execute {}: {}", path, sys::errno_text(errno));
+  const std::string text = fmt::format("execute {}: {}", path, sys::errno_text(errno));
   std::exit(refuse(text));
 }
 
@@ -114,8 +113,8 @@ std::string read_outcome(int fd) {
   std::string text;
   const auto deadline = std::chrono::steady_clock::now() + kStartTime;
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd wait{fd, POLLIN, 0};
     if (left.count() <= 0 || ::poll(&wait, 1, static_cast<int>(left.count())) == 0) {
       return "master does not answer";

@@ -22,6 +22,7 @@
 #include "common/sys/lock.h"
 #include "postern/check.h"
 #include "postern/mail_system.h"
+#include "postern/queue_tools.h"
 
 namespace postern::control {
 
@@ -183,7 +184,9 @@ int reload_main(int /*argc*/, char** /*argv*/) {
   if (!ask_for_reload(running->system, running->pid, is_accepted)) {
     return refuse("master does not answer");
   }
-  return is_accepted ? 0 : refuse("reload refused: see the log");
+  if (!is_accepted) return refuse("reload refused: see the log");
+  // The form of queue ids may have changed.
+  return tidy_queue(running->system.loaded.snapshot->config_directory);
 }
 
 int flush_main(int /*argc*/, char** /*argv*/) {

@@ -21,8 +21,7 @@ constexpr unsigned kDefaultMode = 0600;
 constexpr std::string_view kStandardOutput = "/dev/stdout";
 
 // /dev/log leads to the journal where there is one; the other name is there without the link.
-constexpr std::array<const char*, 2> kSyslogSockets = {"/dev/log",
-                                                       "/run/systemd/journal/dev-log"};
+constexpr std::array<const char*, 2> kSyslogSockets = {"/dev/log", "/run/systemd/journal/dev-log"};
 
 struct Facility {
   std::string_view name;
@@ -135,8 +134,8 @@ Sinks open_sinks(const config::LogParams& params) {
       parse_integer<unsigned>(params.maillog_file_permissions, 0U, 0777U, 8).value_or(kDefaultMode);
   const auto add_file = [&](const std::string& path, RecordKind kind) {
     if (!config::is_allowed_log_file(path, params.maillog_file_prefixes)) {
-      opened.problems.push_back(fmt::format(
-          "{} is not below one of maillog_file_prefixes and is not written to", path));
+      opened.problems.push_back(
+          fmt::format("{} is not below one of maillog_file_prefixes and is not written to", path));
       return;
     }
     auto fd = path == kStandardOutput ? sys::duplicate(STDOUT_FILENO) : open_log_file(path, mode);
@@ -147,8 +146,7 @@ Sinks open_sinks(const config::LogParams& params) {
     opened.sinks.push_back(std::make_unique<FileSink>(*std::move(fd), kind));
   };
   if (!params.maillog_file.empty()) {
-    add_file(params.maillog_file,
-             is_json && !is_split ? RecordKind::kJson : RecordKind::kText);
+    add_file(params.maillog_file, is_json && !is_split ? RecordKind::kJson : RecordKind::kText);
   }
   // Also where the file cannot be used: better in another place than nowhere.
   if (opened.sinks.empty()) {

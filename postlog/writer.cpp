@@ -65,8 +65,8 @@ void Writer::put(const Record& record) {
 
 void Writer::own_line(log::Level level, std::string_view text) {
   const std::string_view word = level == log::Level::kError ? "error: " : "warning: ";
-  const std::string line = fmt::format("{} {} {}[{}]: {}{}", time_stamp(), host_, tag_, ::getpid(),
-                                       word, text);
+  const std::string line =
+      fmt::format("{} {} {}[{}]: {}{}", time_stamp(), host_, tag_, ::getpid(), word, text);
   put({RecordKind::kText, level, line});
 }
 

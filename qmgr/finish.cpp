@@ -10,6 +10,7 @@
 
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "qmgr/manager.h"
 
 namespace postern::qmgr {
@@ -26,8 +27,8 @@ void Manager::finish_if_done(Message& message) {
 
 bool Manager::is_expired(const Message& message) const {
   if (message.is_forced_expire) return true;
-  const auto lifetime = message.sender.empty() ? settings_.bounce_queue_lifetime
-                                               : settings_.maximal_queue_lifetime;
+  const auto lifetime =
+      message.sender.empty() ? settings_.bounce_queue_lifetime : settings_.maximal_queue_lifetime;
   const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
   return age > lifetime;
 }
@@ -38,10 +39,13 @@ loop::Task<void> Manager::finish(Message* message) {
     co_return;
   }
   const bool expired = message->remaining > 0 && is_expired(*message);
-  if (message->remaining == 0 || expired) {
-    if (expired) log::expired(message->id, message->sender, message->is_forced_expire);
+  if (expired) {
+    log::expired(message->id, mail::quote_address(message->sender), message->is_forced_expire);
+  }
+  // Failures of this round are told now, also when others of its recipients still wait.
+  if (message->has_bounces || expired) {
     const bool is_returned = co_await return_to_sender(*message, expired);
-    if (is_returned) {
+    if (is_returned && (expired || message->remaining == 0)) {
       remove(*message);
       co_return;
     }
@@ -66,8 +70,7 @@ loop::Task<bool> Manager::return_to_sender(Message& message, bool is_expired) {
   notice.is_expired = is_expired;
   std::vector<sys::Fd> fds;
   fds.push_back(std::move(**fd));
-  const auto sent =
-      co_await bounce_.call(notice, loop::Clock::now() + kNotifyTime, std::move(fds));
+  const auto sent = co_await bounce_.call(notice, loop::Clock::now() + kNotifyTime, std::move(fds));
   if (!sent) {
     log::warning("{}: no notification could be sent: {}; trying again later", message.id,
                  sent.error().text);
@@ -98,8 +101,9 @@ void Manager::defer(Message& message) {
   // As old as it is, so long it waits, within the two limits: attempts thin out by themselves.
   const auto age = std::chrono::duration_cast<std::chrono::seconds>(
       std::chrono::microseconds(wall_clock_us() - message.arrival_us));
-  const auto wait = std::clamp(age, settings_.minimal_backoff_time,
-                               std::max(settings_.minimal_backoff_time, settings_.maximal_backoff_time));
+  const auto wait =
+      std::clamp(age, settings_.minimal_backoff_time,
+                 std::max(settings_.minimal_backoff_time, settings_.maximal_backoff_time));
   const std::string path = dirs_.path_of(message.queue, message.id);
   const timespec when{wall_clock_us() / 1'000'000 + wait.count(), 0};
   const timespec times[2] = {when, when};

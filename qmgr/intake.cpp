@@ -11,8 +11,9 @@
 
 #include "common/log/event.h"
 #include "common/log/log.h"
-#include "common/queuefile/reader.h"
+#include "common/mail/address.h"
 #include "common/queuefile/queue_id.h"
+#include "common/queuefile/reader.h"
 #include "qmgr/manager.h"
 
 namespace postern::qmgr {
@@ -148,7 +149,7 @@ loop::Task<void> Manager::scan(queuefile::Queue queue, bool is_start) {
 void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue queue,
                          bool is_start) {
   if (active_.contains(entry.id) || schedule_.contains(entry.id)) return;
-  struct stat st {};
+  struct stat st{};
   if (::fstatat(dirs_.root(), entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return;
   const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
   if ((st.st_mode & 07777) == queuefile::kUnfinishedMode) {
@@ -299,7 +300,7 @@ void Manager::activate(std::unique_ptr<Message> owned) {
   }
   message.remaining = message.waiting;
   active_recipients_ += message.recipients.size();
-  log::activated(message.id, message.sender, message.size, message.remaining);
+  log::activated(message.id, mail::quote_address(message.sender), message.size, message.remaining);
   active_.emplace(message.id, std::move(owned));
   assign(message);
   finish_if_done(message);

@@ -95,8 +95,8 @@ Limits Manager::limits_of(const std::string& transport) const {
   limits.failed_cohorts = number_of(text("_destination_concurrency_failed_cohort_limit"), 1);
   limits.negative_feedback = parse_feedback(text("_destination_concurrency_negative_feedback"));
   limits.positive_feedback = parse_feedback(text("_destination_concurrency_positive_feedback"));
-  limits.rate_delay = config::transport_duration(process_.values(), transport,
-                                                 "_destination_rate_delay");
+  limits.rate_delay =
+      config::transport_duration(process_.values(), transport, "_destination_rate_delay");
   limits.dead_time = settings_.minimal_backoff_time;
   return limits;
 }
@@ -112,9 +112,8 @@ void Manager::start() {
       [this](ipc::qmgr::NewMessage& notice, const ipc::ChannelPtr&) { accept_notice(notice); });
   dispatcher.notice<ipc::qmgr::Flush>(
       [this](ipc::qmgr::Flush& notice, const ipc::ChannelPtr&) { flush(notice); });
-  dispatcher.notice<ipc::qmgr::Rescan>([this](ipc::qmgr::Rescan&, const ipc::ChannelPtr&) {
-    loop::spawn(scan_all(false));
-  });
+  dispatcher.notice<ipc::qmgr::Rescan>(
+      [this](ipc::qmgr::Rescan&, const ipc::ChannelPtr&) { loop::spawn(scan_all(false)); });
   dispatcher.answer<ipc::qmgr::AskIntake>(
       [this](ipc::qmgr::AskIntake&, const ipc::ChannelPtr&) -> Result<ipc::qmgr::IntakeState> {
         return ipc::qmgr::IntakeState{!has_room()};
@@ -127,10 +126,9 @@ void Manager::start() {
         agent->transport->stuck_since = loop::kNever;
         pump(*agent->transport);
       });
-  dispatcher.serve<ipc::agent::Report>(
-      [this](ipc::agent::Report request, ipc::ChannelPtr channel) {
-        return report(std::move(request), std::move(channel));
-      });
+  dispatcher.serve<ipc::agent::Report>([this](ipc::agent::Report request, ipc::ChannelPtr channel) {
+    return report(std::move(request), std::move(channel));
+  });
   process_.on_reload([this] { configure(); });
   process_.on_wakeup([this](bool is_flush) {
     if (is_flush) {

@@ -50,7 +50,8 @@ void Manager::enqueue(Message& message, const std::string& transport_name,
   Transport& service = transport(transport_name);
   const auto now = loop::Clock::now();
   // Local mail is grouped by recipient: one slow mailbox must not hold up the others.
-  const bool is_per_recipient = service.limits().recipients == 1 && !transport_name.starts_with("retry");
+  const bool is_per_recipient =
+      service.limits().recipients == 1 && !transport_name.starts_with("retry");
   if (is_per_recipient && nexthop.empty()) {
     for (const std::uint32_t index : recipients) {
       Destination& one = service.destination(message.recipients[index].address);
@@ -123,8 +124,10 @@ void Manager::watch_stuck(Transport& service) {
   if (service.stuck_since == loop::kNever) service.stuck_since = now;
   if (now - service.stuck_since < kStartTime) return pace_timer_.arm(now + std::chrono::seconds(1));
   service.stuck_since = loop::kNever;
-  log::warning("mail transport {} is not available: no process of that service takes mail; see its "
-               "master.cf line and the lines of master above", service.name());
+  log::warning(
+      "mail transport {} is not available: no process of that service takes mail; see its "
+      "master.cf line and the lines of master above",
+      service.name());
   suspend_transport(service, "4.3.0 mail transport unavailable");
 }
 
@@ -170,8 +173,10 @@ void Manager::agent_closed(Agent* agent) {
     finish_if_done(*flight.message);
   }
   if (!flights.empty()) {
-    log::warning("a process of mail transport {} ended with {} deliveries under way; they are "
-                 "repeated", service.name(), flights.size());
+    log::warning(
+        "a process of mail transport {} ended with {} deliveries under way; they are "
+        "repeated",
+        service.name(), flights.size());
   }
   pace_timer_.arm(loop::Clock::now() + std::chrono::milliseconds(100));
 }
@@ -215,6 +220,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.message_size = static_cast<std::int64_t>(message.size);
   delivery.arrival_us = message.arrival_us;
   delivery.active_us = message.active_us;
+  delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
   delivery.recipients.reserve(job.recipients.size());
   for (auto index = job.recipients.rbegin(); index != job.recipients.rend(); ++index) {
     const Recipient& recipient = message.recipients[*index];

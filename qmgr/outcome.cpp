@@ -9,7 +9,6 @@
 #include <algorithm>
 
 #include "common/log/log.h"
-#include "common/log/log.h"
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/reader.h"
 #include "qmgr/manager.h"
@@ -93,7 +92,8 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
   const auto settle = [&](const std::vector<Recipient*>& recipients, Progress progress) {
     for (Recipient* recipient : recipients) {
       if (recipient->progress == Progress::kWaiting) --message.waiting;
-      if (progress == Progress::kDone && recipient->progress != Progress::kDone) --message.remaining;
+      if (progress == Progress::kDone && recipient->progress != Progress::kDone)
+        --message.remaining;
       recipient->progress = progress;
     }
   };
@@ -165,8 +165,7 @@ void Manager::land(Agent& agent, const ipc::agent::Report& report) {
     destination.succeeded(service.limits());
   } else if (!report.recipients.empty()) {
     const auto& first = report.recipients.front();
-    const std::string why =
-        first.status + " delivery temporarily suspended: " + first.text;
+    const std::string why = first.status + " delivery temporarily suspended: " + first.text;
     if (destination.failed(service.limits(), loop::Clock::now(), why)) {
       suspend(service, destination, why);
     }
@@ -195,7 +194,8 @@ void Manager::leftover(const ipc::agent::Report& report) {
   // Only offsets that are recipients' states may be written.
   const auto fd = dirs_.open_message(*queue, report.queue_id);
   if (!fd || !*fd) return;
-  const auto opened = queuefile::open_message((*fd)->get(), {.verify = queuefile::Verify::kStructure});
+  const auto opened =
+      queuefile::open_message((*fd)->get(), {.verify = queuefile::Verify::kStructure});
   if (!opened) return;
   std::erase_if(done, [&](std::uint64_t offset) {
     return std::none_of(opened->envelope.recipients.begin(), opened->envelope.recipients.end(),

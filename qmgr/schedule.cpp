@@ -6,7 +6,7 @@ namespace postern::qmgr {
 
 namespace {
 constexpr auto kLater = [](const auto& a, const auto& b) { return a > b; };
-}
+}  // namespace
 
 void Schedule::push(const std::string& id, loop::TimePoint due) {
   heap_.push_back({due, &id});
@@ -58,8 +58,6 @@ std::optional<Schedule::Due> Schedule::take_due(loop::TimePoint now) {
   return due;
 }
 
-loop::TimePoint Schedule::next() const {
-  return heap_.empty() ? loop::kNever : heap_.front().due;
-}
+loop::TimePoint Schedule::next() const { return heap_.empty() ? loop::kNever : heap_.front().due; }
 
 }  // namespace postern::qmgr

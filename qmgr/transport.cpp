@@ -47,7 +47,8 @@ void Transport::for_each(const std::function<void(Destination&)>& call) {
 
 void Transport::forget_idle(loop::TimePoint now) {
   std::erase_if(destinations_, [&](const auto& entry) {
-    return entry.second->is_forgettable(now) && !entry.second->is_listed && !entry.second->is_delayed;
+    return entry.second->is_forgettable(now) && !entry.second->is_listed &&
+           !entry.second->is_delayed;
   });
 }
 

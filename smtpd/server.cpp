@@ -59,6 +59,15 @@ void Server::reload() {
   stress_settings_ = read_settings(process_.values().under_stress(), same_again);
   sessions_per_process_ = process_.load<config::ProcessParams>().sessions_per_process;
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
+  if (settings_->has_no_relay_guard) {
+    log::error(
+        "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at "
+        "least one working instance of: reject_unauth_destination, "
+        "defer_unauth_destination, reject, defer; no client is served until then");
+    unwatch();
+  } else {
+    watch();
+  }
 }
 
 const SettingsPtr& Server::settings_now() const {
@@ -67,6 +76,8 @@ const SettingsPtr& Server::settings_now() const {
 
 void Server::watch() {
   if (watching_ || process_.is_draining()) return;
+  // Whoever connects waits until the configuration is mended: better than an open relay.
+  if (settings_->has_no_relay_guard) return;
   // Level-triggered: at the limit the listener is left alone, and told of again afterwards.
   for (const auto& listener : listeners_) {
     loop::Loop::current().watch_level(listener.get(), *this);

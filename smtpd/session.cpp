@@ -20,8 +20,8 @@ using smtpwire::Verb;
 
 // In the order of the disconnect line.
 constexpr std::array kVerbsInOrder = {
-    Verb::kHelo, Verb::kEhlo, Verb::kStarttls, Verb::kAuth, Verb::kMail,    Verb::kRcpt,
-    Verb::kData, Verb::kBdat, Verb::kRset,     Verb::kNoop, Verb::kVrfy,    Verb::kEtrn,
+    Verb::kHelo, Verb::kEhlo,    Verb::kStarttls, Verb::kAuth, Verb::kMail, Verb::kRcpt,
+    Verb::kData, Verb::kBdat,    Verb::kRset,     Verb::kNoop, Verb::kVrfy, Verb::kEtrn,
     Verb::kQuit, Verb::kXclient, Verb::kXforward, Verb::kHelp, Verb::kExpn, Verb::kUnknown};
 
 constexpr std::chrono::seconds kResolverTime{30};
@@ -162,8 +162,10 @@ loop::Task<std::optional<std::string>> Session::read_command() {
     stream_.consume(line.consumed);
     if (line.bare_lf && settings_->smtpd.smtpd_forbid_bare_newline == "reject" &&
         !is_bare_newline_excused()) {
-      log::info("{} sent a line that ends in <LF> instead of <CR><LF>; see "
-                "smtpd_forbid_bare_newline", client());
+      log::info(
+          "{} sent a line that ends in <LF> instead of <CR><LF>; see "
+          "smtpd_forbid_bare_newline",
+          client());
     }
     co_return text;
   }
@@ -209,7 +211,8 @@ loop::Task<void> Session::handle(std::string_view line) {
   }
   const smtpwire::CommandLine command = smtpwire::split_command(line);
   const std::string name = to_upper(command.name);
-  where_ = command.verb == Verb::kUnknown ? "UNKNOWN" : std::string(smtpwire::verb_name(command.verb));
+  where_ =
+      command.verb == Verb::kUnknown ? "UNKNOWN" : std::string(smtpwire::verb_name(command.verb));
   Count& count = counts_[static_cast<std::size_t>(command.verb)];
   ++count.total;
 

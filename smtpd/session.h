@@ -92,6 +92,8 @@ class Session {
   [[nodiscard]] smtpwire::Extensions extensions() const;
   [[nodiscard]] smtpwire::DecodeRules decode_rules() const;
   [[nodiscard]] bool is_bare_newline_excused() const;
+  // Between a first chunk and the last one only BDAT, RSET and QUIT are in order.
+  [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
   void log_reject(const mail::Reply& reply, std::string_view where,
                   std::string_view recipient = {}, bool has_recipient = false);
@@ -121,7 +123,7 @@ class Session {
   bool hold_ = false;
   std::unique_ptr<smtpwire::ChunkDecoder> chunks_;
   bool has_chunks_ = false;
-  bool chunk_failed_ = false;
+  bool chunk_failed_ = false;  // chunks are thrown away until the last one
   bool bdat_too_big_ = false;
 
   unsigned errors_ = 0;

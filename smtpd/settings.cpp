@@ -14,6 +14,18 @@ bool Settings::discards(std::string_view keyword) const {
          discarded_keywords.end();
 }
 
+namespace {
+
+bool guards_relay(const RestrictionList& list) {
+  return std::any_of(list.begin(), list.end(), [](const Restriction& restriction) {
+    return restriction.name == "reject" || restriction.name == "defer" ||
+           restriction.name == "reject_unauth_destination" ||
+           restriction.name == "defer_unauth_destination";
+  });
+}
+
+}  // namespace
+
 SettingsPtr read_settings(const config::Values& values, config::Problems& problems) {
   auto settings = std::make_shared<Settings>();
   settings->smtpd = config::load<config::SmtpdParams>(values, problems);
@@ -36,6 +48,8 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
     settings->discarded_keywords.push_back(to_lower(word));
   }
   settings->restrictions = parse_restriction_lists(settings->smtpd, values, problems);
+  settings->has_no_relay_guard = !guards_relay(settings->restrictions.relay) &&
+                                 !guards_relay(settings->restrictions.recipient);
   return settings;
 }
 

@@ -32,6 +32,8 @@ struct Settings {
   std::vector<std::string> discarded_keywords;  // of EHLO, lower case
 
   RestrictionLists restrictions;
+  // No list keeps strangers from relaying: nobody is served (SMTPD_ACCESS_README).
+  bool has_no_relay_guard = false;
 
   [[nodiscard]] bool discards(std::string_view keyword) const;
 };

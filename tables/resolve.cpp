@@ -310,7 +310,8 @@ Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) 
     case AddressClass::kLocal:
       // Always there, whoever reads it (RFC 5321 4.5.1); and the address that probes come from.
       if (equal_nocase(parts.local_part, "postmaster") ||
-          equal_nocase(parts.local_part, settings_.double_bounce_sender)) {
+          equal_nocase(parts.local_part, settings_.double_bounce_sender) ||
+          equal_nocase(parts.local_part, settings_.rules.empty_address_recipient)) {
         return Existence::kKnown;
       }
       list = &settings_.local_recipient_maps;

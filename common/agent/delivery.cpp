@@ -22,10 +22,6 @@ std::int64_t wall_us() {
 
 constexpr std::size_t kMaxLoggedText = 1500;
 
-// A record between processes leaves out what is zero, and Report::is_last is true where it is left
-// out: a report that is not the last cannot be told from one that is. So there is one, the last.
-constexpr bool kReportsEarly = false;
-
 std::string_view action_of(ipc::agent::Outcome outcome) {
   switch (outcome) {
     case ipc::agent::Outcome::kDelivered:
@@ -164,6 +160,7 @@ void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const 
   entry.remote_mta = verdict.remote_mta;
   entry.diagnostic_type = verdict.diagnostic_type;
   entry.diagnostic = verdict.diagnostic;
+  entry.address = verdict.address;
   entry.action =
       verdict.action.empty() || is_soft ? std::string(action_of(entry.outcome)) : verdict.action;
   loop::Loop::current().schedule(*this, loop::Loop::Order::kLog);
@@ -181,7 +178,7 @@ void Delivery::report_damage(std::string_view what) {
 }
 
 void Delivery::on_turn_end() {
-  if (is_over_ || (!kReportsEarly && unreported_ > 0)) return;
+  if (is_over_ || (ready_.empty() && unreported_ > 0)) return;
   ipc::agent::Report report;
   report.delivery = request_.delivery;
   report.queue_id = request_.queue_id;

@@ -1,6 +1,7 @@
 #include "common/agent/mailbox_job.h"
 
 #include "common/log/log.h"
+#include "common/mail/address.h"
 
 namespace postern::agent {
 
@@ -19,7 +20,7 @@ Job mailbox_job(const Delivery& delivery, const queuefile::Message& message, std
   job.body_offset = static_cast<std::int64_t>(message.layout.body.offset);
   job.body_length = static_cast<std::int64_t>(message.layout.body.length);
   job.host = settings.host;
-  job.sender = delivery.request().sender;
+  job.sender = mail::quote_address(delivery.request().sender);
   job.limit = static_cast<std::int64_t>(settings.limit);
   job.has_owner = settings.strict_ownership;
   job.use_dotlock = settings.locks.dotlock;

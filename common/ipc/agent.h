@@ -51,9 +51,10 @@ struct Deliver {
   std::string sender;
   std::vector<Recipient> recipients;
   std::int64_t message_size = 0;
-  std::int64_t arrival_us = 0;  // since the epoch, for delay= and delays=
-  std::int64_t active_us = 0;   // when qmgr took it into the active queue
-  bool is_fresh = false;        // committed in this run of the system: no checksum needed again
+  std::int64_t arrival_us = 0;       // since the epoch, for delay= and delays=
+  std::int64_t active_us = 0;        // when qmgr took it into the active queue
+  bool is_busy_destination = false;  // more is waiting for it, or under way: keep connections
+  bool is_fresh = false;  // committed in this run of the system: no checksum needed again
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("delivery", self.delivery);
@@ -67,6 +68,7 @@ struct Deliver {
     field("arrival_us", self.arrival_us);
     field("active_us", self.active_us);
     field("is_fresh", self.is_fresh);
+    field("is_busy_destination", self.is_busy_destination);
   }
 };
 
@@ -81,6 +83,7 @@ struct RecipientReport {
   std::string diagnostic_type;  // "smtp", "x-unix", "X-Postfix"
   std::string diagnostic;       // "550 5.1.1 no such user"; empty: text
   std::string action;           // "delivered", "relayed", "expanded", "failed", "delayed"
+  std::string address;          // of the final recipient, when an alias led to another; or empty
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("state_offset", self.state_offset);
@@ -91,6 +94,7 @@ struct RecipientReport {
     field("diagnostic_type", self.diagnostic_type);
     field("diagnostic", self.diagnostic);
     field("action", self.action);
+    field("address", self.address);
   }
 };
 

@@ -18,7 +18,7 @@
 // On the wire: for each field that is not empty or zero its number (1 byte, from 1), the length of
 // its value (varint) and the value. Numbers are varints (zigzag), lists are their elements each with
 // a length, a nested struct is a record of its own. A field that the reader does not know is
-// skipped; one that is missing keeps its default.
+// skipped; one that is missing is empty or zero, whatever the struct's own default.
 
 #pragma once
 
@@ -156,8 +156,13 @@ class Decoder {
   template <typename T>
   void operator()(const char*, T& value) {
     ++number_;
-    if (!good_ || number_ >= kMaxFields || !present_[number_]) return;
-    good_ = read_value(values_[number_], value, depth_);
+    if (!good_ || number_ >= kMaxFields) return;
+    // What is empty or zero is not sent: a struct's own defaults are for those who make one.
+    if (!present_[number_]) {
+      value = T{};
+    } else {
+      good_ = read_value(values_[number_], value, depth_);
+    }
   }
   [[nodiscard]] bool good() const { return good_; }
 

@@ -137,8 +137,8 @@ void open(Setup setup) {
     // As syslog shows it: without the domain.
     s.host.resize(std::min(s.host.find('.'), s.host.size()));
   }
-  s.tag = s.setup.syslog_name.empty() ? s.setup.program
-                                      : s.setup.syslog_name + "/" + s.setup.program;
+  s.tag =
+      s.setup.syslog_name.empty() ? s.setup.program : s.setup.syslog_name + "/" + s.setup.program;
   if (s.sink() < 0) {
     ::closelog();
     ::openlog(s.tag.c_str(), LOG_PID | LOG_NDELAY, LOG_MAIL);

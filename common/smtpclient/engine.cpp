@@ -11,8 +11,9 @@ namespace postern::smtpclient {
 
 namespace {
 
-// Two deliveries within this time make a destination worth keeping connections to.
-constexpr std::chrono::seconds kBurst{2};
+// One delivery so soon after another makes a destination worth keeping connections to; retries come
+// more slowly.
+constexpr std::chrono::milliseconds kBurst{500};
 constexpr std::size_t kMaxTraffic = 10'000;
 
 std::size_t random_below(std::size_t limit) {

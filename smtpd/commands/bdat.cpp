@@ -16,15 +16,15 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
   if (!parsed) co_return parsed.error();
 
   std::optional<mail::Reply> refusal;
-  if (!sender_) {
-    refusal = mail::make_reply(503, "5.5.1 Error: need MAIL command");
-  } else if (!transaction_) {
-    refusal = mail::make_reply(sender_ ? 551 : 503, "5.0.0 Discarded; no valid recipients");
+  if (chunk_failed_) {
+    refusal = mail::make_reply(
+        551, fmt::format("5.0.0 Discarded {} bytes after earlier error", parsed->size));
   } else if (settings_->discards("chunking")) {
     refusal = mail::make_reply(502, "5.5.1 Error: command not implemented");
-  } else if (chunk_failed_) {
-    refusal = mail::make_reply(551, fmt::format("5.0.0 Discarded {} bytes after earlier error",
-                                                parsed->size));
+  } else if (!sender_) {
+    refusal = mail::make_reply(503, "5.5.1 Error: need RCPT command");
+  } else if (!transaction_) {
+    refusal = mail::make_reply(554, "5.5.1 Error: no valid recipients");
   } else if (!has_chunks_) {
     refusal = co_await check(Stage::kData);
     if (refusal) log_reject(*refusal, "BDAT");
@@ -36,9 +36,9 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
   }
   if (!co_await read_chunk(parsed->size, refusal.has_value())) co_return mail::Reply{};
   if (refusal) {
-    chunk_failed_ = transaction_.has_value() && has_chunks_;
-    // The client was refused its recipients: the transaction is over (RFC 3030 2).
-    if (!transaction_) reset();
+    // What follows of this message is thrown away, too (RFC 3030 2).
+    reset();
+    chunk_failed_ = !parsed->last;
     co_return *refusal;
   }
   if (auto fault = content_fault(chunks_->seen_bare_lf(), bdat_too_big_)) {
@@ -67,8 +67,8 @@ loop::Task<bool> Session::read_chunk(std::uint64_t size, bool skip) {
       }
       continue;
     }
-    const std::string_view piece = stream_.input().substr(0, std::min<std::uint64_t>(
-                                                                 size, stream_.input().size()));
+    const std::string_view piece =
+        stream_.input().substr(0, std::min<std::uint64_t>(size, stream_.input().size()));
     size -= piece.size();
     if (!skip && !bdat_too_big_) {
       content.clear();

@@ -30,7 +30,7 @@ smtpwire::DecodeRules Session::decode_rules() const {
 }
 
 loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& command) {
-  if (has_chunks_) co_return mail::make_reply(503, "5.5.1 Error: DATA after BDAT");
+  if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: DATA after BDAT");
   if (!transaction_) {
     if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need RCPT command");
     co_return mail::make_reply(554, "5.5.1 Error: no valid recipients");
@@ -65,7 +65,8 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
 // for its answer until then. False when the client went away.
 loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
   const std::uint64_t limit = settings_->message_size_limit;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;      // of the message
+  std::uint64_t received = 0;  // of what the client sent for it
   bool failed = false;
   std::string content;
   for (;;) {
@@ -73,6 +74,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
       content.clear();
       const std::size_t used = decoder.decode(stream_.input(), content);
       stream_.consume(used);
+      received += used;
       size += content.size();
       if (limit > 0 && size > limit + 1) {
         // One byte more than allowed is enough to know.
@@ -86,7 +88,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
     if (decoder.done()) co_return true;
     const loop::Io io = co_await stream_.fill(deadline());
     if (io == loop::Io::kOk) continue;
-    where_ = fmt::format("DATA ({} bytes)", size);
+    where_ = fmt::format("DATA ({} bytes)", received);
     if (io == loop::Io::kTimeout) {
       end_ = End::kTimeout;
       co_await refuse(mail::make_reply(
@@ -101,8 +103,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
 std::optional<mail::Reply> Session::content_fault(bool bare_lf, bool too_big) const {
   const auto& params = settings_->smtpd;
   if (too_big) return mail::make_reply(552, "5.3.4 Error: message file too big");
-  if (bare_lf && params.smtpd_forbid_bare_newline == "reject" &&
-      !is_bare_newline_excused()) {
+  if (bare_lf && params.smtpd_forbid_bare_newline == "reject" && !is_bare_newline_excused()) {
     return mail::make_reply(static_cast<int>(params.smtpd_forbid_bare_newline_reject_code),
                             "5.5.2 bare <LF> received");
   }
@@ -115,8 +116,8 @@ loop::Task<mail::Reply> Session::finish_message() {
     reset();
     co_return *refusal;
   }
-  const auto outcome = co_await transaction_->submission().finish(
-      loop::Clock::now() + kCommitTime, hold_);
+  const auto outcome =
+      co_await transaction_->submission().finish(loop::Clock::now() + kCommitTime, hold_);
   mail::Reply reply;
   if (!outcome) {
     log::warning("{}: {}", transaction_->queue_id(), outcome.error().text);

@@ -19,6 +19,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
     co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
   }
+  if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: MAIL after BDAT");
   if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
   auto parsed = smtpwire::parse_mail(command.argument, extensions());
   if (!parsed) co_return parsed.error();
@@ -27,9 +28,8 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
     co_return mail::make_reply(552, "5.3.4 Message size exceeds fixed limit");
   }
   const auto& pressure = neighbours().cleanup.pressure();
-  if (pressure.is_disk_full ||
-      (parsed->size && pressure.free_bytes > 0 &&
-       *parsed->size > static_cast<std::uint64_t>(pressure.free_bytes))) {
+  if (pressure.is_disk_full || (parsed->size && pressure.free_bytes > 0 &&
+                                *parsed->size > static_cast<std::uint64_t>(pressure.free_bytes))) {
     co_return mail::make_reply(452, "4.3.1 Insufficient system storage");
   }
   sender_ = parsed->sender.address;

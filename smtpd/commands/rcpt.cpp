@@ -42,8 +42,9 @@ void Session::begin_transaction() {
   } else if (mail_arguments_->ret == smtpwire::DsnReturn::kHeaders) {
     envelope.dsn_ret = queuefile::DsnReturn::kHeaders;
   }
-  transaction.set_queue_id(neighbours().ids.next(
-      now, settings_->enable_long_queue_ids ? queuefile::IdForm::kLong : queuefile::IdForm::kShort));
+  transaction.set_queue_id(neighbours().ids.next(now, settings_->enable_long_queue_ids
+                                                          ? queuefile::IdForm::kLong
+                                                          : queuefile::IdForm::kShort));
   log::ClientLine line;
   line.queue_id = transaction.queue_id();
   const std::string from = client();
@@ -53,7 +54,7 @@ void Session::begin_transaction() {
 
 loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& command) {
   if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need MAIL command");
-  if (has_chunks_) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
+  if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
   auto parsed = smtpwire::parse_rcpt(command.argument, extensions());
   if (!parsed) co_return parsed.error();
   const auto accepted = transaction_ ? transaction_->recipients() : 0;
@@ -72,9 +73,9 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   queuefile::Recipient recipient;
   recipient.address = parsed->recipient.address;
   recipient.orig_to = parsed->recipient.address;
-  if (!parsed->orcpt_type.empty()) {
-    recipient.dsn_orcpt = parsed->orcpt_type + ";" + parsed->orcpt_address;
-  }
+  recipient.dsn_orcpt = parsed->orcpt_type.empty()
+                            ? "rfc822;" + parsed->recipient.original
+                            : parsed->orcpt_type + ";" + parsed->orcpt_address;
   recipient.notify = parsed->notify;
   transaction_->add(std::move(recipient));
   co_return mail::make_reply(250, "2.1.5 Ok");

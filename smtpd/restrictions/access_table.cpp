@@ -35,7 +35,8 @@ void RestrictionRun::add_domain_keys(std::vector<ipc::tables::Key>& keys,
                                      std::string_view domain) const {
   if (domain.empty()) return;
   const auto& exact = session_.settings().smtpd.parent_domain_matches_subdomains;
-  const bool is_parent_enough = std::find(exact.begin(), exact.end(), "smtpd_access_maps") != exact.end();
+  const bool is_parent_enough =
+      std::find(exact.begin(), exact.end(), "smtpd_access_maps") != exact.end();
   keys.push_back({to_lower(domain), false});
   if (domain.starts_with('[')) return;
   for (unsigned i = 0; i < kMaxLabels; ++i) {
@@ -107,8 +108,8 @@ loop::Task<Verdict> RestrictionRun::check_access(std::string table, Stage about,
   ipc::tables::Lookup question;
   question.tables = {table};
   question.keys = access_keys(about);
-  const auto found = co_await session_.neighbours().tables.lookup(
-      std::move(question), loop::Clock::now() + kTablesTime);
+  const auto found = co_await session_.neighbours().tables.lookup(std::move(question),
+                                                                  loop::Clock::now() + kTablesTime);
   if (!found) {
     log::warning("access table {}: {}", table, found.error().text);
     co_return refuse(451, "4.3.5", {list, "", ""}, "Server configuration error");
@@ -150,12 +151,12 @@ loop::Task<Verdict> RestrictionRun::act(std::string action, std::string table, S
     line.where = stage_ == Stage::kRecipient ? "RCPT" : "DATA";
     const std::string client = session_.client();
     line.client = client;
-    const std::string line_text =
-        word == "HOLD" ? fmt::format("<{}>: {} {}", who.name, who.class_name,
-                                     text.empty() ? "triggers HOLD action" : text)
-                       : (text.empty() ? fmt::format("<{}>: {} triggers {} action", who.name,
-                                                     who.class_name, word)
-                                       : text);
+    const std::string line_text = word == "HOLD"
+                                      ? fmt::format("<{}>: {} {}", who.name, who.class_name,
+                                                    text.empty() ? "triggers HOLD action" : text)
+                                      : (text.empty() ? fmt::format("<{}>: {} triggers {} action",
+                                                                    who.name, who.class_name, word)
+                                                      : text);
     line.text = line_text;
     if (session_.transaction() != nullptr) line.queue_id = session_.transaction()->queue_id();
     const std::string sender = mail::quote_address(session_.sender().value_or(""));
@@ -170,9 +171,8 @@ loop::Task<Verdict> RestrictionRun::act(std::string action, std::string table, S
     if (word == "HOLD") session_.hold_next();
     co_return Verdict::dunno();
   }
-  static constexpr std::string_view kLater[] = {"BCC",     "DISCARD", "DEFER_IF_PERMIT",
-                                                "FILTER",  "PREPEND", "DEFER_IF_REJECT",
-                                                "REDIRECT"};
+  static constexpr std::string_view kLater[] = {
+      "BCC", "DISCARD", "DEFER_IF_PERMIT", "FILTER", "PREPEND", "DEFER_IF_REJECT", "REDIRECT"};
   if (std::find(std::begin(kLater), std::end(kLater), word) != std::end(kLater)) {
     log::warning("{}: action {} is not supported yet", table, word);
     co_return Verdict::dunno();

@@ -68,9 +68,10 @@ Verdict RestrictionRun::reject_non_fqdn(const std::string& address, const Subjec
   if (!parts.has_domain && about.stage == Stage::kRecipient && parts.local_part == "postmaster") {
     return Verdict::dunno();
   }
-  const bool is_full = parts.has_domain && (mail::is_address_literal(parts.domain) ||
-                                            (parts.domain.find('.') != std::string_view::npos &&
-                                             mail::is_valid_hostname(parts.domain)));
+  const bool is_full =
+      parts.has_domain &&
+      (mail::is_address_literal(parts.domain) ||
+       (parts.domain.find('.') != std::string_view::npos && mail::is_valid_hostname(parts.domain)));
   if (is_full) return Verdict::dunno();
   const char* status = about.stage == Stage::kSender ? "5.5.2" : "5.5.2";
   return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), status, about,

@@ -18,8 +18,7 @@ Verdict RestrictionRun::reject_non_fqdn_helo_hostname() const {
   if (helo.empty() || mail::is_address_literal(helo)) return Verdict::dunno();
   if (mail::is_valid_hostname(helo) && helo.find('.') != std::string::npos) return Verdict::dunno();
   return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), "5.5.2",
-                subject(Stage::kHelo),
-                "Helo command rejected: need fully-qualified hostname");
+                subject(Stage::kHelo), "Helo command rejected: need fully-qualified hostname");
 }
 
 }  // namespace postern::smtpd

@@ -164,8 +164,7 @@ RestrictionList parse_restrictions(const std::vector<std::string>& words, Stage 
 }
 
 RestrictionLists parse_restriction_lists(const config::SmtpdParams& params,
-                                         const config::Values& values,
-                                         config::Problems& problems) {
+                                         const config::Values& values, config::Problems& problems) {
   RestrictionLists lists;
   const auto& classes = params.smtpd_restriction_classes;
   const auto parse = [&](const std::vector<std::string>& words, Stage stage,

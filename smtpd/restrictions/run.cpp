@@ -210,7 +210,8 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
     if (found != classes.end()) co_return co_await run_list(found->second, stage, depth + 1);
   }
   if (name == "config_error") {
-    log::warning("restriction \"{}\" cannot be used; see the warnings at start", restriction.argument);
+    log::warning("restriction \"{}\" cannot be used; see the warnings at start",
+                 restriction.argument);
   }
   co_return refuse(451, "4.3.5", {stage, "", ""}, "Server configuration error");
 }

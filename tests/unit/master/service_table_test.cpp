@@ -33,8 +33,8 @@ config::Setting setting(std::string name, std::string value) {
 bool is_any_installed(const std::string&) { return true; }
 
 ServiceSpec only_service(const std::string& line, std::vector<config::Setting> settings = {}) {
-  const auto table = make_service_table(snapshot_of({line}, std::move(settings)), 8,
-                                        is_any_installed);
+  const auto table =
+      make_service_table(snapshot_of({line}, std::move(settings)), 8, is_any_installed);
   REQUIRE(table.services.size() == 1);
   return table.services.front();
 }
@@ -60,8 +60,8 @@ TEST_CASE("an inet service listens where inet_interfaces and its own host part s
       {"[::1]:10025", "all", "all", {"inet:::1:10025"}},
       {"2525", "192.0.2.1", "ipv4", {"inet:192.0.2.1:2525"}},
   }));
-  auto snapshot = snapshot_of({}, {setting("inet_interfaces", c.interfaces),
-                                   setting("inet_protocols", c.protocols)});
+  auto snapshot = snapshot_of(
+      {}, {setting("inet_interfaces", c.interfaces), setting("inet_protocols", c.protocols)});
   snapshot->own_addresses = {"192.0.2.1"};
   const auto endpoints = inet_endpoints(config::Values(snapshot), c.service);
   REQUIRE(endpoints.has_value());
@@ -69,8 +69,8 @@ TEST_CASE("an inet service listens where inet_interfaces and its own host part s
 }
 
 TEST_CASE("a port that is none is refused") {
-  const auto name = GENERATE(as<std::string>(), "0", "65536", "99999999999999999999", "no-such-port",
-                             "127.0.0.1:", "-1");
+  const auto name = GENERATE(as<std::string>(), "0", "65536", "99999999999999999999",
+                             "no-such-port", "127.0.0.1:", "-1");
   const auto snapshot = snapshot_of({});
   CHECK_FALSE(inet_endpoints(config::Values(snapshot), name).has_value());
 }
@@ -125,27 +125,25 @@ TEST_CASE("arguments of a command are no options of its daemon") {
 }
 
 TEST_CASE("lines that start nothing have no listener, missing programs are named once") {
-  const auto snapshot = snapshot_of({"tlsmgr unix - - n 1000? 1 tlsmgr",
-                                     "proxymap unix - - n - - proxymap",
-                                     "proxywrite unix - - n - 1 proxymap",
-                                     "odd unix - - n - - oddity",
-                                     "25 inet n - n - - smtpd"});
-  const auto table = make_service_table(
-      snapshot, 1, [](const std::string& path) { return path == "/d/smtpd"; });
+  const auto snapshot =
+      snapshot_of({"tlsmgr unix - - n 1000? 1 tlsmgr", "proxymap unix - - n - - proxymap",
+                   "proxywrite unix - - n - 1 proxymap", "odd unix - - n - - oddity",
+                   "25 inet n - n - - smtpd"});
+  const auto table =
+      make_service_table(snapshot, 1, [](const std::string& path) { return path == "/d/smtpd"; });
   REQUIRE(table.services.size() == 1);
   CHECK(table.services[0].key() == "25/inet");
   CHECK(table.unsupported == std::vector<std::string>{"proxymap"});
   REQUIRE(table.problems.size() == 1);
-  CHECK(table.problems[0] ==
-        "master.cf, line 4: service odd/unix: there is no program /d/oddity");
+  CHECK(table.problems[0] == "master.cf, line 4: service odd/unix: there is no program /d/oddity");
 }
 
 TEST_CASE("services are left out as master_service_disable says") {
   const auto word = GENERATE(as<std::string>(), "25/inet", "25", "inet");
-  const auto table = make_service_table(
-      snapshot_of({"25 inet n - n - - smtpd", "qmgr unix n - n 300 1 qmgr"},
-                  {setting("master_service_disable", word)}),
-      1, is_any_installed);
+  const auto table =
+      make_service_table(snapshot_of({"25 inet n - n - - smtpd", "qmgr unix n - n 300 1 qmgr"},
+                                     {setting("master_service_disable", word)}),
+                         1, is_any_installed);
   REQUIRE(table.services.size() == 1);
   CHECK(table.services[0].name == "qmgr");
 }
@@ -173,10 +171,10 @@ TEST_CASE("of two lines for one service the later one counts") {
 }
 
 TEST_CASE("the log writer comes first") {
-  const auto table = make_service_table(
-      snapshot_of({"25 inet n - n - - smtpd", "qmgr unix n - n 300 1 qmgr",
-                   "postlog unix-dgram n - n - 1 postlogd"}),
-      1, is_any_installed);
+  const auto table =
+      make_service_table(snapshot_of({"25 inet n - n - - smtpd", "qmgr unix n - n 300 1 qmgr",
+                                      "postlog unix-dgram n - n - 1 postlogd"}),
+                         1, is_any_installed);
   REQUIRE(table.services.size() == 3);
   CHECK(table.services[0].program == "postlog");
   CHECK(table.services[1].name == "25");

@@ -1,10 +1,10 @@
 #include "postlog/sinks.h"
 
-#include <catch2/catch.hpp>
 #include <fcntl.h>
-#include <syslog.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <syslog.h>
+#include <catch2/catch.hpp>
 
 #include <cstdlib>
 #include <filesystem>

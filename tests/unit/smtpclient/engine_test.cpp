@@ -191,8 +191,8 @@ TEST_CASE("each recipient gets the answer that was meant for it") {
   CHECK(job.told[0] == "bounced 5.1.1 host " + h +
                            " said: 550-5.1.1 no 550 5.1.1 such (in reply to RCPT TO command)");
   CHECK(job.told[1] == "sent 2.0.0 250 2.0.0 stored");
-  CHECK(job.told[2] == "deferred 4.2.0 host " + h +
-                           " said: 450 4.2.0 later (in reply to RCPT TO command)");
+  CHECK(job.told[2] ==
+        "deferred 4.2.0 host " + h + " said: 450 4.2.0 later (in reply to RCPT TO command)");
   CHECK(job.told[3].starts_with("deferred 4.5.3 host " + h + " said: 452"));
   CHECK(job.told[4].starts_with("bounced 5.1.3"));
   CHECK_FALSE(job.destination_failed);
@@ -211,13 +211,11 @@ TEST_CASE("a failure at each step concerns all recipients left") {
       {"RCPT", "", "deferred 4.4.2 lost connection with H while sending RCPT TO"},
       {"DATA", "554 5.7.0 no",
        "bounced 5.7.0 host H said: 554 5.7.0 no (in reply to DATA command)"},
-      {"DATA", "250 fine?",
-       "deferred 4.5.0 host H said: 250 fine? (in reply to DATA command)"},
+      {"DATA", "250 fine?", "deferred 4.5.0 host H said: 250 fine? (in reply to DATA command)"},
       {"DATA", "", "deferred 4.4.2 lost connection with H while sending DATA command"},
       {".", "554 5.6.0 no",
        "bounced 5.6.0 host H said: 554 5.6.0 no (in reply to end of DATA command)"},
-      {".", "354 more?",
-       "deferred 4.5.0 host H said: 354 more? (in reply to end of DATA command)"},
+      {".", "354 more?", "deferred 4.5.0 host H said: 354 more? (in reply to end of DATA command)"},
       {"EHLO", "421 4.3.2 busy", "deferred 4.3.2 host H refused to talk to me: 421 4.3.2 busy"},
       {"EHLO", "", "deferred 4.4.2 lost connection with H while performing the EHLO handshake"},
       {"MAIL", "what is that",
@@ -287,8 +285,7 @@ TEST_CASE("a server with our own name is a loop") {
   world.settings->smtp_port = server.port;
   TestJob job(at(server), {"a@x"});
   world.deliver(job);
-  CHECK(job.told[0] ==
-        fmt::format("bounced 5.4.6 mail for {} loops back to myself", at(server)));
+  CHECK(job.told[0] == fmt::format("bounced 5.4.6 mail for {} loops back to myself", at(server)));
 }
 
 TEST_CASE("a dead server and a busy one are passed by") {
@@ -441,8 +438,9 @@ TEST_CASE("LMTP has an answer for each recipient") {
   world.deliver(job);
   CHECK(job.told[0] == "sent 2.0.0 250 2.0.0 stored");
   CHECK(job.told[1].starts_with("bounced 5.1.1"));
-  CHECK(job.told[2] == "deferred 4.2.2 host 127.0.0.1[127.0.0.1] said: 452 4.2.2 full (in reply to "
-                       "end of DATA command)");
+  CHECK(job.told[2] ==
+        "deferred 4.2.2 host 127.0.0.1[127.0.0.1] said: 452 4.2.2 full (in reply to "
+        "end of DATA command)");
   CHECK(job.told[3] == "sent 2.0.0 250 2.0.0 stored");
   CHECK(server.lines.front() == "LHLO me.example.org");
 }

@@ -112,8 +112,7 @@ TEST_CASE("what cannot be sent to a server is known before it is asked") {
   features.size_limit = 999;
   const Verdict big = find_obstacle(kHost, envelope, 1000, features);
   CHECK(big.status == "5.3.4");
-  CHECK(big.text ==
-        "message size 1000 exceeds size limit 999 of server mx.example.org[192.0.2.1]");
+  CHECK(big.text == "message size 1000 exceeds size limit 999 of server mx.example.org[192.0.2.1]");
   features.size_limit.reset();
   envelope.smtputf8 = queuefile::kUtf8Requested;
   CHECK(find_obstacle(kHost, envelope, 1000, features).status.empty());

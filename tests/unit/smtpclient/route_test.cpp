@@ -55,8 +55,7 @@ TEST_CASE("servers are tried by preference, and not beyond ourselves") {
   const auto self = host("self", 20, {"192.0.2.99"});
   CHECK(names(plan_route(domain(), mx({far, near}), settings(), first)) ==
         "near=192.0.2.1 far=192.0.2.3 ");
-  CHECK(names(plan_route(domain(), mx({far, near, self}), settings(), first)) ==
-        "near=192.0.2.1 ");
+  CHECK(names(plan_route(domain(), mx({far, near, self}), settings(), first)) == "near=192.0.2.1 ");
   const Route loop = plan_route(domain(), mx({far, self}), settings(), first);
   CHECK(loop.failure.status == "5.4.6");
   CHECK(loop.failure.text == "mail for example.org loops back to myself");
