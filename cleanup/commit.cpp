@@ -1,5 +1,6 @@
 #include "cleanup/commit.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,8 +37,14 @@ Result<void> QueueFile::write(std::string_view bytes) {
   return {};
 }
 
-Result<void> QueueFile::commit() {
+Result<void> QueueFile::seal() {
   if (::fchmod(fd_.get(), queuefile::kCommittedMode) < 0) return failed("mark queue file", errno);
+  // With its blocks allocated now, the flush of another file of the batch commits this one as well.
+  ::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  return {};
+}
+
+Result<void> QueueFile::commit() {
   if (::fsync(fd_.get()) < 0) return failed("flush queue file", errno);
   if (const int fd = fd_.release(); ::close(fd) < 0 && errno != EINTR) {
     return failed("close queue file", errno);

@@ -1,10 +1,10 @@
 // commit.h - the moment mail becomes ours.
 //
-// The order that survives a power cut (measured on ext4 with and without journal, and XFS): the file
-// is created under its final name with mode 0600, everything is written, fchmod to 0700 makes it a
-// message, fsync makes it durable, close is checked. Only then is it answered. No rename follows.
-// After a failed write or flush the file is removed and never flushed again: the kernel may have
-// dropped the dirty pages and would report success.
+// The order that survives a power cut (measured on ext4 with and without journal, and XFS): the
+// file is created under its final name with mode 0600, everything is written, fchmod to 0700 makes
+// it a message, fsync makes it durable, close is checked. Only then is it answered. No rename
+// follows. After a failed write or flush the file is removed and never flushed again: the kernel
+// may have dropped the dirty pages and would report success.
 //
 // A file with mode 0600, or without trailer, was never acknowledged to anybody.
 
@@ -30,7 +30,9 @@ class QueueFile {
 
   // Creates the file if this is the first piece. kDamaged error: the name is taken.
   [[nodiscard]] Result<void> write(std::string_view bytes);
-  // Durable when it returns without error.
+  // All is written: marks the file as a message, and lets the disk begin.
+  [[nodiscard]] Result<void> seal();
+  // Durable when it returns without error. Precondition: seal().
   [[nodiscard]] Result<void> commit();
   // Removes what was not committed.
   void discard();

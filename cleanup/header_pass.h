@@ -27,7 +27,7 @@ struct HeaderRules {
 };
 
 struct HeaderContext {
-  bool is_local = false;  // addresses are completed and missing fields added
+  bool is_local = false;       // addresses are completed and missing fields added
   std::string_view sender;     // rewritten, internal
   std::string_view full_name;  // of the submitting user, for a From: that is missing
   std::string_view queue_id;

@@ -212,17 +212,18 @@ loop::Task<ipc::cleanup::Outcome> Intake::finish(bool is_hold) {
   QueueFile* file = file_.get();
   const bool is_move = is_hold && writer_->written() > rest.size();
   const queuefile::QueueDirs& dirs = room_.dirs;
-  const Result<void> committed =
-      co_await room_.pool.run([file, &rest, is_move, &dirs, this]() -> Result<void> {
+  const Result<void> committed = co_await room_.commits.run(
+      [file, &rest, is_move, &dirs, this]() -> Result<void> {
         DO(file->write(rest));
-        // Into hold/ before the flush, never after (design 4.4).
+        // Into hold/ before the flush, never after.
         if (is_move) {
           TRY(const bool moved,
               dirs.move(queuefile::Queue::kIncoming, queuefile::Queue::kHold, queue_id_));
           if (!moved) return fail_temporary("queue file is gone");
         }
-        return file->commit();
-      });
+        return file->seal();
+      },
+      [file]() -> Result<void> { return file->commit(); });
   if (!committed) {
     log::error("{}: {}", queue_id_, committed.error().text);
     if (file_->is_disk_full()) co_return refuse(452, "4.3.1", "Insufficient system storage");

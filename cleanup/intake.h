@@ -16,6 +16,7 @@
 #include "common/ipc/cleanup.h"
 #include "common/ipc/client.h"
 #include "common/ipc/tables_client.h"
+#include "common/loop/batch_pool.h"
 #include "common/loop/worker_pool.h"
 #include "common/mail/header.h"
 #include "common/queuefile/envelope.h"
@@ -43,7 +44,8 @@ struct Room {
   queuefile::QueueIdSource ids;
   ipc::TablesClient tables;
   ipc::Client qmgr{"public/qmgr"};
-  loop::WorkerPool pool;
+  loop::WorkerPool pool;    // pieces of large messages
+  loop::BatchPool commits;  // the last piece, and the flush
 };
 
 class Intake {

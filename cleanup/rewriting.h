@@ -17,7 +17,7 @@ namespace postern::cleanup {
 
 struct RewriteOptions {
   bool is_local_context = false;
-  bool skip_aliases = false;             // receive_override_options = no_address_mappings
+  bool skip_aliases = false;  // receive_override_options = no_address_mappings
   bool enable_original_recipient = true;
 };
 

@@ -16,9 +16,10 @@ namespace postern::cleanup {
 
 namespace {
 
-// Flushes under way at once. The journal commits them together, so more would not be faster; fewer
-// would make clients wait for each other.
-constexpr unsigned kFlushThreads = 24;
+// Threads for pieces of large messages, which may wait for the disk.
+constexpr unsigned kWriteThreads = 8;
+// Batches of commits under way at once: while one waits for the disk, the next gathers.
+constexpr unsigned kCommitThreads = 3;
 
 // How often the queue's file system is looked at while messages arrive.
 constexpr std::chrono::seconds kDiskPeriod{1};
@@ -41,7 +42,8 @@ Service::Service(daemon::Process& process, queuefile::QueueDirs dirs)
             .ids = queuefile::QueueIdSource(process.slot()),
             .tables = ipc::TablesClient(),
             .qmgr = ipc::Client("public/qmgr"),
-            .pool = loop::WorkerPool(kFlushThreads)},
+            .pool = loop::WorkerPool(kWriteThreads),
+            .commits = loop::BatchPool(kCommitThreads)},
       server_(process.take_listener()),
       disk_timer_([this] { check_disk(); }) {
   configure();

@@ -2,6 +2,7 @@
 
 #include "postern/check.h"
 #include "postern/mail_system.h"
+#include "postern/manual.h"
 #include "postern/postconf.h"
 #include "postern/queue_tools.h"
 
@@ -16,10 +17,15 @@ constexpr Command kPrograms[] = {
     {"postsuper", postsuper_main},
 };
 
+int config_main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "man") return config_man_main(argc - 1, argv + 1);
+  return postconf_main(argc, argv);
+}
+
 constexpr Command kVerbs[] = {
     {"abort", abort_main},
     {"check", check_main},
-    {"config", postconf_main},
+    {"config", config_main},
     {"flush", flush_main},
     {"logrotate", logrotate_main},
     {"reload", reload_main},

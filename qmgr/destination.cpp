@@ -44,6 +44,7 @@ Job Destination::take(const Limits& limits, loop::TimePoint now) {
   Job part;
   if (all.recipients.size() <= limit) {
     part = std::move(all);
+    --part.message->jobs;
   } else {
     part.message = all.message;
     const auto start = all.recipients.end() - static_cast<std::ptrdiff_t>(limit);
@@ -54,6 +55,11 @@ Job Destination::take(const Limits& limits, loop::TimePoint now) {
   ++in_flight_;
   if (limits.rate_delay.count() > 0) next_start_ = now + limits.rate_delay;
   return part;
+}
+
+std::deque<Job> Destination::take_all() {
+  for (const Job& job : jobs_) --job.message->jobs;
+  return std::exchange(jobs_, {});
 }
 
 void Destination::succeeded(const Limits& limits) {

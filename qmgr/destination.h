@@ -53,7 +53,10 @@ class Destination {
 
   [[nodiscard]] const std::string& nexthop() const { return nexthop_; }
 
-  void add(Job job) { jobs_.push_back(std::move(job)); }
+  void add(Job job) {
+    ++job.message->jobs;
+    jobs_.push_back(std::move(job));
+  }
   [[nodiscard]] bool has_jobs() const { return !jobs_.empty(); }
 
   // May a delivery start now? Neither window nor rate delay forbids it.
@@ -76,7 +79,7 @@ class Destination {
   void revive(const Limits& limits);
 
   // Everything that waits, when it is not to be tried now.
-  [[nodiscard]] std::deque<Job> take_all() { return std::exchange(jobs_, {}); }
+  [[nodiscard]] std::deque<Job> take_all();
 
   // Nothing here is worth remembering.
   [[nodiscard]] bool is_forgettable(loop::TimePoint now) const {

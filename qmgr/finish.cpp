@@ -20,7 +20,8 @@ constexpr std::chrono::seconds kNotifyTime{300};
 }
 
 void Manager::finish_if_done(Message& message) {
-  if (message.waiting > 0 || message.flights > 0 || message.is_finishing) return;
+  if (message.waiting > 0 || message.flights > 0 || message.jobs > 0) return;
+  if (message.is_finishing) return;
   message.is_finishing = true;
   loop::spawn(finish(&message));
 }

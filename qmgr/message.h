@@ -52,6 +52,7 @@ struct Message {
   std::size_t waiting = 0;    // recipients in Progress::kWaiting
   std::size_t remaining = 0;  // recipients not kDone
   unsigned flights = 0;       // deliveries with agents
+  unsigned jobs = 0;          // of destinations that point here
 };
 
 }  // namespace postern::qmgr

@@ -185,6 +185,14 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   Job job = destination.take(service.limits(), loop::Clock::now());
   service.list(destination);
   Message& message = *job.message;
+  // An agent of an earlier queue manager may have reported some of them meanwhile.
+  std::erase_if(job.recipients, [&](std::uint32_t index) {
+    return message.recipients[index].progress != Progress::kWaiting;
+  });
+  if (job.recipients.empty()) {
+    destination.landed();
+    return finish_if_done(message);
+  }
   auto fd = dirs_.open_message(queuefile::Queue::kActive, message.id);
   if (!fd || !*fd) {
     destination.landed();
@@ -245,7 +253,9 @@ void Manager::suspend(Transport& service, Destination& destination, const std::s
     // Nobody is left who could defer them with a log line.
     for (auto& job : jobs) {
       for (const std::uint32_t index : job.recipients) {
-        job.message->recipients[index].progress = Progress::kDeferred;
+        Recipient& recipient = job.message->recipients[index];
+        if (recipient.progress != Progress::kWaiting) continue;
+        recipient.progress = Progress::kDeferred;
         --job.message->waiting;
       }
       finish_if_done(*job.message);

@@ -6,6 +6,7 @@
 
 #include "common/agent/deliverer.h"
 #include "common/agent/packet.h"
+#include "common/log/log.h"
 #include "common/sys/socket.h"
 
 namespace postern::agent {
@@ -188,7 +189,7 @@ loop::Task<Result<Deliverers::BrokerAnswer>> Deliverers::ask_broker(BrokerReques
     if (wait != loop::Wait::kReady) co_return fail_temporary("broker is busy");
   }
   broker_busy_ = true;
-  Result<BrokerAnswer> result = fail_temporary("broker has ended");
+  Result<BrokerAnswer> result = fail_temporary("broker does not answer");
   const std::string bytes = ipc::encode(request);
   const std::array<std::string_view, 1> parts = {bytes};
   if (sys::send_with_fds(broker_.get(), parts, {}) >= 0) {
@@ -213,6 +214,8 @@ loop::Task<Result<Deliverers::BrokerAnswer>> Deliverers::ask_broker(BrokerReques
       break;
     }
   }
+  // Without it nothing can be delivered any more. What is under way is repeated by qmgr.
+  if (!result) log::fatal("the broker of this process has ended; master starts both again");
   broker_busy_ = false;
   broker_free_.notify_one();
   co_return result;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 
 #include "common/sys/fd.h"
@@ -35,6 +36,12 @@ std::string safe_host(std::string_view host) {
     }
   }
   return safe.empty() ? "localhost" : safe;
+}
+
+// Deliveries of one process at the same microsecond have different names.
+unsigned next_delivery() {
+  static std::atomic<unsigned> count = 0;
+  return ++count;
 }
 
 // Makes all of the path that is missing. 0 or an errno value.
@@ -66,23 +73,6 @@ int rename_new(int maildir, const std::string& from, const std::string& to) {
   return 0;
 }
 
-// Removes a file of the Maildir unless it was kept.
-class Leftover {
- public:
-  Leftover(int maildir, std::string name) : maildir_(maildir), name_(std::move(name)) {}
-  Leftover(const Leftover&) = delete;
-  Leftover& operator=(const Leftover&) = delete;
-  ~Leftover() {
-    if (!name_.empty()) ::unlinkat(maildir_, name_.c_str(), 0);
-  }
-  void renamed(std::string name) { name_ = std::move(name); }
-  void keep() { name_.clear(); }
-
- private:
-  int maildir_;
-  std::string name_;
-};
-
 struct Opened {
   sys::Fd maildir{};
   sys::Fd file{};
@@ -107,14 +97,23 @@ std::string maildir_name(std::int64_t seconds, std::int64_t microseconds, std::u
   return fmt::format("{}.V{:x}I{:x}M{}.{}", seconds, device, inode, microseconds, safe_host(host));
 }
 
-MailboxResult deliver_to_maildir(const MailboxMessage& message, const MaildirRequest& request) {
-  std::string path = request.path;
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+MaildirDelivery::MaildirDelivery(MaildirRequest request) : request_(std::move(request)) {
+  while (request_.path.size() > 1 && request_.path.ends_with('/')) request_.path.pop_back();
+}
+
+MaildirDelivery::~MaildirDelivery() {
+  if (!leftover_.empty()) ::unlinkat(maildir_.get(), leftover_.c_str(), 0);
+}
+
+std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& message) {
+  const std::string& path = request_.path;
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  const std::int64_t microseconds = now.tv_nsec / 1000;
-  const std::string tmp_name = fmt::format("tmp/{}.P{}M{}.{}", now.tv_sec, ::getpid(), microseconds,
-                                           safe_host(request.host));
+  seconds_ = now.tv_sec;
+  microseconds_ = now.tv_nsec / 1000;
+  const std::string tmp_name =
+      fmt::format("tmp/{}.P{}Q{}M{}.{}", seconds_, ::getpid(), next_delivery(), microseconds_,
+                  safe_host(request_.host));
   const std::string shown = fmt::format("{}/{}", path, tmp_name);
 
   Opened opened = open_tmp(path, tmp_name);
@@ -128,34 +127,52 @@ MailboxResult deliver_to_maildir(const MailboxMessage& message, const MaildirReq
     opened = open_tmp(path, tmp_name);
   }
   if (opened.error != 0) return failed(opened.error, "create maildir file", shown);
-  const int maildir = opened.maildir.get();
-  Leftover leftover(maildir, tmp_name);
+  maildir_ = std::move(opened.maildir);
+  file_ = std::move(opened.file);
+  leftover_ = tmp_name;
 
-  int error = copy_message(message, opened.file.get(), FromQuoting::kNone, request.limit);
+  const int error = copy_message(message, file_.get(), FromQuoting::kNone, request_.limit);
   if (error == ENODATA) return failed(error, "read message for", shown);
   if (error == EFBIG) {
     return mailbox_failure(error, fmt::format("maildir delivery failed: error writing message: {}",
                                               sys::errno_text(error)));
   }
   if (error != 0) return failed(error, "error writing message", shown);
-  struct stat status{};
-  if (::fstat(opened.file.get(), &status) < 0) return failed(errno, "stat", shown);
-  if (::fsync(opened.file.get()) < 0) return failed(errno, "flush", shown);
-  if (::close(opened.file.release()) < 0 && errno != EINTR) return failed(errno, "close", shown);
+  // With its blocks allocated now, the flush of another file of the batch commits this one as well.
+  ::sync_file_range(file_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  return std::nullopt;
+}
 
-  const std::string name =
-      maildir_name(now.tv_sec, microseconds, status.st_dev, status.st_ino, request.host);
-  const std::string new_name = "new/" + name;
-  error = rename_new(maildir, tmp_name, new_name);
-  if (error != 0) return failed(error, "rename to", fmt::format("{}/{}", path, new_name));
-  leftover.renamed(new_name);
-  error = flush_directory(maildir, "new");
-  if (error != 0) return failed(error, "flush", path + "/new");
-  leftover.keep();
+std::optional<MailboxResult> MaildirDelivery::publish() {
+  const std::string shown = fmt::format("{}/{}", request_.path, leftover_);
+  struct stat status{};
+  if (::fstat(file_.get(), &status) < 0) return failed(errno, "stat", shown);
+  if (::fsync(file_.get()) < 0) return failed(errno, "flush", shown);
+  if (::close(file_.release()) < 0 && errno != EINTR) return failed(errno, "close", shown);
+  const std::string new_name =
+      "new/" + maildir_name(seconds_, microseconds_, status.st_dev, status.st_ino, request_.host);
+  const int error = rename_new(maildir_.get(), leftover_, new_name);
+  if (error != 0) return failed(error, "rename to", fmt::format("{}/{}", request_.path, new_name));
+  leftover_ = new_name;
+  return std::nullopt;
+}
+
+int MaildirDelivery::flush_new() const { return flush_directory(maildir_.get(), "new"); }
+
+MailboxResult MaildirDelivery::finish(int flush_error) {
+  if (flush_error != 0) return failed(flush_error, "flush", request_.path + "/new");
+  const std::string name = std::exchange(leftover_, {});
   return {.outcome = MailboxOutcome::kDelivered,
           .status = "2.0.0",
           .text = "delivered to maildir",
-          .path = fmt::format("{}/{}", path, new_name)};
+          .path = fmt::format("{}/{}", request_.path, name)};
+}
+
+MailboxResult deliver_to_maildir(const MailboxMessage& message, const MaildirRequest& request) {
+  MaildirDelivery delivery(request);
+  if (auto failure = delivery.write(message)) return *std::move(failure);
+  if (auto failure = delivery.publish()) return *std::move(failure);
+  return delivery.finish(delivery.flush_new());
 }
 
 }  // namespace postern::agent

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/agent/mailbox.h"
+#include "common/sys/fd.h"
 
 namespace postern::agent {
 
@@ -19,6 +21,36 @@ struct MaildirRequest {
   std::string path{};       // of the Maildir, with or without the slash at its end
   std::string host{};       // of this machine, for the file name
   std::uint64_t limit = 0;  // bytes of one message; 0: none
+};
+
+// One delivery in its steps, so that several can be flushed together. Each step gives the result
+// when it fails, and nothing when the next one is due; an object that is dropped before finish()
+// leaves nothing behind.
+class MaildirDelivery {
+ public:
+  explicit MaildirDelivery(MaildirRequest request);
+  ~MaildirDelivery();
+  MaildirDelivery(const MaildirDelivery&) = delete;
+  MaildirDelivery& operator=(const MaildirDelivery&) = delete;
+
+  // Into tmp/.
+  [[nodiscard]] std::optional<MailboxResult> write(const MailboxMessage& message);
+  // Flushed, and under its name in new/.
+  [[nodiscard]] std::optional<MailboxResult> publish();
+  // Flushes new/: serves all deliveries to this Maildir that are published. 0 or an errno value.
+  [[nodiscard]] int flush_new() const;
+  // The end, with what flush_new() gave.
+  [[nodiscard]] MailboxResult finish(int flush_error);
+
+  [[nodiscard]] const std::string& path() const { return request_.path; }
+
+ private:
+  MaildirRequest request_;
+  std::int64_t seconds_ = 0;
+  std::int64_t microseconds_ = 0;
+  sys::Fd maildir_;
+  sys::Fd file_;
+  std::string leftover_;  // below the Maildir: to be removed unless all succeeds
 };
 
 [[nodiscard]] MailboxResult deliver_to_maildir(const MailboxMessage& message,

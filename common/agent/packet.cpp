@@ -25,11 +25,13 @@ Result<PacketPair> packet_pair() {
   return pair;
 }
 
-std::optional<Packet> wait_packet(int socket, std::size_t max_size) {
-  // Not poll and receive: of several threads that wait here, the kernel wakes one.
+namespace {
+
+std::optional<Packet> receive_packet(int socket, std::size_t max_size, int flags) {
+  static thread_local std::string buffer;
+  if (buffer.size() < max_size) buffer.resize(max_size);
   Packet packet;
-  packet.bytes.resize(max_size);
-  iovec vector{packet.bytes.data(), packet.bytes.size()};
+  iovec vector{buffer.data(), max_size};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &vector;
@@ -38,7 +40,7 @@ std::optional<Packet> wait_packet(int socket, std::size_t max_size) {
   message.msg_controllen = control.size();
   ssize_t count = -1;
   do {
-    count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
   } while (count < 0 && errno == EINTR);
   for (cmsghdr* header = count < 0 ? nullptr : CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
@@ -48,8 +50,19 @@ std::optional<Packet> wait_packet(int socket, std::size_t max_size) {
     packet.fds.emplace_back(fd);
   }
   if (count <= 0 || (message.msg_flags & MSG_TRUNC) != 0) return std::nullopt;
-  packet.bytes.resize(static_cast<std::size_t>(count));
+  packet.bytes.assign(buffer.data(), static_cast<std::size_t>(count));
   return packet;
+}
+
+}  // namespace
+
+std::optional<Packet> wait_packet(int socket, std::size_t max_size) {
+  // Not poll and receive: of several threads that wait here, the kernel wakes one.
+  return receive_packet(socket, max_size, 0);
+}
+
+std::optional<Packet> next_packet(int socket, std::size_t max_size) {
+  return receive_packet(socket, max_size, MSG_DONTWAIT);
 }
 
 bool send_packet(int socket, std::string_view bytes, int fd) {

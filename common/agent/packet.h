@@ -26,6 +26,8 @@ struct PacketPair {
 // Waits for the next packet; nothing when the other side has closed. An oversized packet counts as
 // closed.
 [[nodiscard]] std::optional<Packet> wait_packet(int socket, std::size_t max_size);
+// One that is there already.
+[[nodiscard]] std::optional<Packet> next_packet(int socket, std::size_t max_size);
 // Waits until it is sent; false when the other side is gone.
 bool send_packet(int socket, std::string_view bytes, int fd = -1);
 

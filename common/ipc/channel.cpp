@@ -118,6 +118,9 @@ void Channel::close() {
 loop::Task<void> Channel::read_frames() {
   const ChannelPtr self = shared_from_this();
   auto& buffer = receive_buffer();
+  // Who started us is not through with it: the first frame must find `context` and the like set,
+  // also when it is there already.
+  co_await loop::Yield();
   for (unsigned reads = 1; open_; ++reads) {
     if (reads % kReadsPerTurn == 0) co_await loop::Yield();
     const loop::Wait wait = co_await watch_.readable(loop::kNever);

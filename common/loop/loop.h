@@ -226,7 +226,9 @@ class Sleep final : public Timer {
 // Lets everybody else have a turn: for whoever could go on for ever.
 struct Yield {
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> handle) const { Loop::current().post_next_turn(handle); }
+  void await_suspend(std::coroutine_handle<> handle) const {
+    Loop::current().post_next_turn(handle);
+  }
   void await_resume() const noexcept {}
 };
 
@@ -240,7 +242,8 @@ class Condition {
 
   class Awaiter final : public Timer {
    public:
-    Awaiter(Condition& condition, Deadline deadline) : condition_(&condition), deadline_(deadline) {}
+    Awaiter(Condition& condition, Deadline deadline)
+        : condition_(&condition), deadline_(deadline) {}
     ~Awaiter() override;
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> handle);

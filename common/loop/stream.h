@@ -30,9 +30,7 @@ class Stream {
   explicit Stream(sys::Fd fd) : fd_(std::move(fd)), watch_(fd_.get()) {}
 
   // What was read and not yet consumed.
-  [[nodiscard]] std::string_view input() const {
-    return std::string_view(in_).substr(consumed_);
-  }
+  [[nodiscard]] std::string_view input() const { return std::string_view(in_).substr(consumed_); }
   // Drops n bytes of input(); views into it end here.
   void consume(std::size_t n);
 

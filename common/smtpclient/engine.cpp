@@ -62,6 +62,10 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
     walk.why = own_failure("4.3.5", "mail transport: " + destination.error().text);
     co_return;
   }
+  if (settings.requires_tls && !destination->is_unix()) {
+    walk.why = own_failure("4.7.4", "TLS is required, but not supported by this version");
+    co_return;
+  }
   const std::string key = to_lower(text);
   enter(key);
   walk.used.clear();

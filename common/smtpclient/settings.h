@@ -26,6 +26,8 @@ struct Settings {
   bool use_mx = true;
   bool use_hosts_file = false;
   bool lmtp_assume_final = false;
+  // The administrator wants no mail to go out in the clear. There is no TLS here yet: it waits.
+  bool requires_tls = false;
   std::vector<std::string> discard_ehlo_keywords{};  // upper case
   // Where the loops of mail to ourselves are looked for.
   std::uint16_t smtp_port = 25;

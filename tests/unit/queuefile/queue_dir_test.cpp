@@ -49,16 +49,16 @@ TEST_CASE("ids have Postfix's shapes and never come twice") {
 }
 
 TEST_CASE("an id is made of the time and the slot") {
-  CHECK(QueueIdSource(15).next(1'000'123'456, IdForm::kShort) == "1E2403E8F");
-  // The number of slot 15 at 1000 s is 16015: three digits in base 51.
+  CHECK(QueueIdSource(15).next(1'000'123'456, IdForm::kShort) == "1E2403E80F");
+  // The number of slot 15 at 1000 s is 256015: four digits in base 51.
   const std::string id = QueueIdSource(15).next(1'000'123'456, IdForm::kLong);
   INFO(id);
-  CHECK(id.size() == 6 + 4 + 1 + 3);
+  CHECK(id.size() == 6 + 4 + 1 + 4);
   CHECK(id[10] == 'z');
   CHECK(id_time(id) == 1000);
   CHECK(hash_key(id) == "1E240");
-  CHECK(hash_key("1E2403E8F") == "1E240");
-  CHECK_FALSE(id_time("1E2403E8F").has_value());
+  CHECK(hash_key("1E2403E80F") == "1E240");
+  CHECK_FALSE(id_time("1E2403E80F").has_value());
 }
 
 TEST_CASE("only queue ids are taken for queue ids") {

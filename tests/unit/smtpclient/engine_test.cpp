@@ -309,6 +309,16 @@ TEST_CASE("a dead server and a busy one are passed by") {
   CHECK(lost.destination_failed);
 }
 
+TEST_CASE("nothing goes out in the clear where TLS is required") {
+  World world;
+  world.settings->requires_tls = true;
+  FakeServer server(FakeServer::polite);
+  TestJob job(at(server), {"a@x"});
+  world.deliver(job);
+  CHECK(job.told[0].starts_with("deferred 4.7.4"));
+  CHECK(server.connections == 0);
+}
+
 TEST_CASE("the fallback relay gets what the destination does not take for now") {
   World world;
   FakeServer first([](const std::string& line) {
