@@ -47,6 +47,19 @@ std::string roff_text(std::string_view text) {
   return out;
 }
 
+// Each sentence on a line of its own, as roff wants it for the space between them.
+std::string roff_sentences(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(". "), text.size());
+    const std::size_t size = std::min(end + 1, text.size());
+    out += roff_text(text.substr(0, size));
+    out += '\n';
+    text = trim(text.substr(size));
+  }
+  return out;
+}
+
 std::string_view name_of_type(ParamType type) {
   switch (type) {
     case ParamType::kBool:
@@ -117,7 +130,7 @@ std::string print_entry(const ParamInfo& param) {
   if (param.standing == Standing::kOwn) facts += "; not a parameter of Postfix";
   // Not as arguments of a macro: a default may be a word that is one itself.
   std::string out = fmt::format(".It Sy {}\n", param.name);
-  if (has_doc(param)) out += fmt::format("{}\n", roff_text(param.doc));
+  if (has_doc(param)) out += roff_sentences(param.doc);
   out += fmt::format("({})\n", roff_text(facts));
   return out;
 }

@@ -31,9 +31,9 @@ struct Feedback {
 // The numbers of one transport, from <transport>_destination_* and their defaults.
 struct Limits {
   double initial_concurrency = 5;
-  double concurrency = 20;         // 0 is no limit
-  std::size_t recipients = 50;     // of one delivery
-  double failed_cohorts = 1;       // 0: never dead
+  double concurrency = 20;      // 0 is no limit
+  std::size_t recipients = 50;  // of one delivery
+  double failed_cohorts = 1;    // 0: never dead
   Feedback negative_feedback;
   Feedback positive_feedback;
   std::chrono::seconds rate_delay{0};

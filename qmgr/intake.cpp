@@ -81,6 +81,7 @@ void Manager::accept_notice(ipc::qmgr::NewMessage& notice) {
   message->queue = queuefile::Queue::kIncoming;
   message->size = static_cast<std::uint64_t>(notice.message_size);
   message->is_fresh = true;
+  message->is_new = true;
   for (std::size_t i = 0; i < notice.state_offsets.size(); ++i) {
     envelope->recipients[i].state_offset = static_cast<std::uint64_t>(notice.state_offsets[i]);
   }

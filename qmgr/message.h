@@ -44,6 +44,7 @@ struct Message {
   std::int64_t active_us = 0;
   // Committed while this qmgr was there: nobody else can be delivering it.
   bool is_fresh = false;
+  bool is_new = false;        // came with a notice: its content is what was written a moment ago
   bool has_bounces = false;   // there is a bounce log
   bool was_deferred = false;  // there is a defer log
   bool is_forced_expire = false;

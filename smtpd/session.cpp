@@ -158,7 +158,9 @@ loop::Task<std::optional<std::string>> Session::read_command() {
       }
       continue;
     }
-    std::string text(line.text);
+    // The beginning of a line that is too long may be another command: it is answered with 500, as
+    // an empty one is.
+    std::string text(line.state == smtpwire::Line::State::kTooLong ? "" : line.text);
     stream_.consume(line.consumed);
     if (line.bare_lf && settings_->smtpd.smtpd_forbid_bare_newline == "reject" &&
         !is_bare_newline_excused()) {

@@ -95,8 +95,8 @@ class Session {
   // Between a first chunk and the last one only BDAT, RSET and QUIT are in order.
   [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
-  void log_reject(const mail::Reply& reply, std::string_view where,
-                  std::string_view recipient = {}, bool has_recipient = false);
+  void log_reject(const mail::Reply& reply, std::string_view where, std::string_view recipient = {},
+                  bool has_recipient = false);
 
   struct Count {
     unsigned total = 0;
@@ -133,7 +133,7 @@ class Session {
   bool draining_ = false;
   bool waiting_for_command_ = false;
   std::optional<End> end_;
-  std::string where_ = "CONNECT";  // for "lost connection after"
+  std::string where_ = "CONNECT";   // for "lost connection after"
   std::array<Count, 20> counts_{};  // by Verb
   friend class RestrictionRun;
 };

@@ -20,9 +20,7 @@ class Transaction {
   [[nodiscard]] queuefile::Envelope& envelope() { return envelope_; }
   [[nodiscard]] const queuefile::Envelope& envelope() const { return envelope_; }
   [[nodiscard]] std::size_t recipients() const { return envelope_.recipients.size(); }
-  void add(queuefile::Recipient recipient) {
-    envelope_.recipients.push_back(std::move(recipient));
-  }
+  void add(queuefile::Recipient recipient) { envelope_.recipients.push_back(std::move(recipient)); }
 
   // Empty until the first recipient was accepted.
   [[nodiscard]] const std::string& queue_id() const { return queue_id_; }

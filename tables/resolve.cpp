@@ -63,8 +63,8 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
   s.rules.allow_min_user = local.allow_min_user;
   s.rules.empty_address_recipient = address.empty_address_recipient;
   s.mydestination = DomainList(address.mydestination, contains(parents, "mydestination"), values);
-  s.virtual_alias_domains = DomainList(cleanup.virtual_alias_domains,
-                                       contains(parents, "virtual_alias_domains"), values);
+  s.virtual_alias_domains =
+      DomainList(cleanup.virtual_alias_domains, contains(parents, "virtual_alias_domains"), values);
   s.virtual_mailbox_domains = DomainList(address.virtual_mailbox_domains,
                                          contains(parents, "virtual_mailbox_domains"), values);
   s.relay_domains = DomainList(address.relay_domains, contains(parents, "relay_domains"), values);
@@ -87,10 +87,8 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
   s.transport_matches_parents = contains(parents, "transport_maps");
   s.propagate_virtual = contains(address.propagate_unmatched_extensions, "virtual");
   s.virtual_alias_mailbox_first = boxes.virtual_alias_mailbox_first;
-  s.virtual_alias_expansion_limit =
-      static_cast<std::size_t>(cleanup.virtual_alias_expansion_limit);
-  s.virtual_alias_recursion_limit =
-      static_cast<std::size_t>(cleanup.virtual_alias_recursion_limit);
+  s.virtual_alias_expansion_limit = static_cast<std::size_t>(cleanup.virtual_alias_expansion_limit);
+  s.virtual_alias_recursion_limit = static_cast<std::size_t>(cleanup.virtual_alias_recursion_limit);
   s.virtual_alias_address_length_limit =
       static_cast<std::size_t>(cleanup.virtual_alias_address_length_limit);
   s.empty_address_relayhost_key = address.empty_address_relayhost_maps_lookup_key;
@@ -241,8 +239,8 @@ Result<void> Resolver::apply_transport_maps(Resolved& resolved, const std::strin
     TRY(found, try_key(rest, true));
     if (found) break;
     // Then the parents: .example.org, or example.org where parents match.
-    const auto dot = is_whole || settings_.transport_matches_parents ? rest.find('.')
-                                                                     : rest.find('.', 1);
+    const auto dot =
+        is_whole || settings_.transport_matches_parents ? rest.find('.') : rest.find('.', 1);
     if (dot == std::string_view::npos || rest.starts_with('[')) break;
     rest.remove_prefix(settings_.transport_matches_parents ? dot + 1 : dot);
   }
@@ -348,10 +346,9 @@ Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& questi
     Entry entry = std::move(todo.back());
     todo.pop_back();
     std::optional<Match> match;
-    const bool is_own_name =
-        std::any_of(entry.path.begin(), entry.path.end(), [&](const std::string& earlier) {
-          return equal_nocase(earlier, entry.address);
-        });
+    const bool is_own_name = std::any_of(
+        entry.path.begin(), entry.path.end(),
+        [&](const std::string& earlier) { return equal_nocase(earlier, entry.address); });
     if (!question.skip_aliases && !is_own_name && !settings_.virtual_alias_maps.empty()) {
       TRY(match, find_address(settings_.virtual_alias_maps, entry.address, true));
     }
@@ -365,8 +362,8 @@ Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& questi
       continue;
     }
     if (entry.depth >= settings_.virtual_alias_recursion_limit) {
-      expanded.error = fmt::format("unreasonable virtual_alias_maps map nesting for {}",
-                                   question.address);
+      expanded.error =
+          fmt::format("unreasonable virtual_alias_maps map nesting for {}", question.address);
       return expanded;
     }
     expanded.is_aliased = true;
@@ -384,8 +381,8 @@ Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& questi
                   (at.has_domain ? "@" + std::string(at.domain) : std::string());
       }
       if (address.size() > settings_.virtual_alias_address_length_limit) {
-        expanded.error = fmt::format("unreasonable virtual_alias_maps result for {}",
-                                     question.address);
+        expanded.error =
+            fmt::format("unreasonable virtual_alias_maps result for {}", question.address);
         return expanded;
       }
       Entry next{rewritten(address, true), entry.depth + 1, entry.path};

@@ -4,8 +4,7 @@
 
 namespace postern::tables {
 
-Service::Service(daemon::Process& process)
-    : process_(process), server_(process.take_listener()) {
+Service::Service(daemon::Process& process) : process_(process), server_(process.take_listener()) {
   configure();
 }
 

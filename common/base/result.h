@@ -53,15 +53,15 @@ using Result = std::expected<T, Error>;
 #define POSTERN_JOIN2(a, b) a##b
 #define POSTERN_JOIN(a, b) POSTERN_JOIN2(a, b)
 
-#define POSTERN_TRY(leave, declaration, result, ...)              \
-  auto result = (__VA_ARGS__);                                    \
-  if (!result) leave std::unexpected(std::move(result).error());  \
+#define POSTERN_TRY(leave, declaration, result, ...)             \
+  auto result = (__VA_ARGS__);                                   \
+  if (!result) leave std::unexpected(std::move(result).error()); \
   declaration = *std::move(result)
 
-#define POSTERN_DO(leave, ...)                                                       \
-  do {                                                                               \
-    if (auto postern_done = (__VA_ARGS__); !postern_done)                            \
-      leave std::unexpected(std::move(postern_done).error());                        \
+#define POSTERN_DO(leave, ...)                                \
+  do {                                                        \
+    if (auto postern_done = (__VA_ARGS__); !postern_done)     \
+      leave std::unexpected(std::move(postern_done).error()); \
   } while (false)
 
 #define TRY(declaration, ...) \

@@ -36,7 +36,7 @@ unsigned number_of(const char* text) {
 }
 
 Result<std::string> read_all(int fd) {
-  struct stat st {};
+  struct stat st{};
   if (::fstat(fd, &st) < 0) return sys::fail_errno("fstat");
   const auto size = static_cast<std::size_t>(st.st_size);
   if (size > kMaxSnapshot) return fail_temporary("snapshot is too large");
@@ -162,8 +162,8 @@ void Process::drop_rights(Groups groups) {
       if (const auto done = sys::change_root("."); !done) log::fatal("{}", done.error().text);
     }
     if (wants_owner_) {
-      const auto which = groups == Groups::kSupplementary ? sys::Groups::kSupplementary
-                                                           : sys::Groups::kNone;
+      const auto which =
+          groups == Groups::kSupplementary ? sys::Groups::kSupplementary : sys::Groups::kNone;
       if (const auto done = sys::become(mail_owner_, which); !done) {
         log::fatal("become {}: {}", mail_owner_.name, done.error().text);
       }
@@ -231,8 +231,8 @@ void Process::report_load(std::int64_t in_use, bool is_busy) {
   if (control_ == nullptr || (in_use == told_in_use_ && is_busy == told_busy_)) return;
   // master needs to know when one becomes busy or idle, not of each session.
   const bool matters = is_busy != told_busy_ || (in_use == 0) != (told_in_use_ == 0) ||
-                       std::abs(in_use - told_in_use_) * kLoadStep >= std::max<std::int64_t>(
-                                                                          told_in_use_, kLoadStep);
+                       std::abs(in_use - told_in_use_) * kLoadStep >=
+                           std::max<std::int64_t>(told_in_use_, kLoadStep);
   if (!matters) return;
   told_in_use_ = in_use;
   told_busy_ = is_busy;

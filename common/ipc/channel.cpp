@@ -237,8 +237,7 @@ void Channel::flush_now() {
       const std::size_t stop = out_fds_[fd_count].frame_start;
       rest = rest.substr(0, stop - sent_);
     }
-    const ssize_t count =
-        sys::send_with_fds(fd_.get(), {&rest, 1}, std::span(fds).first(fd_count));
+    const ssize_t count = sys::send_with_fds(fd_.get(), {&rest, 1}, std::span(fds).first(fd_count));
     if (count < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) {

@@ -181,10 +181,10 @@ void Dispatcher::answer(Handler handler) {
 
 template <Message Request, typename Handler>
 void Dispatcher::serve(Handler handler) {
-  serve_with_fds<Request>([handler = std::move(handler)](Request request, ChannelPtr channel,
-                                                         std::vector<sys::Fd>) {
-    return handler(std::move(request), std::move(channel));
-  });
+  serve_with_fds<Request>(
+      [handler = std::move(handler)](Request request, ChannelPtr channel, std::vector<sys::Fd>) {
+        return handler(std::move(request), std::move(channel));
+      });
 }
 
 namespace detail {

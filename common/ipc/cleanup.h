@@ -42,9 +42,9 @@ struct Submit {
   std::string queue_id;  // as Opened gave it; empty: cleanup makes one
   std::string envelope;
   std::string content;
-  bool is_hold = false;       // HOLD action: goes to hold/
-  bool is_internal = false;   // from bounce, local or pickup: reserved slots
-  std::int64_t session = 0;   // for the JSON log
+  bool is_hold = false;      // HOLD action: goes to hold/
+  bool is_internal = false;  // from bounce, local or pickup: reserved slots
+  std::int64_t session = 0;  // for the JSON log
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("queue_id", self.queue_id);

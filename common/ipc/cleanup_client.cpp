@@ -51,8 +51,7 @@ loop::Task<Result<void>> Submission::open(loop::Deadline deadline) {
 loop::Task<Result<void>> Submission::send(loop::Deadline deadline) {
   if (channel_ == nullptr) CO_DO(co_await open(deadline));
   while (!buffer_.empty()) {
-    const std::string_view piece =
-        std::string_view(buffer_).substr(0, std::size_t{1} << 20);
+    const std::string_view piece = std::string_view(buffer_).substr(0, std::size_t{1} << 20);
     channel_->send(FrameKind::kNotice, cleanup::kContentType, transaction_, piece);
     sent_ += static_cast<std::int64_t>(piece.size());
     buffer_.erase(0, piece.size());

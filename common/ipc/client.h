@@ -28,7 +28,9 @@ class Client {
   // For requests and notices that come from the service; set up before the first call.
   [[nodiscard]] Dispatcher& dispatcher() { return dispatcher_; }
   // Called with each new connection, before anything else is sent over it.
-  void on_connected(std::function<void(const ChannelPtr&)> call) { on_connected_ = std::move(call); }
+  void on_connected(std::function<void(const ChannelPtr&)> call) {
+    on_connected_ = std::move(call);
+  }
 
   template <Message Request>
   [[nodiscard]] loop::Task<Result<typename Request::Reply>> call(
@@ -75,7 +77,8 @@ loop::Task<Result<typename Request::Reply>> Client::call(Request request, loop::
   using Reply = Result<typename Request::Reply>;
   while (under_way_ >= window_) {
     const loop::Wait wait = co_await room_.wait(deadline);
-    if (wait != loop::Wait::kReady) co_return fail_temporary(path_ + ": too many requests under way");
+    if (wait != loop::Wait::kReady)
+      co_return fail_temporary(path_ + ": too many requests under way");
   }
   ++under_way_;
   Reply reply = fail_temporary(path_ + ": service is not available");

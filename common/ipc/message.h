@@ -16,8 +16,8 @@
 //     };
 //
 // On the wire: for each field that is not empty or zero its number (1 byte, from 1), the length of
-// its value (varint) and the value. Numbers are varints (zigzag), lists are their elements each with
-// a length, a nested struct is a record of its own. A field that the reader does not know is
+// its value (varint) and the value. Numbers are varints (zigzag), lists are their elements each
+// with a length, a nested struct is a record of its own. A field that the reader does not know is
 // skipped; one that is missing is empty or zero, whatever the struct's own default.
 
 #pragma once

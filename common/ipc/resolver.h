@@ -34,7 +34,8 @@ struct Answer {
   Status status = Status::kFound;
   bool is_authenticated = false;  // AD bit from a trusted resolver
   std::vector<Record> records;
-  std::string error;  // "Host or domain name not found. Name service error for name=x type=MX: Host not found"
+  std::string error;  // "Host or domain name not found. Name service error for name=x type=MX: Host
+                      // not found"
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("status", self.status);
@@ -76,10 +77,10 @@ struct Host {
 
 struct Hosts {
   Status status = Status::kFound;
-  bool has_mx = false;       // the hosts come from MX records, not from the name itself
-  bool is_null_mx = false;   // RFC 7505
+  bool has_mx = false;      // the hosts come from MX records, not from the name itself
+  bool is_null_mx = false;  // RFC 7505
   bool is_authenticated = false;
-  std::vector<Host> hosts;   // by preference, equals shuffled
+  std::vector<Host> hosts;  // by preference, equals shuffled
   std::string error;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {

@@ -18,7 +18,9 @@ class Server final : loop::Watched {
   Server& operator=(const Server&) = delete;
 
   [[nodiscard]] Dispatcher& dispatcher() { return dispatcher_; }
-  void on_connected(std::function<void(const ChannelPtr&)> call) { on_connected_ = std::move(call); }
+  void on_connected(std::function<void(const ChannelPtr&)> call) {
+    on_connected_ = std::move(call);
+  }
   void on_closed(std::function<void(const ChannelPtr&)> call) { on_closed_ = std::move(call); }
   // No more than this many connections; further ones wait in the listener's queue, where another
   // process of the same service may take them.

@@ -74,7 +74,7 @@ enum class Existence : std::uint8_t {
 };
 
 struct Resolved {
-  std::string address;    // rewritten to its canonical form (internal, unquoted)
+  std::string address;  // rewritten to its canonical form (internal, unquoted)
   AddressClass address_class = AddressClass::kNone;
   std::string transport;  // master.cf name
   std::string nexthop;    // as the agent gets it: domain, [host]:port, a text for error
@@ -112,8 +112,8 @@ struct Resolve {
   static constexpr std::uint16_t kType = 0x0202;
   static constexpr bool kRepeatable = true;
   using Reply = Resolved;
-  std::string sender;   // for sender-dependent routing; may be empty
-  std::string address;  // internal form
+  std::string sender;            // for sender-dependent routing; may be empty
+  std::string address;           // internal form
   bool is_local_context = true;  // local_header_rewrite_clients and `sendmail`: append origin
   bool check_existence = false;
   template <typename Self, typename Fields>

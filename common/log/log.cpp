@@ -25,6 +25,7 @@ struct State {
   Setup setup;
   std::string tag = "postern";  // "postfix/smtpd"
   std::string host;
+  pid_t pid = ::getpid();  // as of open(): who forks and logs opens again
   std::function<void()> schedule;
   std::string buffer;  // whole records
   bool scheduled = false;
@@ -102,7 +103,7 @@ void append_record(char kind, Level level, std::string_view line) {
 void append_text(Level level, std::string_view text, const timespec& now) {
   const State& s = state();
   append_record('T', level,
-                fmt::format("{} {} {}[{}]: {}{}", time_stamp(now.tv_sec), s.host, s.tag, ::getpid(),
+                fmt::format("{} {} {}[{}]: {}{}", time_stamp(now.tv_sec), s.host, s.tag, s.pid,
                             word(level), text));
 }
 
@@ -130,6 +131,7 @@ void open(Setup setup) {
   State& s = state();
   flush();
   s.setup = std::move(setup);
+  s.pid = ::getpid();
   s.host = s.setup.host;
   if (s.host.empty()) {
     std::array<char, 256> name{};
@@ -230,7 +232,7 @@ void write(Level level, std::string_view text, const Event* event) {
     std::string object =
         fmt::format(R"({{"time":"{}.{:06}Z","host":{},"program":{},"pid":{},"level":"{}")",
                     std::string_view(stamp.data(), size), now.tv_nsec / 1000, json_quote(s.host),
-                    json_quote(s.tag), ::getpid(),
+                    json_quote(s.tag), s.pid,
                     level == Level::kInfo ? "info" : word(level).substr(0, word(level).size() - 2));
     if (event != nullptr) {
       object += fmt::format(R"(,"event":{})", json_quote(event->name_));

@@ -31,7 +31,7 @@ Result<Fd> open_socket(int family, int type) {
 
 // Replaces a socket that an earlier run left; anything else of that name is not ours to remove.
 Result<void> clear_path(std::string_view path) {
-  struct stat st {};
+  struct stat st{};
   const std::string name(path);
   if (::lstat(name.c_str(), &st) < 0) return {};
   if (!S_ISSOCK(st.st_mode)) return fail_temporary(fmt::format("{}: not a socket", path));
@@ -46,7 +46,8 @@ Result<Fd> bind_unix(std::string_view path, unsigned mode, int type) {
   if (::bind(fd.get(), address.get(), address.length) < 0) {
     return fail_errno(fmt::format("bind {}", path));
   }
-  if (::chmod(std::string(path).c_str(), mode) < 0) return fail_errno(fmt::format("chmod {}", path));
+  if (::chmod(std::string(path).c_str(), mode) < 0)
+    return fail_errno(fmt::format("chmod {}", path));
   return fd;
 }
 
@@ -154,8 +155,8 @@ Result<FdPair> socket_pair() {
 Result<Accepted> accept_connection(int listener) {
   Accepted accepted;
   accepted.peer.length = sizeof accepted.peer.storage;
-  const int fd = ::accept4(listener, accepted.peer.get(), &accepted.peer.length,
-                           SOCK_CLOEXEC | SOCK_NONBLOCK);
+  const int fd =
+      ::accept4(listener, accepted.peer.get(), &accepted.peer.length, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd >= 0) {
     accepted.fd.reset(fd);
     return accepted;

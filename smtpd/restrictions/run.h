@@ -46,7 +46,7 @@ class RestrictionRun {
   // What a restriction speaks of, by the list that it stands in.
   struct Subject {
     Stage stage;
-    std::string name;   // "<a@b>", "<helo>", "<host[ip]>"
+    std::string name;        // "<a@b>", "<helo>", "<host[ip]>"
     std::string class_name;  // "Recipient address", "Helo command", "Client host"
   };
 
