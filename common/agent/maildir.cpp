@@ -18,7 +18,9 @@ namespace {
 
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kFileMode = 0600;
-constexpr std::string_view kParts[] = {"tmp", "new", "cur"};
+// tmp/ comes last: while it is missing, so another delivery to the same new mailbox believes, the
+// others may be, too.
+constexpr std::string_view kParts[] = {"new", "cur", "tmp"};
 
 MailboxResult failed(int error, std::string_view doing, std::string_view path) {
   return mailbox_failure(error, fmt::format("maildir delivery failed: {} {}: {}", doing, path,

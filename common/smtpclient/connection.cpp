@@ -34,6 +34,8 @@ bool bind_source(int fd, int family, const Settings& settings) {
 }
 
 loop::Task<void> finish_goodbye(ConnectionPtr connection, std::chrono::seconds wait) {
+  // Some servers answer QUIT in the middle of a transaction with an error.
+  if (connection->needs_reset) connection->stream().put("RSET\r\n");
   connection->stream().put("QUIT\r\n");
   const loop::Io sent = co_await connection->stream().flush(loop::Clock::now() + kGoodbyeTime);
   if (sent == loop::Io::kOk && wait.count() > 0) {

@@ -52,7 +52,7 @@ loop::Task<Transaction::End> Transaction::run() {
   if (data_accepted_) {
     co_await send_message();
   } else if (end_ == End::kUsable && has_heard_) {
-    // MAIL may still stand. Whoever uses the connection next says RSET first, if anybody does.
+    // MAIL may still stand: RSET comes before whatever is said next.
     connection_.needs_reset = true;
   }
   co_return end_;
