@@ -23,6 +23,8 @@ constexpr std::chrono::milliseconds kLockPause{100};
 
 constexpr std::chrono::seconds kHousekeeping{60};
 constexpr std::size_t kManyDestinations = 1000;
+// Longer than a file in incoming/ waits for its notice.
+constexpr std::chrono::seconds kRescanDelay{3};
 
 double number_of(const std::string& text, double otherwise) {
   double value = otherwise;
@@ -59,6 +61,7 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
       defer_("private/defer"),
       due_timer_([this] { take_due(); }),
       pace_timer_([this] { pump_all(); }),
+      rescan_timer_([this] { loop::spawn(scan(queuefile::Queue::kIncoming, false)); }),
       housekeeping_timer_([this] {
         const auto now = loop::Clock::now();
         for (auto& [name, service] : transports_) {
@@ -136,6 +139,10 @@ void Manager::start() {
     } else {
       loop::spawn(scan_all(false));
     }
+  });
+  // A cleanup that dies may have committed a message that it could not tell of.
+  server_.on_closed([this](const ipc::ChannelPtr&) {
+    if (!rescan_timer_.is_armed()) rescan_timer_.arm(loop::Clock::now() + kRescanDelay);
   });
   server_.start();
   housekeeping_timer_.arm(loop::Clock::now() + kHousekeeping);

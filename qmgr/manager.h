@@ -123,6 +123,7 @@ class Manager {
 
   loop::CallbackTimer due_timer_;
   loop::CallbackTimer pace_timer_;
+  loop::CallbackTimer rescan_timer_;
   loop::CallbackTimer housekeeping_timer_;
 };
 

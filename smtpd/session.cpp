@@ -10,6 +10,7 @@
 #include "common/log/event.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/mail/header.h"
 #include "common/smtpwire/chunk.h"
 
 namespace postern::smtpd {
@@ -158,9 +159,10 @@ loop::Task<std::optional<std::string>> Session::read_command() {
       }
       continue;
     }
-    // The beginning of a line that is too long may be another command: it is answered with 500, as
-    // an empty one is.
-    std::string text(line.state == smtpwire::Line::State::kTooLong ? "" : line.text);
+    // The beginning of a line that is too long may be another command, and a NUL is in none. The
+    // first byte, which is no command, tells whether this is SMTP at all.
+    const bool is_broken = line.state == smtpwire::Line::State::kTooLong || line.nul;
+    std::string text(is_broken ? line.text.substr(0, 1) : line.text);
     stream_.consume(line.consumed);
     if (line.bare_lf && settings_->smtpd.smtpd_forbid_bare_newline == "reject" &&
         !is_bare_newline_excused()) {
@@ -220,7 +222,8 @@ loop::Task<void> Session::handle(std::string_view line) {
 
   if (std::find(settings_->forbidden_commands.begin(), settings_->forbidden_commands.end(), name) !=
           settings_->forbidden_commands.end() ||
-      (!name.empty() && command.verb == Verb::kUnknown && !is_alpha(name.front()))) {
+      (command.verb == Verb::kUnknown && !name.empty() &&
+       (!is_alpha(name.front()) || mail::is_header_line(line)))) {
     ++count.failed;
     log::warning("non-SMTP command from {}: {}", client(), log::clean(line, 100));
     end_ = End::kDropped;

@@ -25,8 +25,8 @@ constexpr std::size_t kMaxSnapshot = std::size_t{64} << 20;
 // How long what is under way may take once master is gone.
 constexpr std::chrono::seconds kOrphanLimit{300};
 
-// master hears of a load that has changed by an eighth.
-constexpr std::int64_t kLoadStep = 8;
+// How often master hears of a changed load.
+constexpr std::chrono::seconds kLoadPeriod{1};
 
 unsigned number_of(const char* text) {
   unsigned value = 0;
@@ -62,7 +62,7 @@ class Process::LogFlush final : public loop::TurnEnd {
 };
 
 Process::Process(int argc, char** argv, std::string_view program)
-    : program_(program), drain_timer_([this] { finish(); }) {
+    : program_(program), drain_timer_([this] { finish(); }), load_timer_([this] { tell_load(); }) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   log::open({.program = program_, .pipe = kLogFd});
@@ -228,17 +228,25 @@ void Process::drain(std::chrono::seconds limit) {
 }
 
 void Process::report_load(std::int64_t in_use, bool is_busy) {
-  if (control_ == nullptr || (in_use == told_in_use_ && is_busy == told_busy_)) return;
-  // master needs to know when one becomes busy or idle, not of each session.
-  const bool matters = is_busy != told_busy_ || (in_use == 0) != (told_in_use_ == 0) ||
-                       std::abs(in_use - told_in_use_) * kLoadStep >=
-                           std::max<std::int64_t>(told_in_use_, kLoadStep);
-  if (!matters) return;
-  told_in_use_ = in_use;
-  told_busy_ = is_busy;
+  in_use_ = in_use;
+  const bool is_news = is_busy != is_busy_;
+  is_busy_ = is_busy;
+  // master must hear at once that help is wanted; of the rest, now and then, or each short session
+  // would wake it twice.
+  if (is_news) {
+    tell_load();
+  } else if (!load_timer_.is_armed()) {
+    load_timer_.arm(loop::Clock::now() + kLoadPeriod);
+  }
+}
+
+void Process::tell_load() {
+  if (control_ == nullptr || (in_use_ == told_in_use_ && is_busy_ == told_busy_)) return;
+  told_in_use_ = in_use_;
+  told_busy_ = is_busy_;
   ipc::control::Load load;
-  load.in_use = in_use;
-  load.is_busy = is_busy;
+  load.in_use = in_use_;
+  load.is_busy = is_busy_;
   control_->notify(load);
 }
 

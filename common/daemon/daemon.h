@@ -56,7 +56,7 @@ class Process final {
   [[nodiscard]] const std::string& type() const { return type_; }
   [[nodiscard]] const std::string& program() const { return program_; }
   [[nodiscard]] const sys::Account& mail_owner() const { return mail_owner_; }
-  // Distinguishes the processes of one program that run at the same time; 0 to 15.
+  // Distinguishes all processes that run at the same time; 0 to 255.
   [[nodiscard]] unsigned slot() const { return slot_; }
   // The listeners, for the one who serves them.
   [[nodiscard]] std::vector<sys::Fd> take_listeners() { return std::move(listeners_); }
@@ -113,10 +113,15 @@ class Process final {
   std::optional<loop::Loop> loop_;  // made when strangers' descriptors are closed
   ipc::Dispatcher control_dispatcher_;
   ipc::ChannelPtr control_;
+  void tell_load();
+
+  std::int64_t in_use_ = 0;
+  bool is_busy_ = false;
   std::int64_t told_in_use_ = 0;
   bool told_busy_ = false;
   bool draining_ = false;
   loop::CallbackTimer drain_timer_;
+  loop::CallbackTimer load_timer_;
   std::function<void()> on_reload_;
   std::function<void()> on_drain_;
   std::function<void(bool)> on_wakeup_;

@@ -223,6 +223,13 @@ void FdWatch::close() {
   cancel_waits();
 }
 
+void FdWatch::abandon() {
+  if (fd_ < 0) return;
+  Loop::current().forget_events(*this);
+  fd_ = -1;
+  cancel_waits();
+}
+
 void FdWatch::cancel_waits() {
   if (reader_ != nullptr) std::exchange(reader_, nullptr)->finish(Wait::kCancelled);
   if (writer_ != nullptr) std::exchange(writer_, nullptr)->finish(Wait::kCancelled);

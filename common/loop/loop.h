@@ -118,6 +118,9 @@ class Loop {
   void watch(int fd, Watched& watched);
   void watch_level(int fd, Watched& watched);
   void unwatch(int fd, Watched& watched);
+  // The same without the system call, for a descriptor that is closed right afterwards and has no
+  // duplicate: closing it is what makes the kernel forget it.
+  void forget_events(Watched& watched) { forgotten_.push_back(&watched); }
 
   // The share of time, in percent, that the last second was spent working rather than waiting.
   [[nodiscard]] unsigned busy_percent() const { return busy_percent_; }
@@ -164,6 +167,8 @@ class FdWatch final : public Watched {
 
   void open(int fd);
   void close();  // wakes waiters with kCancelled
+  // As close(), when the descriptor itself is closed next.
+  void abandon();
 
   void clear_read() { can_read_ = false; }
   void clear_write() { can_write_ = false; }

@@ -106,7 +106,7 @@ Task<Io> Stream::write(std::string_view text, Deadline deadline) {
 }
 
 void Stream::close() {
-  watch_.close();
+  watch_.abandon();
   fd_.reset();
 }
 

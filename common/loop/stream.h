@@ -28,6 +28,9 @@ enum class Io : unsigned char {
 class Stream {
  public:
   explicit Stream(sys::Fd fd) : fd_(std::move(fd)), watch_(fd_.get()) {}
+  ~Stream() { close(); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   // What was read and not yet consumed.
   [[nodiscard]] std::string_view input() const { return std::string_view(in_).substr(consumed_); }

@@ -1,8 +1,22 @@
 // mail.cpp - MAIL (RFC 5321 4.1.1.2): a transaction begins.
 
+#include "common/mail/rewrite.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
+
+namespace {
+
+// Whether an answer could ever reach this address: the form alone is judged, no table is asked.
+bool is_mailable(const std::string& address) {
+  if (address.empty()) return true;
+  mail::ResolveRules rules;
+  const auto form =
+      mail::resolve_form(rules, address, [](const std::string&) -> Result<bool> { return false; });
+  return form && !form->is_error;
+}
+
+}  // namespace
 
 smtpwire::Extensions Session::extensions() const {
   smtpwire::Extensions extensions;
@@ -32,6 +46,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
                                 *parsed->size > static_cast<std::uint64_t>(pressure.free_bytes))) {
     co_return mail::make_reply(452, "4.3.1 Insufficient system storage");
   }
+  if (!is_mailable(parsed->sender.address)) co_return smtpwire::reply_bad_sender();
   sender_ = parsed->sender.address;
   if (!settings_->smtpd.smtpd_delay_reject) {
     const auto refusal = co_await check(Stage::kSender);

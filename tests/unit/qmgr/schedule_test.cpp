@@ -135,4 +135,23 @@ TEST_CASE("feedback is read as postconf(5) writes it") {
   CHECK(parse_feedback("0.5/sqrt_concurrency").at(4) == Approx(0.25));
 }
 
+TEST_CASE("a message knows how many jobs point to it") {
+  Limits limits;
+  limits.recipients = 2;
+  Destination destination("d.test", limits);
+  Message message;
+  const auto now = loop::Clock::now();
+  destination.add({&message, {2, 1, 0}});
+  CHECK(message.jobs == 1);
+  CHECK(destination.take(limits, now).recipients.size() == 2);
+  CHECK(message.jobs == 1);  // one recipient still waits
+  CHECK(destination.take(limits, now).recipients.size() == 1);
+  CHECK(message.jobs == 0);
+  destination.add({&message, {0}});
+  destination.add({&message, {1}});
+  CHECK(message.jobs == 2);
+  CHECK(destination.take_all().size() == 2);
+  CHECK(message.jobs == 0);
+}
+
 }  // namespace postern::qmgr

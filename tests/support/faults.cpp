@@ -1,0 +1,159 @@
+// faults.cpp - a preloaded library that makes the system calls of a commit fail, or kills the
+// process before or after one of them. For tests only.
+//
+// POSTERN_TEST_FAULTS names a file that is mapped at start, before rights are dropped; the test
+// writes its plan there while the daemon runs. Only files that the process has created itself
+// (O_CREAT | O_EXCL) count, and fsync of anything: sockets, tables and logs are left alone.
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdlib>
+
+namespace {
+
+enum Call : std::uint32_t { kOpen = 1, kWrite = 2, kFchmod = 4, kFsync = 8, kClose = 16 };
+enum Action : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter };
+
+// As tests/system/harness.py writes it.
+struct Plan {
+  std::uint32_t calls;
+  std::int32_t error;
+  std::uint32_t action;
+  std::int32_t at;  // the call with this number, or all of them when 0
+  std::uint32_t count;
+};
+
+constexpr std::size_t kPage = 4096;
+constexpr int kMaxFd = 65536;
+
+Plan* plan = nullptr;
+std::array<std::atomic<bool>, kMaxFd> is_ours;
+
+[[gnu::constructor]] void map_plan() {
+  const char* path = std::getenv("POSTERN_TEST_FAULTS");
+  if (path == nullptr) return;
+  const auto fd = ::open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return;
+  void* page = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (page != MAP_FAILED) plan = static_cast<Plan*>(page);
+  ::close(fd);
+}
+
+bool counts(int fd) {
+  return fd >= 0 && fd < kMaxFd && is_ours[static_cast<std::size_t>(fd)].load();
+}
+
+void remember(int fd, bool ours) {
+  if (fd >= 0 && fd < kMaxFd) is_ours[static_cast<std::size_t>(fd)] = ours;
+}
+
+// What is to be done with this call; dies here when it is to be killed before it.
+Action next(Call call) {
+  if (plan == nullptr || (plan->calls & call) == 0) return kNone;
+  const std::uint32_t number = std::atomic_ref(plan->count).fetch_add(1) + 1;
+  if (plan->at != 0 && number != static_cast<std::uint32_t>(plan->at)) return kNone;
+  if (plan->action == kKillBefore) ::kill(::getpid(), SIGKILL);
+  return static_cast<Action>(plan->action);
+}
+
+template <class Function, class... Arguments>
+auto perform(Call call, Function* real, Arguments... arguments) {
+  const Action action = next(call);
+  if (action == kFail) {
+    errno = plan->error;
+    return decltype(real(arguments...))(-1);
+  }
+  const auto result = real(arguments...);
+  if (action == kKillAfter) ::kill(::getpid(), SIGKILL);
+  return result;
+}
+
+template <class Function>
+Function* find(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+int open_at(const char* symbol, int dir, const char* path, int flags, mode_t mode) {
+  using Real = int(int, const char*, int, ...);
+  Real* const real = find<Real>(symbol);
+  const bool ours = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
+  if (!ours) {
+    const int fd = real(dir, path, flags, mode);
+    remember(fd, false);
+    return fd;
+  }
+  const Action action = next(kOpen);
+  if (action == kFail) {
+    errno = plan->error;
+    return -1;
+  }
+  const int fd = real(dir, path, flags, mode);
+  remember(fd, true);
+  if (action == kKillAfter) ::kill(::getpid(), SIGKILL);
+  return fd;
+}
+
+}  // namespace
+
+extern "C" {
+
+int openat(int dir, const char* path, int flags, ...) {
+  std::va_list list;
+  va_start(list, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(list, mode_t) : 0;
+  va_end(list);
+  return open_at("openat", dir, path, flags, mode);
+}
+
+int openat64(int dir, const char* path, int flags, ...) {
+  std::va_list list;
+  va_start(list, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(list, mode_t) : 0;
+  va_end(list);
+  return open_at("openat64", dir, path, flags, mode);
+}
+
+ssize_t write(int fd, const void* data, std::size_t size) {
+  static auto* const real = find<ssize_t(int, const void*, std::size_t)>("write");
+  return counts(fd) ? perform(kWrite, real, fd, data, size) : real(fd, data, size);
+}
+
+int fchmod(int fd, mode_t mode) noexcept {
+  static auto* const real = find<int(int, mode_t)>("fchmod");
+  return counts(fd) ? perform(kFchmod, real, fd, mode) : real(fd, mode);
+}
+
+int fsync(int fd) {
+  static auto* const real = find<int(int)>("fsync");
+  return perform(kFsync, real, fd);
+}
+
+int fdatasync(int fd) {
+  static auto* const real = find<int(int)>("fdatasync");
+  return perform(kFsync, real, fd);
+}
+
+int close(int fd) {
+  static auto* const real = find<int(int)>("close");
+  if (!counts(fd)) return real(fd);
+  remember(fd, false);
+  // As the kernel does it: the descriptor is gone, whatever close says.
+  const Action action = next(kClose);
+  const int result = real(fd);
+  if (action == kKillAfter) ::kill(::getpid(), SIGKILL);
+  if (action != kFail) return result;
+  errno = plan->error;
+  return -1;
+}
+
+}  // extern "C"

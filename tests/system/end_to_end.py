@@ -1,0 +1,153 @@
+"""end_to_end.py - a message in by every way, out by every way, unchanged."""
+import random
+import re
+
+from harness import *
+
+ALIASES = """\
+team: alice, bob@home.test, u3@box.test
+away: someone@away.test
+loop: loop
+"""
+
+
+def big_message():
+    """5 MB with what a mail system could trip over: dots, 8 bit, lines as long as allowed."""
+    chance = random.Random(5)
+    lines = [b".", b"..", b".a", b"", b" ", b"From here", b"\t.", b"x" * 998, b"." * 998,
+             bytes(range(0x80, 0x100)), "Grüße".encode() * 10, b"end with space "]
+    text, size = [], 0
+    while size < 5_000_000:
+        line = chance.choice(lines) if chance.random() < 0.3 else bytes(
+            chance.choices(b"abcdefghijklmnop .", k=chance.randint(1, 200)))
+        text.append(line)
+        size += len(line) + 1
+    return b"\n".join(text) + b"\n"
+
+
+def every_way_out():
+    with Mta({"alias_maps": "texthash:/mnt/conf/aliases"}, start=False) as mta:
+        write(CONF + "/aliases", ALIASES.replace(":", ""))
+        mta.start()
+        sink = mta.sink()
+        with Client() as client:
+            check_equal(client.banner[0], 220)
+            check_equal(client.send("s@away.test", ["u1@box.test", "alice@home.test",
+                                                    "r@away.test"],
+                                    b"Subject: three ways\n\nHello.\n"), 250, client)
+            check_equal(client.send("s@away.test", ["team@home.test"], b"Subject: team\n\nHi.\n"),
+                        250)
+            check_equal(client.command("QUIT")[0], 221)
+        mta.wait_drained()
+        [box] = maildir("u1")
+        check(b"\nSubject: three ways\n" in box and box.endswith(b"\n\nHello.\n"), box)
+        check(box.startswith(b"Return-Path: <s@away.test>\n"), box)
+        check(b"\nReceived: from client.away.test (" in box, box)
+        check_equal(len(maildir("u3")), 1, "messages by alias in u3")
+        alice = read(MAIL + "/alice")
+        check_equal(len(re.findall(rb"^From s@away.test ", alice, re.M)), 2, "messages of alice")
+        check_equal(len(re.findall(rb"^From ", read(MAIL + "/bob"), re.M)), 1, "messages of bob")
+        [message] = sink.messages
+        check_equal((message.sender, message.recipients), ("s@away.test", ["r@away.test"]))
+        # The log writer may be a moment behind.
+        wait_for("7 recipients sent", lambda: len(re.findall("status=sent", mta.log())) == 7)
+        wait_for("3 messages removed",
+                 lambda: len(re.findall(r"qmgr\[\d+\]: \w+: removed$", mta.log(), re.M)) == 3)
+
+
+def sendmail_and_bounce():
+    with Mta() as mta:
+        sink = mta.sink(replies={"RCPT": b"550 5.1.1 no such user\r\n"})
+        text = b"To: u2@box.test\nBcc: alice@home.test\nSubject: typed\n\nlocal\n.\nnot the end\n"
+        done = mta.tool("sendmail", "-t", "-i", "-f", "u4@box.test", data=text, user="alice")
+        check_equal(done.returncode, 0, done.stderr)
+        mta.wait_drained()
+        [box] = maildir("u2")
+        check(box.endswith(b"\n\nlocal\n.\nnot the end\n"), box)
+        check(b"Bcc:" not in box, "Bcc is shown:", box)
+        check(re.search(rb"^Message-Id: <", box, re.M | re.I), box)
+        check(b"Subject: typed" in read(MAIL + "/alice"))
+
+        done = mta.tool("sendmail", "-f", "u4@box.test", "nobody@away.test",
+                        data=b"Subject: refused\n\nx\n")
+        check_equal(done.returncode, 0, done.stderr)
+        mta.wait_drained()
+        check_equal(sink.messages, [], "sink")
+        [bounce] = maildir("u4")
+        for part in (b"Return-Path: <>\n", b"multipart/report", b"Final-Recipient: rfc822; nobody@away.test",
+                     b"Action: failed", b"Status: 5.1.1", b"550 5.1.1 no such user",
+                     b"Subject: refused"):
+            check(part in bounce, part, "is missing in", bounce)
+        # A bounce that cannot be delivered ends; it does not make another.
+        done = mta.tool("sendmail", "-f", "gone@away.test", "nobody@away.test", data=b"\nx\n")
+        check_equal(done.returncode, 0, done.stderr)
+        mta.wait_drained()
+
+
+def five_megabytes_unchanged():
+    body = big_message()
+    message = b"Subject: big\nMIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n\n" + body
+    with Mta() as mta:
+        sink = mta.sink()
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test", "r@away.test"], message), 250,
+                        "5 MB")
+        mta.wait_drained(60)
+        check_equal(digest(body_of(maildir("u1")[0])), digest(body), "in the Maildir")
+        check_equal(digest(body_of(sink.messages[0].content)), digest(body), "at the sink")
+
+
+def chunks():
+    body = big_message()[:300_000].rpartition(b"\n")[0] + b"\n"
+    content = (b"Subject: chunks\n\n" + body).replace(b"\n", b"\r\n")
+    with Mta() as mta, Client() as client:
+        check("CHUNKING" in client.ehlo[1], client.ehlo)
+        check_equal(client.command("MAIL FROM:<s@away.test> BODY=8BITMIME")[0], 250)
+        check_equal(client.command("RCPT TO:<u1@box.test>")[0], 250)
+        # Cut anywhere, also between CR and LF.
+        chance, at = random.Random(1), 0
+        while at < len(content):
+            size = min(chance.choice([1, 2, 3, 100, 4096, 65536, 100_000]), len(content) - at)
+            client.raw(f"BDAT {size}\r\n".encode() + content[at:at + size])
+            at += size
+            check_equal(client.reply()[0], 250, "BDAT")
+        check_equal(client.command("BDAT 0 LAST")[0], 250, "BDAT LAST")
+        mta.wait_drained()
+        check_equal(digest(body_of(maildir("u1")[0])), digest(body), "by BDAT")
+
+
+def everything_in_one_packet():
+    with Mta() as mta:
+        sink = mta.sink()
+        with Client() as client:
+            one = (b"MAIL FROM:<s@away.test>\r\nRCPT TO:<u1@box.test>\r\nRCPT TO:<r@away.test>\r\n"
+                   b"RCPT TO:<nobody@box.test>\r\nDATA\r\n")
+            for number in range(15):
+                client.raw(one)
+                check_equal([client.reply()[0] for _ in range(5)], [250, 250, 250, 550, 354])
+                client.raw(f"Subject: {number}\r\n\r\ntext\r\n.\r\nNOOP\r\nRSET\r\n".encode())
+                check_equal([client.reply()[0] for _ in range(3)], [250, 250, 250])
+        mta.wait_drained()
+        check_equal(len(maildir("u1")), 15, "in the Maildir")
+        subjects = sorted(int(re.search(rb"^Subject: (\d+)", m.content, re.M)[1])
+                          for m in sink.messages)
+        check_equal(subjects, list(range(15)), "at the sink")
+
+
+def first_messages_of_a_mailbox():
+    """The Maildir is made by the first of several deliveries at once."""
+    with Mta() as mta:
+        clients = [Client() for _ in range(8)]
+        for box in range(10):
+            for client in clients:
+                for line in ("MAIL FROM:<s@away.test>", f"RCPT TO:<u{box}@box.test>", "DATA"):
+                    client.command(line)
+            for client in clients:
+                client.raw(b"Subject: first\r\n\r\nx\r\n.\r\n")
+            check_equal([client.reply()[0] for client in clients], [250] * 8)
+        mta.wait_drained()
+        check_equal([len(maildir(f"u{box}")) for box in range(10)], [8] * 10, "in the Maildirs")
+
+
+main([every_way_out, first_messages_of_a_mailbox, sendmail_and_bounce, five_megabytes_unchanged, chunks,
+      everything_in_one_packet])

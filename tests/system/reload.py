@@ -1,0 +1,82 @@
+"""reload.py - reload under load and with held sessions; a configuration that is wrong."""
+import time
+
+from harness import *
+
+RELOADS = 20
+
+
+def no_session_is_dropped():
+    with Mta() as mta:
+        sink = mta.sink()
+        held = [Client() for _ in range(20)]
+        # One in the middle of a transaction, one in the middle of its content.
+        held[0].command("MAIL FROM:<s@away.test>")
+        held[0].command("RCPT TO:<u4@box.test>")
+        held[1].command("MAIL FROM:<s@away.test>")
+        held[1].command("RCPT TO:<u4@box.test>")
+        check_equal(held[1].command("DATA")[0], 354)
+        held[1].raw(b"Subject: held\r\nX-Load: held1\r\n\r\nfirst half\r\n")
+        load = Load(threads=4, seed=1)
+        slowest = 0.0
+        for number in range(RELOADS):
+            mta.write_main_cf(smtpd_banner=f"$myhostname ESMTP number {number}")
+            done = mta.tool("postern", "reload")
+            check_equal(done.returncode, 0, done.stderr)
+            # The new configuration counts for new sessions soon.
+            def has_new_banner():
+                with Client() as client:
+                    return f"number {number}" in client.banner[1]
+            wait_for("the new banner", has_new_banner, 5)
+            for client in held[2:]:
+                begun = time.monotonic()
+                check_equal(client.command("NOOP")[0], 250, "held session")
+                slowest = max(slowest, time.monotonic() - begun)
+        load.end()
+        check_equal(load.drops, 0, "dropped sessions")
+        check_equal(load.refusals, [], "refused")
+        check(len(load.acknowledged) > 20, "hardly any mail:", len(load.acknowledged))
+        check(slowest < 1.0, "a command waited", slowest)
+        check(load.slowest < 2.0, "a message waited", load.slowest)
+        check_equal(held[0].command("DATA")[0], 354)
+        held[0].raw(b"Subject: held\r\nX-Load: held0\r\n\r\nend held0\r\n.\r\n")
+        check_equal(held[0].reply()[0], 250)
+        held[1].raw(b"end held1\r\n.\r\n")
+        check_equal(held[1].reply()[0], 250)
+        load.acknowledged |= {"held0", "held1"}
+        for client in held:
+            client.close()
+        mta.wait_drained()
+        check_nothing_lost(load, sink)
+        check_equal(max(delivered_names(sink=sink).values()), 1, "copies")
+
+
+def wrong_configuration_is_refused():
+    with Mta(may_log="postfix-script|main.cf|master.cf") as mta:
+        before = sorted(daemons().values())
+        for text, where in (("smtpd_helo_required = perhaps\n", "smtpd_helo_required"),
+                            ("message_size_limit = 10 apples\n", "message_size_limit"),
+                            ("no equals sign here\n", "main.cf"),
+                            ("smtpd_recipient_restrictions = check_recipient_access hash:/nowhere\n",
+                             "nowhere")):
+            with open(CONF + "/main.cf", encoding="utf-8") as file:
+                good = file.read()
+            line = good.count("\n") + 1
+            write(CONF + "/main.cf", good + text)
+            done = mta.tool("postern", "reload")
+            check(done.returncode != 0, "reload took:", text)
+            said = done.stderr.decode() + mta.log()
+            check(where in said, where, "is not named in:", done.stderr.decode())
+            check(f"main.cf:{line}" in said or f"main.cf, line {line}" in said,
+                  f"line {line} is not named in:", done.stderr.decode())
+            with Client() as client:
+                check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250,
+                            client)
+            write(CONF + "/main.cf", good)
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        mta.wait_drained()
+        check_equal(len(maildir("u1")), 4, "in the Maildir")
+        check(set(before) <= set(daemons().values()), "a daemon is gone:", *daemons().values())
+
+
+main([no_session_is_dropped, wrong_configuration_is_refused])

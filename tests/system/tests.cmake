@@ -1,0 +1,47 @@
+# The whole suite on a private machine, through its outer interfaces only. Each program starts
+# itself in namespaces of its own (harness.py), so that all can run at once; without root they are
+# skipped.
+
+set(prefix ${CMAKE_CURRENT_BINARY_DIR}/prefix)
+set(support ${CMAKE_CURRENT_BINARY_DIR}/support)
+
+# Makes the system calls of a commit fail: preloaded into one daemon.
+add_library(faults SHARED support/faults.cpp)
+target_link_libraries(faults PRIVATE ${CMAKE_DL_LIBS})
+set_target_properties(faults PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${support})
+
+add_test(NAME system_install
+         COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/system/install.py ${CMAKE_BINARY_DIR} ${prefix})
+set_tests_properties(system_install PROPERTIES
+  FIXTURES_SETUP system_prefix LABELS system TIMEOUT 120 SKIP_RETURN_CODE 77
+  ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+
+# Sanitizers multiply what a process holds: bounds of memory are not looked at then.
+set(environment "POSTERN_TEST_PREFIX=${prefix}" "POSTERN_TEST_SUPPORT=${support}"
+  "PYTHONDONTWRITEBYTECODE=1" "POSTERN_TEST_SANITIZE=${POSTERN_SANITIZE}")
+
+# postern_system_test(NAME PROGRAM TIMEOUT [ARGUMENTS...])
+function(postern_system_test name program timeout)
+  add_test(NAME system_${name}
+           COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/system/${program}.py ${ARGN})
+  set_tests_properties(system_${name} PROPERTIES
+    FIXTURES_REQUIRED system_prefix LABELS system TIMEOUT ${timeout} SKIP_RETURN_CODE 77
+    ENVIRONMENT "${environment}")
+endfunction()
+
+postern_system_test(end_to_end end_to_end 120)
+foreach(first 1 6 11 16)
+  math(EXPR last "${first} + 4")
+  set(seeds "")
+  foreach(seed RANGE ${first} ${last})
+    list(APPEND seeds ${seed})
+  endforeach()
+  postern_system_test(kill_${first}_to_${last} kill 180 ${seeds})
+endforeach()
+postern_system_test(disk_full disk_full 60)
+postern_system_test(fsync_fails fsync_fails 60)
+postern_system_test(commit_crash commit_crash 120)
+postern_system_test(reload reload 60)
+postern_system_test(confinement confinement 60)
+postern_system_test(bad_input bad_input 120)
+postern_system_test(prefix prefix 60)
