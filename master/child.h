@@ -53,9 +53,8 @@ struct Child {
   unsigned slot;
   RunningService* service = nullptr;  // nothing once its service is gone
   ipc::ChannelPtr control;
-  loop::TimePoint started = loop::Clock::now();
-  loop::TimePoint idle_since = started;
-  bool is_ready = false;
+  loop::TimePoint idle_since = loop::Clock::now();
+  std::optional<loop::TimePoint> ready_since;
   bool is_busy = false;
   bool is_draining = false;
   std::int64_t in_use = 0;

@@ -15,11 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr loop::Clock::duration kFirstBackOff = 1s;
-// Whoever served so long is not broken: the next trouble starts from the first step again.
-constexpr loop::Clock::duration kGoodLife = 10s;
-// Ending without being asked is no failure, but must not make a loop.
-constexpr loop::Clock::duration kShortLife = 1s;
 constexpr loop::Clock::duration kIdleTime = 100s;
 constexpr std::chrono::seconds kIdleDrain{30};
 
@@ -64,7 +59,7 @@ void RunningService::update(ServiceSpec spec) {
   spec_ = std::move(spec);
   if (is_new_wakeup) arm_wakeup();
   not_before_ = {};
-  back_off_ = {};
+  back_off_.reset();
   adjust();
 }
 
@@ -123,7 +118,7 @@ void RunningService::start_one() {
   program_ = identify_program(spec_.path);
   Child* const child = host_.start(*this);
   if (child == nullptr) {
-    back_off({}, true);
+    wait_after(std::nullopt, true);
     retry_.arm(not_before_);
     return;
   }
@@ -176,6 +171,7 @@ void RunningService::drain(std::chrono::seconds limit) {
   unwatch();
   wakeup_.disarm();
   retry_.disarm();
+  proven_.disarm();
   for (Child* child : children_) child->drain(limit);
 }
 
@@ -198,7 +194,8 @@ void RunningService::wake(bool is_flush) {
 }
 
 void RunningService::child_ready(Child& child) {
-  child.is_ready = true;
+  if (!child.ready_since) child.ready_since = loop::Clock::now();
+  proven_.arm(loop::Loop::current().after(BackOff::kGoodLife));
   if (spec_.wakeup.count() > 0) child.tell(ipc::control::Wakeup{});
 }
 
@@ -213,23 +210,19 @@ void RunningService::child_ended(Child& child, int status) {
   std::erase(children_, &child);
   if (!child.is_draining) {
     const bool failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-    if (failed && !child.is_ready && !host_.is_stopping()) {
+    if (failed && !child.ready_since && !host_.is_stopping()) {
       log::warning("{}: bad command startup -- throttling", child.path);
     }
-    back_off(loop::Clock::now() - child.started, failed);
+    std::optional<BackOff::Duration> served;
+    if (child.ready_since) served = loop::Clock::now() - *child.ready_since;
+    wait_after(served, failed);
   }
   adjust();
 }
 
-void RunningService::back_off(loop::Clock::duration lived, bool failed) {
-  if (lived > kGoodLife || (!failed && lived > kShortLife)) {
-    back_off_ = {};
-  } else {
-    const loop::Clock::duration longest =
-        std::max<loop::Clock::duration>(kFirstBackOff, host_.longest_back_off());
-    back_off_ = std::clamp<loop::Clock::duration>(2 * back_off_, kFirstBackOff, longest);
-  }
-  not_before_ = loop::Clock::now() + back_off_;
+void RunningService::wait_after(std::optional<BackOff::Duration> served, bool failed) {
+  proven_.disarm();
+  not_before_ = loop::Clock::now() + back_off_.after(served, failed, host_.longest_back_off());
 }
 
 void RunningService::end_idle_children() {

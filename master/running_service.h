@@ -4,7 +4,7 @@
 //     no process        the listener is watched (on demand), or one is started at once
 //     a process is free the listener is left to it: master sleeps
 //     all are busy      the listener is watched again; a client starts a further process
-//     a process died    nothing is started before the back-off has passed
+//     a process died    nothing is started before the back-off (back_off.h) has passed
 //
 // The listeners stay open through all of that.
 
@@ -13,10 +13,12 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/loop/loop.h"
+#include "master/back_off.h"
 #include "master/child.h"
 #include "master/service_table.h"
 
@@ -85,7 +87,7 @@ class RunningService final : loop::Watched {
   void watch();
   void unwatch();
   void share_out();
-  void back_off(loop::Clock::duration lived, bool failed);
+  void wait_after(std::optional<BackOff::Duration> served, bool failed);
   void arm_wakeup();
   [[nodiscard]] std::vector<Child*> living() const;
   [[nodiscard]] bool may_grow(const std::vector<Child*>& children) const;
@@ -98,9 +100,10 @@ class RunningService final : loop::Watched {
   bool watching_ = false;
   bool was_used_ = false;
   bool is_ending_ = false;
-  loop::Clock::duration back_off_{};
+  BackOff back_off_;
   loop::TimePoint not_before_{};
   loop::CallbackTimer retry_{[this] { adjust(); }};
+  loop::CallbackTimer proven_{[this] { back_off_.reset(); }};  // the last to be ready still serves
   loop::CallbackTimer wakeup_{[this] {
     arm_wakeup();
     wake(false);

@@ -45,6 +45,7 @@ void Collector::start() {
   process_.on_wakeup([this](bool) { collect(); });
   process_.on_drain([this] {
     server_.stop_accepting();
+    retry_.disarm();
     if (under_way_ == 0) process_.finish();
   });
   process_.on_reload([] {});
@@ -61,12 +62,19 @@ void Collector::collect() {
   loop::spawn(scan());
 }
 
+// One pass at a time is planned, however many messages failed in the last.
+void Collector::retry_later() {
+  if (retry_.is_armed() || process_.is_draining()) return;
+  retry_.arm(loop::Loop::current().after(pause_.next()));
+}
+
 loop::Task<void> Collector::scan() {
   do {
     scan_again_ = false;
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir("maildrop"), ::closedir);
     if (dir == nullptr) {
       log::warning("open maildrop: {}", sys::errno_text(errno));
+      retry_later();
       break;
     }
     std::vector<std::string> names;
@@ -99,9 +107,12 @@ loop::Task<void> Collector::take(std::string name) {
     const auto outcome = co_await submit(*drop, id);
     if (!outcome) {
       log::warning("maildrop/{}: {}; trying again later", name, outcome.error().text);
+      retry_later();
     } else if (!outcome->is_accepted && outcome->reply_code < 500) {
       log::warning("maildrop/{}: {} {}; trying again later", name, outcome->status, outcome->text);
+      retry_later();
     } else {
+      pause_.reset();
       if (!outcome->is_accepted) {
         log::warning("maildrop/{}: message from uid={} refused: {} {}", name, drop->uid,
                      outcome->status, outcome->text);

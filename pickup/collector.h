@@ -2,8 +2,9 @@
 //
 // Files there belong to ordinary users (written by postdrop) or to mail_owner (put there by
 // postsuper -r). A file is removed after cleanup has committed its message; what cannot be read is
-// left where it is and told once; what cleanup refuses for good is removed, and the sender's
-// notification is made by cleanup's refusal line in the log.
+// left where it is and told once; after a temporary failure all is tried again by itself; what
+// cleanup refuses for good is removed, and the sender's notification is made by cleanup's refusal
+// line in the log.
 
 #pragma once
 
@@ -13,10 +14,12 @@
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup_client.h"
 #include "common/ipc/server.h"
+#include "common/loop/loop.h"
 #include "common/queuefile/envelope.h"
 #include "common/queuefile/layout.h"
 #include "common/queuefile/queue_id.h"
 #include "common/sys/fd.h"
+#include "pickup/retry_pause.h"
 
 namespace postern::pickup {
 
@@ -34,6 +37,7 @@ class Collector {
     uid_t uid = 0;
   };
   void collect();
+  void retry_later();
   loop::Task<void> scan();
   loop::Task<void> take(std::string name);
   [[nodiscard]] Result<Drop> open(const std::string& name) const;
@@ -52,6 +56,8 @@ class Collector {
   loop::Condition room_;
   std::set<std::string> busy_;      // names under way
   std::set<std::string> reported_;  // told of already, bounded
+  RetryPause pause_;
+  loop::CallbackTimer retry_{[this] { collect(); }};
 };
 
 }  // namespace postern::pickup

@@ -18,10 +18,6 @@ namespace {
 
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kFileMode = 0600;
-// tmp/ comes last: while it is missing, so another delivery to the same new mailbox believes, the
-// others may be, too.
-constexpr std::string_view kParts[] = {"new", "cur", "tmp"};
-
 MailboxResult failed(int error, std::string_view doing, std::string_view path) {
   return mailbox_failure(error, fmt::format("maildir delivery failed: {} {}: {}", doing, path,
                                             sys::errno_text(error)));
@@ -46,11 +42,29 @@ unsigned next_delivery() {
   return ++count;
 }
 
-// Makes all of the path that is missing. 0 or an errno value.
+// Flushes the record of a directory that was just made. 0 or an errno value.
+int flush_made(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  std::string parent = slash == std::string::npos ? "." : path.substr(0, slash);
+  if (parent.empty()) parent = "/";
+  const sys::Fd dir(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (dir) return ::fsync(dir.get()) < 0 ? errno : 0;
+  if (errno != EACCES) return errno;
+  // Where we may make directories but not list them, only the whole file system can be flushed.
+  const sys::Fd made(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return !made || ::syncfs(made.get()) < 0 ? errno : 0;
+}
+
+// Makes all of the path that is missing, to outlast a power cut. 0 or an errno value.
 int make_directories(const std::string& path) {
   for (std::size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string part = path.substr(0, slash);
-    if (::mkdir(part.c_str(), kDirectoryMode) < 0 && errno != EEXIST) {
+    if (::mkdir(part.c_str(), kDirectoryMode) == 0) {
+      if (const int error = flush_made(part); error != 0) {
+        ::rmdir(part.c_str());  // so that the next attempt does not take it for safe
+        return error;
+      }
+    } else if (errno != EEXIST) {
       // Above a home directory we may not even ask; what counts is whether the whole is there.
       struct stat status{};
       const int error = errno;
@@ -65,6 +79,29 @@ int flush_directory(int maildir, const char* name) {
   const sys::Fd dir(::openat(maildir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) < 0) return errno;
   return 0;
+}
+
+// Where making a Maildir failed, if it did.
+struct MakeFailure {
+  int error = 0;
+  std::string path{};
+};
+
+// tmp/ comes last, after the others are safe on the disk: as long as it is missing, another
+// delivery to the same new mailbox comes here, too, and does not rely on them. Its own record needs
+// no flush: a lost tmp/ holds no mail and is made again.
+MakeFailure make_maildir(const std::string& path) {
+  if (const int error = make_directories(path); error != 0) return {error, path};
+  for (const std::string_view part : {"new", "cur"}) {
+    const std::string directory = fmt::format("{}/{}", path, part);
+    if (::mkdir(directory.c_str(), kDirectoryMode) < 0 && errno != EEXIST) {
+      return {errno, directory};
+    }
+  }
+  if (const int error = flush_directory(AT_FDCWD, path.c_str()); error != 0) return {error, path};
+  const std::string tmp = path + "/tmp";
+  if (::mkdir(tmp.c_str(), kDirectoryMode) < 0 && errno != EEXIST) return {errno, tmp};
+  return {};
 }
 
 int rename_new(int maildir, const std::string& from, const std::string& to) {
@@ -120,11 +157,8 @@ std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& messag
 
   Opened opened = open_tmp(path, tmp_name);
   if (opened.error == ENOENT) {
-    for (const std::string_view part : kParts) {
-      const std::string directory = fmt::format("{}/{}", path, part);
-      if (const int error = make_directories(directory); error != 0) {
-        return failed(error, "create", directory);
-      }
+    if (const MakeFailure failure = make_maildir(path); failure.error != 0) {
+      return failed(failure.error, "create", failure.path);
     }
     opened = open_tmp(path, tmp_name);
   }

@@ -2,8 +2,8 @@
 //
 // The file is written in tmp/, flushed, renamed to new/ under a name that nobody else makes
 // (time, device and inode, microseconds, host), and new/ is flushed: only then is the message
-// delivered. A missing Maildir is made, with mode 0700 for all that is made. Whatever fails, tmp/
-// and new/ are as they were before.
+// delivered. A missing Maildir is made, with mode 0700 for all that is made, and flushed before the
+// first message is. Whatever fails, tmp/ and new/ are as they were before.
 
 #pragma once
 

@@ -1,0 +1,1 @@
+postern_unit_test(pickup LINK part_pickup)
