@@ -10,6 +10,7 @@
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
+#include "common/ipc/qmgr.h"
 #include "common/log/log.h"
 
 namespace postern::cleanup {
@@ -23,6 +24,7 @@ constexpr unsigned kCommitThreads = 3;
 
 // How often the queue's file system is looked at while messages arrive.
 constexpr std::chrono::seconds kDiskPeriod{1};
+constexpr std::chrono::seconds kIntakeTime{5};
 
 // Content of one transaction that waits for the disk; the client's window is smaller.
 constexpr std::size_t kMaxWaiting = 2 * ipc::cleanup::kContentWindow + ipc::kMaxPayload;
@@ -225,11 +227,31 @@ void Service::check_disk() {
       } else {
         log::info("the queue's file system has room again");
       }
-      pressure_ = now;
-      for (const auto& channel : server_.channels()) channel->notify(pressure_);
+      pressure_.is_disk_full = now.is_disk_full;
+      pressure_.free_bytes = now.free_bytes;
+      tell_pressure();
     }
   }
-  if (in_use_ > 0 || pressure_.is_disk_full) disk_timer_.arm(loop::Clock::now() + kDiskPeriod);
+  if (!is_asking_) loop::spawn(check_intake());
+  if (in_use_ > 0 || pressure_.is_disk_full || pressure_.is_intake_slow)
+    disk_timer_.arm(loop::Clock::now() + kDiskPeriod);
+}
+
+// Mail that comes in faster than qmgr takes it over makes clients wait a little (in_flow_delay).
+loop::Task<void> Service::check_intake() {
+  is_asking_ = true;
+  const auto state =
+      co_await room_.qmgr.call(ipc::qmgr::AskIntake{}, loop::Clock::now() + kIntakeTime);
+  is_asking_ = false;
+  // A queue manager that does not answer is being restarted: its scan will find what came in.
+  const bool is_slow = state && state->is_slow;
+  if (is_slow == pressure_.is_intake_slow) co_return;
+  pressure_.is_intake_slow = is_slow;
+  tell_pressure();
+}
+
+void Service::tell_pressure() {
+  for (const auto& channel : server_.channels()) channel->notify(pressure_);
 }
 
 }  // namespace postern::cleanup

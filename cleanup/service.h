@@ -44,6 +44,8 @@ class Service {
   [[nodiscard]] static Peer& peer(const ipc::ChannelPtr& channel);
   void configure();
   void check_disk();
+  loop::Task<void> check_intake();
+  void tell_pressure();
   void begin();
   void end();
 
@@ -53,6 +55,7 @@ class Service {
   std::size_t in_use_ = 0;
   ipc::cleanup::Pressure pressure_;
   loop::CallbackTimer disk_timer_;
+  bool is_asking_ = false;  // qmgr, how far it lags
 };
 
 }  // namespace postern::cleanup

@@ -93,6 +93,9 @@ loop::Task<void> Collector::scan() {
 
 loop::Task<void> Collector::take(std::string name) {
   ++under_way_;
+  if (cleanup_.pressure().is_intake_slow) {
+    co_await loop::sleep_for(process_.values().duration("in_flow_delay"));
+  }
   auto drop = open(name);
   if (!drop) {
     if (!drop.error().text.empty() && reported_.size() < kMaxReported &&

@@ -119,6 +119,7 @@ void Manager::start() {
       [this](ipc::qmgr::Rescan&, const ipc::ChannelPtr&) { loop::spawn(scan_all(false)); });
   dispatcher.answer<ipc::qmgr::AskIntake>(
       [this](ipc::qmgr::AskIntake&, const ipc::ChannelPtr&) -> Result<ipc::qmgr::IntakeState> {
+        // With a full memory mail waits in incoming/, which grows as long as more is let in.
         return ipc::qmgr::IntakeState{!has_room()};
       });
   dispatcher.notice<ipc::agent::Credits>(

@@ -36,6 +36,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   settings->message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
   settings->line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
   settings->enable_long_queue_ids = queue.enable_long_queue_ids;
+  settings->in_flow_delay = queue.in_flow_delay;
   settings->smtputf8_enable = cleanup.smtputf8_enable;
   settings->own_addresses = values.snapshot().own_addresses;
   for (const auto& word : settings->smtpd.smtpd_noop_commands) {

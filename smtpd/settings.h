@@ -25,6 +25,7 @@ struct Settings {
   std::uint64_t message_size_limit = 0;
   std::size_t line_length_limit = 2048;
   bool enable_long_queue_ids = false;
+  std::chrono::seconds in_flow_delay{0};
   bool smtputf8_enable = true;
   std::vector<std::string> own_addresses;
   std::vector<std::string> noop_commands;       // upper case

@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::string_view kRelay = "virtual";
 
+// Recipients of one delivery that are delivered to at the same time.
+constexpr unsigned kAtOnce = 20;
+
 agent::Verdict verdict(std::string_view status, std::string text) {
   agent::Verdict result;
   result.status = status;
@@ -61,14 +64,27 @@ void Agent::configure(const config::Values& values) {
 loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
   const queuefile::Message* message = co_await delivery->open();
   if (message == nullptr) co_return;
+  // Several at once: their flushes are then one flush.
+  const auto progress = std::make_shared<Progress>();
   for (std::size_t i = 0; i < delivery->recipients().size(); ++i) {
-    const agent::Verdict result = co_await deliver_to(*delivery, *message, i);
-    if (result.status.starts_with('2')) {
-      delivery->delivered(i, result);
-    } else {
-      delivery->failed(i, result);
-    }
+    while (progress->under_way >= kAtOnce) co_await progress->landed.wait(loop::kNever);
+    ++progress->under_way;
+    loop::spawn(deliver_one(delivery, *message, i, progress));
   }
+  while (progress->under_way > 0) co_await progress->landed.wait(loop::kNever);
+}
+
+loop::Task<void> Agent::deliver_one(std::shared_ptr<agent::Delivery> delivery,
+                                    const queuefile::Message& message, std::size_t index,
+                                    std::shared_ptr<Progress> progress) {
+  const agent::Verdict result = co_await deliver_to(*delivery, message, index);
+  if (result.status.starts_with('2')) {
+    delivery->delivered(index, result);
+  } else {
+    delivery->failed(index, result);
+  }
+  --progress->under_way;
+  progress->landed.notify_all();
 }
 
 loop::Task<Result<unsigned>> Agent::find_id(std::vector<std::string> maps,

@@ -32,6 +32,13 @@ class Agent {
   [[nodiscard]] loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
 
  private:
+  struct Progress {
+    unsigned under_way = 0;
+    loop::Condition landed;
+  };
+  loop::Task<void> deliver_one(std::shared_ptr<agent::Delivery> delivery,
+                               const queuefile::Message& message, std::size_t index,
+                               std::shared_ptr<Progress> progress);
   [[nodiscard]] loop::Task<agent::Verdict> deliver_to(const agent::Delivery& delivery,
                                                       const queuefile::Message& message,
                                                       std::size_t index);

@@ -16,6 +16,9 @@ namespace {
 // Deliverers that one process keeps; an idle one takes half a megabyte.
 constexpr std::size_t kMaxDeliverers = 50;
 constexpr std::chrono::seconds kIdleTime{60};
+// Jobs that one deliverer has: what is more than its threads waits in the socket, and is taken in
+// batches.
+constexpr unsigned kMaxUnderWay = 128;
 // Longer than all lock attempts of any sane configuration.
 constexpr std::chrono::seconds kJobTime{900};
 constexpr std::chrono::seconds kBrokerTime{60};
@@ -40,11 +43,11 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
     ++users_;
     const auto deadline = loop::Clock::now() + kJobTime;
     Result<JobReply> result = fail_temporary("deliverer does not answer");
-    while (under_way_ >= kDelivererThreads && is_open_) {
+    while (under_way_ >= kMaxUnderWay && is_open_) {
       const loop::Wait wait = co_await changed_.wait(deadline);
       if (wait != loop::Wait::kReady) break;
     }
-    if (is_open_ && under_way_ < kDelivererThreads) {
+    if (is_open_ && under_way_ < kMaxUnderWay) {
       ++under_way_;
       result = co_await exchange(std::move(job), fd, opened, deadline);
       --under_way_;

@@ -1,5 +1,7 @@
 #include "common/agent/delivery.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <cassert>
 
@@ -21,6 +23,9 @@ std::int64_t wall_us() {
 }
 
 constexpr std::size_t kMaxLoggedText = 1500;
+
+// So many leave holes in the heap that are worth giving back to the system.
+constexpr std::size_t kManyRecipients = 1000;
 
 std::string_view action_of(ipc::agent::Outcome outcome) {
   switch (outcome) {
@@ -63,6 +68,11 @@ loop::Task<const queuefile::Message*> Delivery::open() {
   }
   if (opened) {
     message_ = std::make_unique<queuefile::Message>(*std::move(opened));
+    // The recipients of this delivery came with the request; those of the message may be thousands,
+    // and many deliveries of it are under way at once.
+    const bool are_many = message_->envelope.recipients.size() > kManyRecipients;
+    message_->envelope.recipients = {};
+    if (are_many) ::malloc_trim(0);
     co_return message_.get();
   }
   const queuefile::Refusal& refusal = opened.error();

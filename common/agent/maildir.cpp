@@ -36,6 +36,12 @@ std::string safe_host(std::string_view host) {
   return safe.empty() ? "localhost" : safe;
 }
 
+// A deliverer never forks once it delivers.
+pid_t own_pid() {
+  static const pid_t pid = ::getpid();
+  return pid;
+}
+
 // Deliveries of one process at the same microsecond have different names.
 unsigned next_delivery() {
   static std::atomic<unsigned> count = 0;
@@ -151,7 +157,7 @@ std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& messag
   seconds_ = now.tv_sec;
   microseconds_ = now.tv_nsec / 1000;
   const std::string tmp_name =
-      fmt::format("tmp/{}.P{}Q{}M{}.{}", seconds_, ::getpid(), next_delivery(), microseconds_,
+      fmt::format("tmp/{}.P{}Q{}M{}.{}", seconds_, own_pid(), next_delivery(), microseconds_,
                   safe_host(request_.host));
   const std::string shown = fmt::format("{}/{}", path, tmp_name);
 

@@ -200,7 +200,8 @@ loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection
 void Engine::finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
                          Transaction::End end) {
   if (end == Transaction::End::kBroken || connection->stream().has_hung_up()) return;
-  // One with an envelope that came to nothing is not kept: RSET would be one more answer to wait for.
+  // One with an envelope that came to nothing is not kept: RSET would be one more answer to wait
+  // for.
   const bool is_clean = end == Transaction::End::kUsable && !connection->needs_reset;
   if (is_clean && is_worth_keeping(key, settings)) {
     cache_.put(key, std::move(connection));

@@ -354,7 +354,7 @@ TEST_CASE("connections are kept while there is traffic, and end in time") {
   CHECK(server.lines.back() == "QUIT");
 }
 
-TEST_CASE("a refused envelope is cleared before the connection is used again") {
+TEST_CASE("a connection whose envelope was refused is cleared and closed, not used again") {
   World world;
   bool has_recipient = false;
   FakeServer server([&](const std::string& line) -> std::string {
@@ -371,7 +371,7 @@ TEST_CASE("a refused envelope is cleared before the connection is used again") {
   }
   CHECK(server.messages.size() == 3);
   CHECK(std::ranges::count(server.lines, "RSET") == 1);
-  CHECK(server.connections == 2);
+  CHECK(server.connections == 3);
 }
 
 TEST_CASE("content that a server takes for nobody is ended at once") {
