@@ -20,7 +20,7 @@ namespace {
 // Threads for pieces of large messages, which may wait for the disk.
 constexpr unsigned kWriteThreads = 8;
 // Batches of commits under way at once: while one waits for the disk, the next gathers.
-constexpr unsigned kCommitThreads = 3;
+constexpr unsigned kCommitThreads = 2;
 
 // How often the queue's file system is looked at while messages arrive.
 constexpr std::chrono::seconds kDiskPeriod{1};
