@@ -32,6 +32,15 @@ std::string in_base(std::uint64_t number, unsigned base, std::size_t least_digit
   return text;
 }
 
+// Would one of the digits of this time be the separator's letter?
+bool has_separator_digit(std::int64_t number) {
+  constexpr std::int64_t kLastDigit = kTimeBase - 1;
+  for (; number > 0; number /= kTimeBase) {
+    if (number % kTimeBase == kLastDigit) return true;
+  }
+  return false;
+}
+
 std::uint64_t from_base(std::string_view text, unsigned base) {
   std::uint64_t number = 0;
   for (const char digit : text) number = number * base + kDigits.find(digit);
@@ -61,6 +70,8 @@ QueueIdSource::QueueIdSource(unsigned slot) : slot_(slot) { assert(slot < kIdSlo
 
 std::string QueueIdSource::next(std::int64_t now, IdForm form) {
   last_ = std::max(now, last_ + 1);
+  // Who looks for the separator from the front is not misled by a digit that looks like it.
+  while (form == IdForm::kLong && has_separator_digit(last_ % kMicrosecondsPerSecond)) ++last_;
   const auto seconds = static_cast<std::uint64_t>(last_ / kMicrosecondsPerSecond);
   const auto microseconds = static_cast<std::uint64_t>(last_ % kMicrosecondsPerSecond);
   const std::uint64_t number = (seconds & kSecondsMask) << kSlotBits | slot_;
