@@ -43,7 +43,7 @@ class HeaderPass {
       return;
     }
     const auto* info = mail::find_header_info(field.name);
-    if (context_.is_local && info != nullptr && info->has_addresses() && rewrite(*info, field)) {
+    if (context_.is_local && info != nullptr && info->has_addresses() && rewrite(field)) {
       return;
     }
     // "Subject : x" is legal only for readers (RFC 5322 4.5.3): what we send has no blank there.
@@ -77,13 +77,12 @@ class HeaderPass {
     }
   }
 
-  bool rewrite(const mail::HeaderInfo& info, const mail::HeaderField& field) {
+  bool rewrite(const mail::HeaderField& field) {
     auto list = mail::AddressList::parse(field.body, rules_.header_address_token_limit);
     const bool changed = list.rewrite([&](const std::string& address) {
       return mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal, address);
     });
     if (!changed) return false;
-    (void)info;
     add_line(mail::format_address_header(field.name, list));
     return true;
   }

@@ -208,7 +208,6 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   const int lock = message.is_fresh ? LOCK_SH : LOCK_EX;
   if (::flock((*fd)->get(), lock | LOCK_NB) < 0) {
     destination.landed();
-    loop::Loop::current().post([] {});
     destination.add(std::move(job));
     log::warning("{}: still with an agent of an earlier queue manager; waiting", message.id);
     return pace_timer_.arm(loop::Clock::now() + kLockRetry);

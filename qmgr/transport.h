@@ -23,7 +23,6 @@ struct Flight {
   Message* message = nullptr;
   Destination* destination = nullptr;
   std::vector<std::uint32_t> recipients;
-  bool had_failure = false;
 };
 
 class Transport;
@@ -63,7 +62,6 @@ class Transport {
   [[nodiscard]] std::size_t destinations() const { return destinations_.size(); }
 
   std::vector<std::unique_ptr<Agent>> agents;
-  bool is_connecting = false;
   // Since when work waits that nobody takes; kNever when none does.
   loop::TimePoint stuck_since = loop::kNever;
   loop::TimePoint dead_until{};

@@ -154,7 +154,6 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
 
   std::string transport;
   std::string nexthop;
-  bool is_remote = false;
   if (form.is_local) {
     resolved.address_class = AddressClass::kLocal;
     const Route route = split_route(settings_.local_transport);
@@ -182,7 +181,6 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
       transport = route.transport;
       nexthop = route.nexthop.empty() ? form.domain : route.nexthop;
     } else {
-      is_remote = true;
       resolved.address_class = is_relay ? AddressClass::kRelay : AddressClass::kDefault;
       std::string configured = is_relay ? settings_.relay_transport : settings_.default_transport;
       std::string relay = settings_.relayhost;
@@ -204,7 +202,6 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
       nexthop = !route.nexthop.empty() ? route.nexthop : !relay.empty() ? relay : form.domain;
     }
   }
-  (void)is_remote;
   resolved.transport = transport;
   resolved.nexthop = nexthop;
   if (resolved.address_class != AddressClass::kVirtualAlias) {

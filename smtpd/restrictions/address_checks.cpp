@@ -73,8 +73,7 @@ Verdict RestrictionRun::reject_non_fqdn(const std::string& address, const Subjec
       (mail::is_address_literal(parts.domain) ||
        (parts.domain.find('.') != std::string_view::npos && mail::is_valid_hostname(parts.domain)));
   if (is_full) return Verdict::dunno();
-  const char* status = about.stage == Stage::kSender ? "5.5.2" : "5.5.2";
-  return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), status, about,
+  return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), "5.5.2", about,
                 about.class_name + " rejected: need fully-qualified address");
 }
 
