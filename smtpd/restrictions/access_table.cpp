@@ -145,29 +145,13 @@ loop::Task<Verdict> RestrictionRun::act(std::string action, std::string table, S
     co_return refusal(code, code < 500 ? "4.7.1" : "5.7.1", text);
   }
   if (word == "HOLD" || word == "WARN" || word == "INFO") {
-    log::RejectLine line;
-    const std::string action_name = to_lower(word);
-    line.action = action_name;
-    line.where = stage_ == Stage::kRecipient ? "RCPT" : "DATA";
-    const std::string client = session_.client();
-    line.client = client;
     const std::string line_text = word == "HOLD"
                                       ? fmt::format("<{}>: {} {}", who.name, who.class_name,
                                                     text.empty() ? "triggers HOLD action" : text)
                                       : (text.empty() ? fmt::format("<{}>: {} triggers {} action",
                                                                     who.name, who.class_name, word)
                                                       : text);
-    line.text = line_text;
-    if (session_.transaction() != nullptr) line.queue_id = session_.transaction()->queue_id();
-    const std::string sender = mail::quote_address(session_.sender().value_or(""));
-    line.sender = sender;
-    line.has_sender = session_.sender().has_value();
-    const std::string recipient = mail::quote_address(session_.recipient_in_check_);
-    line.recipient = recipient;
-    line.has_recipient = stage_ == Stage::kRecipient;
-    line.protocol = session_.protocol();
-    line.helo = session_.helo();
-    log::rejected(line);
+    log_line(to_lower(word), line_text);
     if (word == "HOLD") session_.hold_next();
     co_return Verdict::dunno();
   }

@@ -97,28 +97,32 @@ loop::Task<Verdict> RestrictionRun::run_list(const RestrictionList& list, Stage 
     }
     Verdict verdict = co_await apply(restriction, stage, depth);
     if (verdict.kind == Verdict::Kind::kRefuse && warn_only) {
-      log::RejectLine line;
-      line.action = "reject_warning";
-      line.where = stage_ == Stage::kData ? "DATA" : "RCPT";
-      const std::string client = session_.client();
-      line.client = client;
-      const std::string text = verdict.reply.to_line();
-      line.text = text;
-      const std::string sender = mail::quote_address(session_.sender().value_or(""));
-      line.sender = sender;
-      line.has_sender = session_.sender().has_value();
-      const std::string recipient = mail::quote_address(session_.recipient_in_check_);
-      line.recipient = recipient;
-      line.has_recipient = stage_ == Stage::kRecipient;
-      line.protocol = session_.protocol();
-      line.helo = session_.helo();
-      log::rejected(line);
+      log_line("reject_warning", verdict.reply.to_line());
     } else if (verdict.kind != Verdict::Kind::kDunno) {
       co_return verdict;
     }
     warn_only = false;
   }
   co_return Verdict::dunno();
+}
+
+void RestrictionRun::log_line(std::string_view action, std::string_view text) const {
+  log::RejectLine line;
+  line.action = action;
+  line.where = stage_ == Stage::kRecipient ? "RCPT" : "DATA";
+  line.text = text;
+  const std::string client = session_.client();
+  line.client = client;
+  if (session_.transaction() != nullptr) line.queue_id = session_.transaction()->queue_id();
+  const std::string sender = mail::quote_address(session_.sender().value_or(""));
+  line.sender = sender;
+  line.has_sender = session_.sender().has_value();
+  const std::string recipient = mail::quote_address(session_.recipient_in_check_);
+  line.recipient = recipient;
+  line.has_recipient = stage_ == Stage::kRecipient;
+  line.protocol = session_.protocol();
+  line.helo = session_.helo();
+  log::rejected(line);
 }
 
 RestrictionRun::Subject RestrictionRun::subject(Stage stage) const {

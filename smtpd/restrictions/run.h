@@ -53,6 +53,8 @@ class RestrictionRun {
   loop::Task<Verdict> run_list(const RestrictionList& list, Stage stage, unsigned depth);
   loop::Task<Verdict> apply(const Restriction& restriction, Stage stage, unsigned depth);
   [[nodiscard]] Subject subject(Stage stage) const;
+  // What a list did other than refuse: "hold", "warn", "reject_warning", ...
+  void log_line(std::string_view action, std::string_view text) const;
   [[nodiscard]] Verdict refuse(int code, std::string_view status, const Subject& subject,
                                std::string_view text) const;
 
