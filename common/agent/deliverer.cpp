@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -72,8 +74,10 @@ bool is_missing(const std::string& path) {
   return ::lstat(path.c_str(), &status) < 0 && errno == ENOENT;
 }
 
-// Batches of Maildir deliveries under way at once: while one waits for the disk, the next gathers.
-constexpr unsigned kBatches = 2;
+// Maildir deliveries go in batches, one batch at a time: while it waits for the disk, the next
+// gathers, and the larger it is, the fewer flushes a delivery costs. A batch that takes longer than
+// this hangs in some mailbox (a file server that does not answer); the next one begins beside it.
+constexpr std::chrono::milliseconds kPatience{100};
 constexpr std::size_t kMaxBatch = 64;
 
 MaildirRequest maildir_request(const Job& job) {
@@ -110,6 +114,9 @@ JobReply maildir_reply(const Job& job, MailboxResult result) {
   return reply_of(job, std::move(result));
 }
 
+// One thread at a time reads the socket: it takes a job, or all Maildir jobs that are there. Others
+// take over where it would be missed for long: at once when the job may wait for somebody's lock,
+// after kPatience when it is a batch.
 class Threads {
  public:
   explicit Threads(int socket) : socket_(socket) {}
@@ -129,6 +136,8 @@ class Threads {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Work {
     Job job;
     sys::Fd message;
@@ -136,30 +145,82 @@ class Threads {
 
   void work() {
     for (;;) {
-      {
-        const std::lock_guard lock(mutex_);
-        ++idle_;
-      }
+      if (!become_reader()) return;
       auto first = take(wait_packet(socket_, kMaxPacket));
-      const bool is_batch = first && first->job.kind == JobKind::kMaildir;
-      {
-        const std::lock_guard lock(mutex_);
-        --idle_;
-        if (!first) return;
-        if (is_batch) ++batches_;
-        // A mailbox whose lock is held by somebody must not hold up the others.
-        const bool is_help_wanted = !is_batch || batches_ < kBatches;
-        if (idle_ == 0 && is_help_wanted && threads_.size() + 1 < kDelivererThreads) {
-          threads_.emplace_back([this] { work(); });
-        }
+      if (!first) return end();
+      bool is_going_on = true;
+      if (first->job.kind == JobKind::kMaildir) {
+        const std::uint64_t batch = begin_batch();
+        is_going_on = run_batch(*std::move(first));
+        end_batch(batch);
+      } else {
+        hand_over();
+        is_going_on = run_one(*first);
       }
-      const bool is_going_on = is_batch ? run_batch(*std::move(first)) : run_one(*first);
-      if (is_batch) {
-        const std::lock_guard lock(mutex_);
-        --batches_;
-      }
-      if (!is_going_on) return;
+      if (!is_going_on) return end();
     }
+  }
+
+  // Waits until nobody reads. False: the socket is at its end.
+  bool become_reader() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    while (has_reader_ && !is_over_) wait_for_turn(lock);
+    --waiting_;
+    if (is_over_) return false;
+    has_reader_ = true;
+    return true;
+  }
+
+  void wait_for_turn(std::unique_lock<std::mutex>& lock) {
+    // One of those that wait looks after the batch under way.
+    if (!batch_since_ || has_watch_) {
+      turn_.wait(lock);
+      return;
+    }
+    has_watch_ = true;
+    turn_.wait_until(lock, *batch_since_ + kPatience);
+    has_watch_ = false;
+    if (batch_since_ && Clock::now() >= *batch_since_ + kPatience) {
+      batch_since_.reset();
+      has_reader_ = false;
+    }
+  }
+
+  void end() {
+    const std::lock_guard lock(mutex_);
+    is_over_ = true;
+    turn_.notify_all();
+  }
+
+  // The reader goes to do something that may take long.
+  void hand_over() {
+    const std::lock_guard lock(mutex_);
+    has_reader_ = false;
+    call_help();
+  }
+
+  void call_help() {
+    if (waiting_ > 0) {
+      turn_.notify_one();
+    } else if (threads_.size() + 1 < kDelivererThreads) {
+      threads_.emplace_back([this] { work(); });
+    }
+  }
+
+  // The number of the batch; its thread stays the reader meanwhile.
+  std::uint64_t begin_batch() {
+    const std::lock_guard lock(mutex_);
+    batch_since_ = Clock::now();
+    if (!has_watch_) call_help();
+    return ++last_batch_;
+  }
+
+  void end_batch(std::uint64_t batch) {
+    const std::lock_guard lock(mutex_);
+    if (batch != last_batch_ || !batch_since_) return;  // another has taken over
+    batch_since_.reset();
+    has_reader_ = false;
   }
 
   static std::optional<Work> take(std::optional<Packet> packet) {
@@ -221,8 +282,13 @@ class Threads {
 
   const int socket_;
   std::mutex mutex_;
-  unsigned idle_ = 0;
-  unsigned batches_ = 0;
+  std::condition_variable turn_;
+  bool has_reader_ = false;
+  bool has_watch_ = false;
+  bool is_over_ = false;
+  unsigned waiting_ = 0;
+  std::uint64_t last_batch_ = 0;
+  std::optional<Clock::time_point> batch_since_;  // of the batch whose thread is the reader
   std::vector<std::thread> threads_;
 };
 

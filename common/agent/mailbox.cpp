@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "common/base/text.h"
 #include "common/sys/fd.h"
@@ -123,6 +124,31 @@ class LineFilter {
   std::size_t matched_ = 0;  // of "From ", at the start of a line
 };
 
+// All of it, or an errno value; ENODATA where the file is shorter.
+int read_extent(int from, queuefile::Extent extent, std::string& bytes) {
+  bytes.resize(extent.length);
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::pread(from, bytes.data() + done, bytes.size() - done,
+                              static_cast<off_t>(extent.offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return ENODATA;
+    done += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+// The message's two runs, as one piece of the file that holds both; nothing when they lie apart or
+// are too long to be held.
+std::optional<queuefile::Extent> small_whole(const MailboxMessage& message) {
+  if (message.header.length > kChunk || message.body.length > kChunk) return std::nullopt;
+  const std::uint64_t begin = std::min(message.header.offset, message.body.offset);
+  const std::uint64_t length = message.header.length + message.body.length;
+  const bool is_adjoining = message.header.offset == message.body.offset + message.body.length ||
+                            message.body.offset == message.header.offset + message.header.length;
+  if (!is_adjoining || length > kChunk) return std::nullopt;
+  return queuefile::Extent{begin, length};
+}
+
 int copy_extent(int from, queuefile::Extent extent, std::string& buffer, LineFilter& filter) {
   while (extent.length > 0) {
     const std::size_t part = std::min<std::uint64_t>(extent.length, kChunk);
@@ -138,6 +164,32 @@ int copy_extent(int from, queuefile::Extent extent, std::string& buffer, LineFil
     extent.length -= size;
   }
   return 0;
+}
+
+int copy_small(const MailboxMessage& message, queuefile::Extent whole, LineFilter& filter) {
+  std::string bytes;
+  if (const int error = read_extent(message.fd, whole, bytes); error != 0) return error;
+  const std::string_view view = bytes;
+  const auto part = [&](queuefile::Extent extent) {
+    return view.substr(extent.offset - whole.offset, extent.length);
+  };
+  if (const int error = filter.add(part(message.header)); error != 0) return error;
+  if (const int error = filter.add("\n"); error != 0) return error;
+  return filter.add(part(message.body));
+}
+
+int copy_runs(const MailboxMessage& message, FromQuoting quoting, Output& output,
+              LineFilter& filter) {
+  std::string buffer;
+  if (const int error = copy_extent(message.fd, message.header, buffer, filter); error != 0) {
+    return error;
+  }
+  if (const int error = filter.add("\n"); error != 0) return error;
+  if (quoting == FromQuoting::kNone && message.body.length > kChunk) {
+    const int error = output.copy(message.fd, message.body);
+    if (error != ENOTSUP) return error;
+  }
+  return copy_extent(message.fd, message.body, buffer, filter);
 }
 
 }  // namespace
@@ -189,30 +241,15 @@ MailboxResult mailbox_failure(int error, std::string text) {
 int copy_message(const MailboxMessage& message, int out, FromQuoting quoting, std::uint64_t limit) {
   Output output(out, limit);
   LineFilter filter(output, quoting);
-  std::string buffer;
   if (const int error = filter.add(message.prepended); error != 0) return error;
-  if (const int error = copy_extent(message.fd, message.header, buffer, filter); error != 0) {
-    return error;
-  }
-  if (const int error = filter.add("\n"); error != 0) return error;
-
-  bool is_copied = false;
-  if (quoting == FromQuoting::kNone && message.body.length > kChunk) {
-    const int error = output.copy(message.fd, message.body);
-    if (error != 0 && error != ENOTSUP) return error;
-    is_copied = error == 0;
-  }
-  if (!is_copied) {
-    if (const int error = copy_extent(message.fd, message.body, buffer, filter); error != 0) {
-      return error;
-    }
-  }
-  if (const int error = filter.finish(); error != 0) return error;
+  const auto whole = small_whole(message);
+  int error =
+      whole ? copy_small(message, *whole, filter) : copy_runs(message, quoting, output, filter);
+  if (error == 0) error = filter.finish();
+  if (error != 0) return error;
   // An mbox ends each message with an empty line, by which readers know the next "From ".
-  if (quoting == FromQuoting::kMbox) {
-    if (const int error = output.add("\n"); error != 0) return error;
-  }
-  return output.flush();
+  if (quoting == FromQuoting::kMbox) error = output.add("\n");
+  return error != 0 ? error : output.flush();
 }
 
 int write_bytes(int fd, std::string_view bytes) {

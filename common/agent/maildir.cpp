@@ -80,9 +80,9 @@ int make_directories(const std::string& path) {
   }
 }
 
-// Flushes the file system's record of the names in an open directory. 0 or an errno value.
-int flush_directory(int maildir, const char* name) {
-  const sys::Fd dir(::openat(maildir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+// Flushes the file system's record of the names in a directory. 0 or an errno value.
+int flush_directory(const std::string& path) {
+  const sys::Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) < 0) return errno;
   return 0;
 }
@@ -104,35 +104,23 @@ MakeFailure make_maildir(const std::string& path) {
       return {errno, directory};
     }
   }
-  if (const int error = flush_directory(AT_FDCWD, path.c_str()); error != 0) return {error, path};
+  if (const int error = flush_directory(path); error != 0) return {error, path};
   const std::string tmp = path + "/tmp";
   if (::mkdir(tmp.c_str(), kDirectoryMode) < 0 && errno != EEXIST) return {errno, tmp};
   return {};
 }
 
-int rename_new(int maildir, const std::string& from, const std::string& to) {
-  if (::renameat2(maildir, from.c_str(), maildir, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+int rename_new(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
   if (errno != EINVAL && errno != ENOSYS) return errno;
-  if (::linkat(maildir, from.c_str(), maildir, to.c_str(), 0) < 0) return errno;
-  ::unlinkat(maildir, from.c_str(), 0);
+  if (::link(from.c_str(), to.c_str()) < 0) return errno;
+  ::unlink(from.c_str());
   return 0;
 }
 
-struct Opened {
-  sys::Fd maildir{};
-  sys::Fd file{};
-  int error = 0;
-};
-
-Opened open_tmp(const std::string& path, const std::string& name) {
-  Opened opened;
-  opened.maildir.reset(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (opened.maildir) {
-    opened.file.reset(::openat(opened.maildir.get(), name.c_str(),
-                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
-  }
-  opened.error = opened.file ? 0 : errno;
-  return opened;
+sys::Fd create(const std::string& path) {
+  return sys::Fd(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
 }
 
 }  // namespace
@@ -147,7 +135,7 @@ MaildirDelivery::MaildirDelivery(MaildirRequest request) : request_(std::move(re
 }
 
 MaildirDelivery::~MaildirDelivery() {
-  if (!leftover_.empty()) ::unlinkat(maildir_.get(), leftover_.c_str(), 0);
+  if (!leftover_.empty()) ::unlink(leftover_.c_str());
 }
 
 std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& message) {
@@ -156,58 +144,52 @@ std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& messag
   ::clock_gettime(CLOCK_REALTIME, &now);
   seconds_ = now.tv_sec;
   microseconds_ = now.tv_nsec / 1000;
-  const std::string tmp_name =
-      fmt::format("tmp/{}.P{}Q{}M{}.{}", seconds_, own_pid(), next_delivery(), microseconds_,
-                  safe_host(request_.host));
-  const std::string shown = fmt::format("{}/{}", path, tmp_name);
-
-  Opened opened = open_tmp(path, tmp_name);
-  if (opened.error == ENOENT) {
+  const std::string name = fmt::format("{}/tmp/{}.P{}Q{}M{}.{}", path, seconds_, own_pid(),
+                                       next_delivery(), microseconds_, safe_host(request_.host));
+  file_ = create(name);
+  if (!file_ && errno == ENOENT) {
     if (const MakeFailure failure = make_maildir(path); failure.error != 0) {
       return failed(failure.error, "create", failure.path);
     }
-    opened = open_tmp(path, tmp_name);
+    file_ = create(name);
   }
-  if (opened.error != 0) return failed(opened.error, "create maildir file", shown);
-  maildir_ = std::move(opened.maildir);
-  file_ = std::move(opened.file);
-  leftover_ = tmp_name;
+  if (!file_) return failed(errno, "create maildir file", name);
+  leftover_ = name;
 
   const int error = copy_message(message, file_.get(), FromQuoting::kNone, request_.limit);
-  if (error == ENODATA) return failed(error, "read message for", shown);
+  if (error == ENODATA) return failed(error, "read message for", name);
   if (error == EFBIG) {
     return mailbox_failure(error, fmt::format("maildir delivery failed: error writing message: {}",
                                               sys::errno_text(error)));
   }
-  if (error != 0) return failed(error, "error writing message", shown);
+  if (error != 0) return failed(error, "error writing message", name);
   // With its blocks allocated now, the flush of another file of the batch commits this one as well.
   ::sync_file_range(file_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   return std::nullopt;
 }
 
 std::optional<MailboxResult> MaildirDelivery::publish() {
-  const std::string shown = fmt::format("{}/{}", request_.path, leftover_);
   struct stat status{};
-  if (::fstat(file_.get(), &status) < 0) return failed(errno, "stat", shown);
-  if (::fsync(file_.get()) < 0) return failed(errno, "flush", shown);
-  if (::close(file_.release()) < 0 && errno != EINTR) return failed(errno, "close", shown);
-  const std::string new_name =
-      "new/" + maildir_name(seconds_, microseconds_, status.st_dev, status.st_ino, request_.host);
-  const int error = rename_new(maildir_.get(), leftover_, new_name);
-  if (error != 0) return failed(error, "rename to", fmt::format("{}/{}", request_.path, new_name));
-  leftover_ = new_name;
+  if (::fstat(file_.get(), &status) < 0) return failed(errno, "stat", leftover_);
+  if (::fsync(file_.get()) < 0) return failed(errno, "flush", leftover_);
+  if (::close(file_.release()) < 0 && errno != EINTR) return failed(errno, "close", leftover_);
+  const std::string name = fmt::format(
+      "{}/new/{}", request_.path,
+      maildir_name(seconds_, microseconds_, status.st_dev, status.st_ino, request_.host));
+  const int error = rename_new(leftover_, name);
+  if (error != 0) return failed(error, "rename to", name);
+  leftover_ = name;
   return std::nullopt;
 }
 
-int MaildirDelivery::flush_new() const { return flush_directory(maildir_.get(), "new"); }
+int MaildirDelivery::flush_new() const { return flush_directory(request_.path + "/new"); }
 
 MailboxResult MaildirDelivery::finish(int flush_error) {
   if (flush_error != 0) return failed(flush_error, "flush", request_.path + "/new");
-  const std::string name = std::exchange(leftover_, {});
   return {.outcome = MailboxOutcome::kDelivered,
           .status = "2.0.0",
           .text = "delivered to maildir",
-          .path = fmt::format("{}/{}", request_.path, name)};
+          .path = std::exchange(leftover_, {})};
 }
 
 MailboxResult deliver_to_maildir(const MailboxMessage& message, const MaildirRequest& request) {

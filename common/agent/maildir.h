@@ -48,9 +48,8 @@ class MaildirDelivery {
   MaildirRequest request_;
   std::int64_t seconds_ = 0;
   std::int64_t microseconds_ = 0;
-  sys::Fd maildir_;
   sys::Fd file_;
-  std::string leftover_;  // below the Maildir: to be removed unless all succeeds
+  std::string leftover_;  // to be removed unless all succeeds
 };
 
 [[nodiscard]] MailboxResult deliver_to_maildir(const MailboxMessage& message,

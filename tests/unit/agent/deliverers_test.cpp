@@ -1,6 +1,7 @@
 #include "common/agent/deliverers.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 
 #include "common/agent/broker.h"
 #include "common/agent/mailbox.h"
+#include "tests/unit/agent/own_fsync.h"
 
 namespace postern::agent {
 
@@ -107,6 +109,41 @@ TEST_CASE("many deliveries to a Maildir and to an mbox at once all arrive") {
   std::size_t messages = 0;
   for (std::string line; std::getline(box, line);) messages += line.starts_with("From ") ? 1 : 0;
   CHECK(messages == 100);
+}
+
+TEST_CASE("Maildirs that hang hold up nobody else's") {
+  const Place place;
+  flushes() = {.hangs_below = place.path + "/stuck", .until_there_is = place.path + "/go"};
+  auto broker = fork_broker({});
+  flushes() = {};
+  REQUIRE(broker);
+  Run run;
+  Deliverers deliverers(*std::move(broker));
+  const auto deliver = [&](std::string name) {
+    loop::spawn(do_one(run, deliverers, place.job(JobKind::kMaildir, name), place.message.get()));
+  };
+  for (int round = 0; round < 3; ++round) {
+    deliver(fmt::format("stuck{}/", round));
+    loop::spawn([](Run& all) -> loop::Task<void> {
+      co_await loop::sleep_for(std::chrono::milliseconds(20));
+      all.loop.stop();
+    }(run));
+    run.loop.run();
+    // These come when the batch above has begun.
+    for (int i = 0; i < 10; ++i) deliver("dir/");
+    run.wanted = 10U * static_cast<unsigned>(round + 1);
+    run.loop.run();
+  }
+  CHECK(count_files(place.path + "/dir/new") == 30);
+  CHECK(count_files(place.path + "/stuck0/new") == 0);
+  std::ofstream(place.path + "/go") << "on\n";
+  run.wanted = 33;
+  run.loop.run();
+  for (const auto& reply : run.replies) {
+    REQUIRE(reply);
+    CHECK(reply->outcome == JobOutcome::kDelivered);
+  }
+  CHECK(count_files(place.path + "/stuck0/new") == 1);
 }
 
 TEST_CASE("a missing mbox is told where it must exist, a missing file too") {

@@ -1,8 +1,7 @@
-// What a delivery flushes, in which order: fsync(2) of this program is ours.
+// What a delivery flushes, in which order.
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -12,36 +11,13 @@
 
 #include "common/agent/maildir.h"
 #include "common/sys/fd.h"
-
-namespace {
-
-namespace fs = std::filesystem;
-
-struct Flushes {
-  bool is_recording = false;
-  std::string fails_for{};  // a path
-  std::vector<std::string> paths{};
-};
-Flushes flushes;
-
-}  // namespace
-
-extern "C" int fsync(int fd) {
-  if (flushes.is_recording) {
-    std::error_code error;
-    const std::string path = fs::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
-    flushes.paths.push_back(path);
-    if (path == flushes.fails_for) {
-      errno = EIO;
-      return -1;
-    }
-  }
-  return static_cast<int>(::syscall(SYS_fsync, fd));
-}
+#include "tests/unit/agent/own_fsync.h"
 
 namespace postern::agent {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 class MaildirFlush {
  public:
@@ -51,10 +27,10 @@ class MaildirFlush {
     dir_ = name;
     file_.reset(::memfd_create("message", MFD_CLOEXEC));
     REQUIRE(write_bytes(file_.get(), "S: x\n\nbody\n") == 0);
-    flushes = {.is_recording = true};
+    flushes() = {.is_recording = true};
   }
   ~MaildirFlush() {
-    flushes = {};
+    flushes() = {};
     fs::remove_all(dir_);
   }
   MaildirFlush(const MaildirFlush&) = delete;
@@ -62,19 +38,19 @@ class MaildirFlush {
 
   // What was flushed, below the directory of the test; the message is shown as "tmp/*".
   std::vector<std::string> deliver(MailboxOutcome expected) {
-    flushes.paths.clear();
+    flushes().paths.clear();
     const MailboxMessage message{
         .fd = file_.get(), .header = {0, 5}, .body = {5, 6}, .prepended = {}};
     CHECK(deliver_to_maildir(message, {.path = dir_ / "deep/Maildir", .host = "h"}).outcome ==
           expected);
     std::vector<std::string> shown;
-    for (const std::string& path : flushes.paths) {
+    for (const std::string& path : flushes().paths) {
       const fs::path relative = fs::path(path).lexically_relative(dir_);
       shown.push_back(relative.parent_path().filename() == "tmp" ? "tmp/*" : relative.string());
     }
     return shown;
   }
-  void fail_for(const char* name) { flushes.fails_for = name == nullptr ? "" : dir_ / name; }
+  void fail_for(const char* name) { flushes().fails_for = name == nullptr ? "" : dir_ / name; }
   [[nodiscard]] fs::path dir() const { return dir_; }
 
  private:
@@ -93,7 +69,7 @@ TEST_CASE_METHOD(MaildirFlush, "a new Maildir is safe before its first message i
 }
 
 TEST_CASE_METHOD(MaildirFlush, "a directory whose flush failed is flushed by the next attempt") {
-  flushes.fails_for = dir();
+  flushes().fails_for = dir();
   CHECK(deliver(MailboxOutcome::kDeferred) == Paths{"."});
   fail_for("deep");
   CHECK(deliver(MailboxOutcome::kDeferred) == Paths{".", "deep"});
