@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <getopt.h>
 #include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,8 +18,10 @@
 #include "common/config/expand.h"
 #include "common/config/lint.h"
 #include "common/config/param.h"
+#include "common/config/params/smtpd.h"
 #include "common/config/programs.h"
 #include "common/config/values.h"
+#include "common/policy/list.h"
 #include "common/table/table.h"
 #include "postern/owners.h"
 
@@ -265,28 +269,67 @@ Problems check_tables(const Snapshot& snapshot) {
   return problems;
 }
 
-Problems check_relaying(const Snapshot& snapshot) {
-  static constexpr std::string_view kGuards[] = {
-      "reject_unauth_destination", "defer_unauth_destination", "reject", "defer",
-      "defer_if_permit",           "check_relay_domains"};
+Problems check_restrictions(const Snapshot& snapshot) {
   Problems problems;
   const auto shared = unowned(snapshot);
   for (const Service& service : snapshot.services) {
     if (service.program != "smtpd") continue;
     const Values values(shared, service);
-    bool is_guarded = false;
-    for (const std::string_view name :
-         {"smtpd_relay_restrictions", "smtpd_recipient_restrictions"}) {
-      for (const std::string& word : values.list(name)) {
-        if (std::ranges::find(kGuards, word) != std::end(kGuards)) is_guarded = true;
+    Problems said;  // by check_values
+    const auto params = load<SmtpdParams>(values, said);
+    const auto lists = policy::parse_restriction_lists(params, values, problems);
+    policy::find_odd_restrictions(lists, values, problems);
+    policy::visit_lists(lists, [&](std::string_view parameter, const auto& list) {
+      for (const auto& restriction : list) {
+        if (restriction.check != policy::Check::kAccess) continue;
+        check_table(values, parameter, restriction.argument, false, problems);
       }
-    }
-    if (is_guarded) continue;
+    });
+    if (policy::has_relay_guard(lists)) continue;
     problems.push_back({service.file, service.line, "smtpd_relay_restrictions",
                         fmt::format("{}: neither smtpd_relay_restrictions nor "
-                                    "smtpd_recipient_restrictions has one of {}",
-                                    service.name, fmt::join(kGuards, ", ")),
+                                    "smtpd_recipient_restrictions has one of "
+                                    "reject_unauth_destination, defer_unauth_destination, reject, "
+                                    "defer, defer_if_permit, check_relay_domains",
+                                    service.name),
                         Severity::kError});
+  }
+  return problems;
+}
+
+Problems check_listeners(const Snapshot& snapshot) {
+  struct Listener {
+    const Service* service;
+    std::string host;
+  };
+  Problems problems;
+  std::map<std::string, std::vector<Listener>> by_port;
+  for (const Service& service : snapshot.services) {
+    if (service.type != ServiceType::kInet) continue;
+    const auto known = find_service_program(service.program);
+    if (known && known->daemon.empty()) continue;
+    const auto colon = service.name.rfind(':');
+    std::string host = colon == std::string::npos ? "" : service.name.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    const std::string name =
+        colon == std::string::npos ? service.name : service.name.substr(colon + 1);
+    const servent* const entry = getservbyname(name.c_str(), "tcp");
+    const std::string port = entry == nullptr ? name : std::to_string(ntohs(entry->s_port));
+    if (!is_all_digits(port)) {
+      problems.push_back({service.file, service.line, "",
+                          fmt::format("{}: unknown TCP service", service.name), Severity::kError});
+    }
+    std::vector<Listener>& others = by_port[port];
+    for (const Listener& other : others) {
+      // One without a host listens on all of inet_interfaces. The same name twice is said by
+      // check_services: there the later line counts.
+      if (other.host != host || other.service->name == service.name) continue;
+      problems.push_back({service.file, service.line, "",
+                          fmt::format("{}: {} in line {} listens on the same port",
+                                      service.name, other.service->name, other.service->line),
+                          Severity::kError});
+    }
+    others.push_back({&service, host});
   }
   return problems;
 }
@@ -317,7 +360,7 @@ Problems check_configuration(const Loaded& loaded) {
   const Snapshot& snapshot = *loaded.snapshot;
   Problems problems = loaded.problems;
   for (Problems found : {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
-                         check_relaying(snapshot), check_tables(snapshot), check_accounts(snapshot),
+                         check_listeners(snapshot), check_restrictions(snapshot), check_tables(snapshot), check_accounts(snapshot),
                          check_owners(Values(unowned(snapshot)))}) {
     std::ranges::move(found, std::back_inserter(problems));
   }

@@ -1,6 +1,11 @@
 #include "postern/commands.h"
 
+#include <algorithm>
+
+#include "postern/ban.h"
 #include "postern/check.h"
+#include "postern/config_verbs.h"
+#include "postern/greylist.h"
 #include "postern/mail_system.h"
 #include "postern/manual.h"
 #include "postern/postconf.h"
@@ -11,29 +16,37 @@ namespace postern::control {
 namespace {
 
 constexpr Command kPrograms[] = {
-    {"postcat", postcat_main},
-    {"postconf", postconf_main},
-    {"postlog", postlog_main},
-    {"postsuper", postsuper_main},
+    {"postcat", postcat_main},     {"postconf", postconf_main}, {"postkick", postkick_main},
+    {"postlock", postlock_main},   {"postlog", postlog_main},   {"postmulti", postmulti_main},
+    {"postsuper", postsuper_main}, {"qshape", qshape_main},
 };
 
 int config_main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "man") return config_man_main(argc - 1, argv + 1);
+  constexpr std::string_view kConfigVerbs[] = {"diff", "get", "set", "undo", "unset"};
+  if (argc > 1 &&
+      std::ranges::find(kConfigVerbs, std::string_view(argv[1])) != std::end(kConfigVerbs)) {
+    return config_verb_main(argc - 1, argv + 1);
+  }
   return postconf_main(argc, argv);
 }
 
 constexpr Command kVerbs[] = {
     {"abort", abort_main},
+    {"ban", ban_main},
     {"check", check_main},
     {"config", config_main},
     {"flush", flush_main},
+    {"greylist", greylist_main},
     {"logrotate", logrotate_main},
+    {"queue", queue_main},
     {"reload", reload_main},
     {"set-permissions", set_permissions_main},
     {"start", start_main},
     {"start-fg", start_fg_main},
     {"status", status_main},
     {"stop", stop_main},
+    {"upgrade-configuration", upgrade_configuration_main},
 };
 
 }  // namespace

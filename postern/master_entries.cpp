@@ -63,7 +63,7 @@ Result<Pattern> parse_pattern(std::string_view text, What what) {
       std::ranges::find(kMasterColumnNames, pattern.detail) != kMasterColumnNames.end();
   if (what == What::kFields && !is_field) {
     return fail(Error::Kind::kConfig,
-                fmt::format("invalid field name: \"{}\" in \"{}\"", pattern.detail, text));
+                fmt::format("invalid service attribute name: \"{}\"", pattern.detail));
   }
   return pattern;
 }
@@ -167,6 +167,9 @@ Result<Edit> parse_edit(std::string_view text, const MasterRequest& request) {
   edit.request = text;
   if (request.action != MasterRequest::Action::kEdit) {
     TRY(edit.pattern, parse_pattern(trim(text), request.what));
+    if (request.what == What::kEntries && text.find('/') == std::string_view::npos) {
+      return fail(Error::Kind::kConfig, "-Me, -MX or -M# requires service_name/type");
+    }
     return edit;
   }
   const auto [pattern, value] = split_at_first(text, '=');
@@ -176,6 +179,9 @@ Result<Edit> parse_edit(std::string_view text, const MasterRequest& request) {
   edit.request = trim(pattern);
   edit.value = trim(value);
   TRY(edit.pattern, parse_pattern(edit.request, request.what));
+  if (request.what == What::kEntries && edit.request.find('/') == std::string::npos) {
+    return fail(Error::Kind::kConfig, "-Me, -MX or -M# requires service_name/type");
+  }
   return edit;
 }
 

@@ -2,17 +2,20 @@
 
 #include <fmt/format.h>
 #include <getopt.h>
+#include <openssl/opensslv.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bounce/template.h"
 #include "common/base/text.h"
 #include "common/config/lint.h"
 #include "common/config/load.h"
@@ -44,6 +47,8 @@ struct Request {
   bool quiet = false;        // -q
   unsigned classes = kAllClasses;
   std::string directory;
+  bool directory_is_given = false;  // -c or MAIL_CONFIG: config_directory counts as set
+  bool as_json = false;             // -j
   std::vector<std::pair<std::string, std::string>> overrides;  // -o
   std::vector<std::string> names;
 };
@@ -57,14 +62,14 @@ int fatal(std::string_view text) {
 
 constexpr std::size_t kFoldColumn = 80;
 
-// Long lines broken at blanks, as -f wants them.
-std::string folded(std::string_view line) {
+// One blank between words; with -f long lines are broken there.
+std::string tidy(std::string_view line, bool fold) {
   std::string out;
   std::size_t column = 0;
   std::string_view rest = line;
   for (std::string_view word = next_word(rest, kBlanks); !word.empty();
        word = next_word(rest, kBlanks)) {
-    if (column > 0 && column + 1 + word.size() > kFoldColumn) {
+    if (fold && column > 0 && column + 1 + word.size() > kFoldColumn) {
       out += "\n    ";
       column = 4;
     } else if (column > 0) {
@@ -86,7 +91,14 @@ void print_value(const Request& request, std::string_view name, std::string_view
   } else {
     line = fmt::format("{} = {}", name, value);
   }
-  fmt::print("{}\n", request.fold ? folded(line) : line);
+  fmt::print("{}\n", tidy(line, request.fold));
+}
+
+// Names of old that only the defaults of others still mention: Postfix counts them as the user's.
+constexpr std::string_view kLegacyNames[] = {"fallback_relay", "virtual_maps"};
+
+bool is_legacy(std::string_view name) {
+  return std::ranges::find(kLegacyNames, name) != std::end(kLegacyNames);
 }
 
 // Shows parameters of main.cf.
@@ -110,16 +122,27 @@ class MainViewer {
   void show_all() const {
     std::set<std::string, std::less<>> names;
     if ((request_.classes & kBuiltin) != 0) {
-      for (const ParamInfo& param : all_params()) names.emplace(param.name);
+      for (const ParamInfo& param : all_params()) {
+        const bool is_of_service = is_service_name(param.name) && request_.classes != kAllClasses;
+        if (!is_of_service && !is_legacy(param.name)) names.emplace(param.name);
+      }
     }
     if ((request_.classes & kService) != 0) {
       for (const Service& service : snapshot_->services) add_service_names(service, names);
     }
     if ((request_.classes & kUser) != 0 && !request_.defaults) {
       names.insert(user_names_.begin(), user_names_.end());
+      for (const std::string_view name : kLegacyNames) {
+        const bool is_overridden =
+            std::ranges::any_of(snapshot_->services, [&](const auto& service) {
+              return std::ranges::any_of(service.overrides,
+                                         [&](const auto& pair) { return pair.first == name; });
+            });
+        if (is_overridden || snapshot_->find(name) != nullptr) names.emplace(name);
+      }
     }
     for (const std::string& name : names) {
-      if (!request_.only_set || snapshot_->find(name) != nullptr) show(name);
+      if (!request_.only_set || is_set(name)) show(name);
     }
   }
 
@@ -129,7 +152,7 @@ class MainViewer {
         if (!request_.quiet) warn(fmt::format("{}: unknown parameter", name));
         continue;
       }
-      if (!request_.only_set || snapshot_->find(name) != nullptr) show(name);
+      if (!request_.only_set || is_set(name)) show(name);
     }
   }
 
@@ -148,6 +171,11 @@ class MainViewer {
       if (is_known(setting.name)) continue;
       warn(fmt::format("{}: unused parameter: {}={}", setting.file, setting.name, setting.value));
     }
+    warn_unused_services();
+  }
+
+  void warn_unused_services() const {
+    if (request_.quiet) return;
     for (const Service& service : snapshot_->services) {
       for (const auto& [name, value] : service.overrides) {
         if (is_known(name) || is_referenced(name)) continue;
@@ -157,6 +185,11 @@ class MainViewer {
   }
 
  private:
+  [[nodiscard]] bool is_set(std::string_view name) const {
+    if (name == "config_directory" && request_.directory_is_given) return true;
+    return snapshot_->find(name) != nullptr;
+  }
+
   // <transport>_destination_concurrency_limit and kin belong to delivery agents in master.cf.
   [[nodiscard]] bool is_service_name(std::string_view name) const {
     const auto transport = parse_transport_param(name);
@@ -196,6 +229,9 @@ class MainViewer {
   }
 
   [[nodiscard]] std::string raw(std::string_view name) const {
+    // What the file says, also where something else is used instead.
+    const Setting* const setting = request_.defaults ? nullptr : snapshot_->find(name);
+    if (setting != nullptr) return setting->value;
     auto value = request_.defaults ? values_.raw_default(name) : values_.raw(name);
     if (!value) {
       const auto transport = parse_transport_param(name);
@@ -206,7 +242,17 @@ class MainViewer {
 
   void show(std::string_view name) const {
     std::string value = raw(name);
-    if (request_.expand) {
+    if (request_.as_json) {
+      if (request_.expand) value = values_.expand_text(value).value_or(value);
+      const nlohmann::ordered_json line = {{"name", name}, {"value", value}};
+      fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      return;
+    }
+    const ParamInfo* const param = find_param(name);
+    // What is expanded at use, for each message, is shown as it is. debugger_command is of a
+    // process.
+    const bool is_raw = param != nullptr && param->type == ParamType::kRawText;
+    if (request_.expand && (!is_raw || name == "debugger_command")) {
       if (auto expanded = values_.expand_text(value)) {
         value = *std::move(expanded);
       } else {
@@ -249,18 +295,19 @@ Result<Loaded> load_for(const Request& request) {
   return loaded;
 }
 
+void warn_overridden(const Problems& problems) {
+  for (const Problem& problem : problems) {
+    const bool is_of_main_cf = problem.file.ends_with("/main.cf") && problem.parameter.empty();
+    if (is_of_main_cf || problem.text.starts_with("overriding earlier entry")) {
+      warn(log_text(problem));
+    }
+  }
+}
+
 int show_main(const Request& request) {
   const auto loaded = load_for(request);
   if (!loaded) return fatal(loaded.error().text);
-  if (!request.quiet) {
-    for (const Problem& problem : loaded->problems) {
-      if (problem.file.ends_with("/main.cf") && problem.parameter.empty()) {
-        warn(log_text(problem));
-      } else if (problem.text.starts_with("overriding earlier entry")) {
-        warn(log_text(problem));
-      }
-    }
-  }
+  if (!request.quiet) warn_overridden(loaded->problems);
   const MainViewer viewer(request, loaded->snapshot);
   if (!request.defaults) viewer.warn_undefined();
   if (request.names.empty())
@@ -286,7 +333,8 @@ int edit_main(const Request& request) {
       edit.value = setting->second;
     } else {
       if (argument.find('=') != std::string::npos) {
-        return fatal(fmt::format("-X or -# requires names without value: \"{}\"", argument));
+        return fatal(fmt::format("specify one of -e {}: a value in \"{}\"",
+                                 request.action == Action::kComment ? "-#" : "-X", argument));
       }
       edit.name = trim(argument);
       edit.kind =
@@ -317,6 +365,12 @@ int master(const Request& request) {
                 : request.target == Target::kFields ? MasterRequest::What::kFields
                                                     : MasterRequest::What::kParams;
   if (request.action == Action::kShow) {
+    const auto loaded = load_for(request);
+    std::optional<MainViewer> viewer;
+    if (loaded) {
+      if (!request.quiet) warn_overridden(loaded->problems);
+      viewer.emplace(request, loaded->snapshot);
+    }
     const auto text = read_file(path, kMaxConfigFile);
     if (!text) return fatal(text.error().text);
     const MasterCf cf = parse_master_cf(*text, path);
@@ -337,7 +391,7 @@ int master(const Request& request) {
         }
         std::string value = row.value;
         if (request.expand) {
-          if (const auto loaded = load_for(request)) {
+          if (loaded) {
             const Service* const service =
                 loaded->snapshot->find_service(row.service->name, row.service->type);
             if (service != nullptr) {
@@ -347,6 +401,11 @@ int master(const Request& request) {
         }
         print_value(request, row.name, value);
       }
+    }
+    (void)std::fflush(stdout);
+    if (viewer) {
+      viewer->warn_undefined();
+      viewer->warn_unused_services();
     }
     return 0;
   }
@@ -389,8 +448,60 @@ int show_list(std::initializer_list<std::string_view> words) {
 
 int show_table_types() {
   std::vector<std::string> types = table::known_types();
+  // proxymap has these.
+  for (const std::string_view type : {"proxy", "sqlite"}) types.emplace_back(type);
   std::ranges::sort(types);
   for (const std::string& type : types) fmt::print("{}\n", type);
+  return 0;
+}
+
+int show_tls(std::string_view what) {
+  // This program itself links no TLS; its libraries' version is that of the build.
+  if (what == "compile-version" || what == "run-version") {
+    fmt::print("{}\n", OPENSSL_VERSION_TEXT);
+  } else if (what == "public-key-algorithms") {
+    return show_list({"dsa", "ecdsa", "rsa"});
+  } else {
+    warn(fmt::format("unknown 'postconf -T' mode: {}", what));
+  }
+  return 0;
+}
+
+// The notices' templates: of the file named, else of bounce_template_file, else built in. With -b
+// the names in them are replaced by their values.
+int show_templates(const Request& request, std::string_view option_directory, bool expands) {
+  const auto directory = choose_config_directory(option_directory, find_install_paths());
+  if (!directory) return fatal(directory.error().text);
+  const auto loaded = load_configuration(directory->path, find_install_paths());
+  if (!loaded) return fatal(loaded.error().text);
+  const Values values(loaded->snapshot);
+  std::string file = request.names.empty() ? values.text("bounce_template_file") : "";
+  if (!request.names.empty()) file = request.names.front();
+  bounce::Templates templates = bounce::built_in_templates();
+  if (!file.empty()) {
+    const auto text = read_file(file, kMaxConfigFile);
+    if (!text) return fatal(text.error().text);
+    auto read = bounce::parse_templates(*text, templates);
+    if (!read) return fatal(fmt::format("{}: {}", file, read.error().text));
+    templates = *std::move(read);
+  }
+  const std::string text = bounce::print_templates(templates);
+  if (!expands) {
+    fmt::print("{}", text);
+    return 0;
+  }
+  bounce::TemplateValues source;
+  source.text = [&](std::string_view name) -> std::optional<std::string> {
+    if (!values.raw(name)) return std::nullopt;
+    return values.text(name);
+  };
+  source.duration = [&](std::string_view name) -> std::optional<std::chrono::seconds> {
+    if (!values.raw(name)) return std::nullopt;
+    return values.duration(name);
+  };
+  const auto expanded = bounce::expand_template(text, source);
+  if (!expanded) return fatal(expanded.error().text);
+  fmt::print("{}", *expanded);
   return 0;
 }
 
@@ -410,8 +521,9 @@ int postconf_main(int argc, char** argv) {
   Request request;
   std::string option_directory;
   bool has_action = false;
+  int templates = 0;
   int letter = 0;
-  while ((letter = getopt(argc, argv, "+aAbc:C:deEfFhHlmMno:pPqtT:vxX#")) != -1) {
+  while ((letter = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPqtT:vxX#")) != -1) {
     switch (letter) {
       case 'a':
         return show_list({"cyrus", "dovecot"});
@@ -422,16 +534,22 @@ int postconf_main(int argc, char** argv) {
       case 'm':
         return show_table_types();
       case 'T':
-        return fatal("TLS support is not built in");
+        return show_tls(optarg);
       case 'b':
       case 't':
-        return fatal("templates of notices are not supported yet");
+        templates = letter;
+        break;
+      case 'j':
+        request.as_json = true;
+        break;
       case 'c':
         option_directory = optarg;
         break;
       case 'C': {
         const auto classes = parse_classes(optarg);
-        if (!classes) return fatal(fmt::format("bad class: \"{}\"", optarg));
+        if (!classes) {
+          return fatal(fmt::format("unknown -C option value \"{}\" in \"{}\"", optarg, optarg));
+        }
         request.classes = *classes;
         break;
       }
@@ -492,6 +610,8 @@ int postconf_main(int argc, char** argv) {
   }
   for (int i = optind; i < argc; ++i) request.names.emplace_back(argv[i]);
 
+  if (templates != 0) return show_templates(request, option_directory, templates == 'b');
+
   // `postconf name=value` edits, -e or not.
   if (!has_action && !request.names.empty() &&
       request.names.front().find('=') != std::string::npos) {
@@ -503,6 +623,7 @@ int postconf_main(int argc, char** argv) {
   const auto directory = choose_config_directory(option_directory, find_install_paths());
   if (!directory) return fatal(directory.error().text);
   request.directory = directory->path;
+  request.directory_is_given = !option_directory.empty() || getenv("MAIL_CONFIG") != nullptr;
   if (request.target != Target::kMain) return master(request);
   return request.action == Action::kShow ? show_main(request) : edit_main(request);
 }

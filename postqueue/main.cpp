@@ -10,13 +10,17 @@
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
 #include "common/config/tool.h"
 #include "common/ipc/channel.h"
+#include "common/ipc/flush.h"
 #include "common/ipc/qmgr.h"
+#include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/writer.h"
 #include "common/sys/privilege.h"
@@ -26,6 +30,8 @@
 namespace {
 
 using namespace postern;
+
+constexpr std::chrono::seconds kFlushTime{100};
 
 [[noreturn]] void give_up(int status, std::string_view text) {
   log::write(log::Level::kFatal, text);
@@ -88,6 +94,45 @@ void flush(std::vector<std::string> ids) {
   channel->close();
 }
 
+// Waits for the service's answer; nothing when it does not come.
+std::optional<ipc::flush::Status> ask_flush(const config::Values& values, const std::string& site) {
+  auto fd = sys::connect_unix("public/" + values.text("flush_service_name"));
+  if (!fd) return std::nullopt;
+  loop::Loop loop;
+  const ipc::Dispatcher dispatcher;
+  const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
+  channel->start();
+  std::optional<ipc::flush::Status> status;
+  const auto ask = [](ipc::ChannelPtr to, std::string what, loop::Loop& turns,
+                      std::optional<ipc::flush::Status>& result) -> loop::Task<void> {
+    ipc::flush::SendSite request;
+    request.site = std::move(what);
+    const auto sent = co_await to->call(request, loop::Clock::now() + kFlushTime);
+    if (sent) result = sent->status;
+    turns.stop();
+  };
+  loop::spawn(ask(channel, site, loop, status));
+  loop.run();
+  channel->close();
+  return status;
+}
+
+void flush_site(const config::Values& values, const std::string& site) {
+  if (!mail::is_valid_domain(site)) {
+    give_up(EX_USAGE, fmt::format("Cannot flush mail queue - invalid destination: \"{}\"",
+                                  log::clean(site, 100)));
+  }
+  const auto status = ask_flush(values, site);
+  if (!status) give_up(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down");
+  if (*status == ipc::flush::Status::kDenied) {
+    give_up(EX_UNAVAILABLE,
+            fmt::format("Flush service is not configured for destination \"{}\"", site));
+  }
+  if (*status == ipc::flush::Status::kBad) {
+    give_up(EX_USAGE, fmt::format("Invalid request: \"{}\"", site));
+  }
+}
+
 [[noreturn]] void usage() {
   give_up(EX_USAGE,
           "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s "
@@ -140,8 +185,8 @@ int main(int argc, char** argv) {
       flush({argument});
       break;
     case 's':
-      give_up(EX_UNAVAILABLE,
-              fmt::format("Flush service is not configured for destination \"{}\"", argument));
+      flush_site(tool->values, argument);
+      break;
     default: {
       const auto messages = read_listing(tool->values);
       if (!messages) give_up(EX_UNAVAILABLE, messages.error().text);

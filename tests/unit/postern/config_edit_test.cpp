@@ -76,7 +76,7 @@ TEST_CASE("-o values are changed, added in front of other arguments, and removed
   CHECK(edit(What::kParams, Action::kEdit, "smtp/inet/mynetworks=c d")
             .find("    -o smtpd_banner=x\n    -o {mynetworks=c d}\n") != std::string::npos);
   CHECK(edit(What::kParams, Action::kEdit, "vmail/unix/a=b")
-            .find("pipe\n    -o a=b flags=R argv=/bin/x -o y=z\n") != std::string::npos);
+            .find("pipe\n    -o a=b\n    flags=R argv=/bin/x -o y=z\n") != std::string::npos);
   CHECK(edit(What::kParams, Action::kRemove, "smtp/inet/smtpd_banner").find("banner") ==
         std::string::npos);
 }
