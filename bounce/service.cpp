@@ -11,6 +11,7 @@
 #include "common/config/params/queue.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/mail/verp.h"
 #include "common/queuefile/queue_id.h"
 
 namespace postern::bounce {
@@ -43,6 +44,8 @@ NoticeKind kind_of(ipc::bounce::Kind kind) {
       return NoticeKind::kDelay;
     case ipc::bounce::Kind::kSuccess:
       return NoticeKind::kSuccess;
+    case ipc::bounce::Kind::kTrace:
+      return NoticeKind::kVerify;
     case ipc::bounce::Kind::kFailure:
       break;
   }
@@ -166,6 +169,7 @@ void Service::configure() {
   s.copies_bounces = has_word(bounce.notify_classes, "bounce");
   s.copies_2bounces = has_word(bounce.notify_classes, "2bounce");
   s.copies_delays = has_word(bounce.notify_classes, "delay");
+  s.disable_verp_bounces = bounce.disable_verp_bounces;
   s.bounce_size_limit = static_cast<std::uint64_t>(bounce.bounce_size_limit);
   s.maximal_queue_lifetime = queue.maximal_queue_lifetime;
   s.templates = templates_of(bounce.bounce_template_file);
@@ -288,7 +292,7 @@ loop::Task<Result<std::vector<queuefile::Reason>>> Service::collect(
   if (request.kind == Kind::kDelay) {
     co_return queuefile::read_reasons(dirs_, queuefile::Queue::kDefer, request.queue_id);
   }
-  if (request.kind == Kind::kSuccess) {
+  if (request.kind == Kind::kSuccess || request.kind == Kind::kTrace) {
     co_return queuefile::read_reasons(dirs_, queuefile::Queue::kTrace, request.queue_id);
   }
   CO_TRY(const auto bounced,
@@ -406,6 +410,24 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
   co_return outcome.queue_id;
 }
 
+loop::Task<Result<std::string>> Service::send_all(const ipc::bounce::Notify& request,
+                                                  const Subject& subject,
+                                                  const std::vector<queuefile::Reason>& reasons) {
+  std::string queue_id;
+  const auto notices = plan(request, subject.size);
+  for (const Notice& notice : notices) {
+    auto sent = co_await send(notice, request, subject, reasons);
+    if (sent) {
+      if (queue_id.empty()) queue_id = *std::move(sent);
+      continue;
+    }
+    log::warning("{}: {} notification: {}", request.queue_id, notice.what, sent.error().text);
+    // A copy for the postmaster that fails is not worth a second notification to the sender.
+    if (&notice == &notices.front()) co_return std::unexpected(std::move(sent).error());
+  }
+  co_return queue_id;
+}
+
 void Service::remove_logs(const ipc::bounce::Notify& request) {
   const auto remove = [&](queuefile::Queue log) {
     const auto removed = dirs_.remove(log, request.queue_id);
@@ -415,7 +437,9 @@ void Service::remove_logs(const ipc::bounce::Notify& request) {
   if (request.kind == ipc::bounce::Kind::kFailure && request.is_expired) {
     remove(queuefile::Queue::kDefer);
   }
-  if (request.kind == ipc::bounce::Kind::kSuccess) remove(queuefile::Queue::kTrace);
+  if (request.kind == ipc::bounce::Kind::kSuccess || request.kind == ipc::bounce::Kind::kTrace) {
+    remove(queuefile::Queue::kTrace);
+  }
 }
 
 loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify request,
@@ -435,18 +459,27 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
   Result<ipc::bounce::Sent> result = ipc::bounce::Sent{};
   if (!reasons) {
     result = std::unexpected(reasons.error());
-  } else {
-    const auto notices = plan(request, subject->size);
-    for (const Notice& notice : notices) {
-      const auto sent = co_await send(notice, request, *subject, *reasons);
-      if (sent && result && result->queue_id.empty()) result->queue_id = *sent;
-      if (sent) continue;
-      log::warning("{}: {} notification: {}", request.queue_id, notice.what, sent.error().text);
-      // A copy for the postmaster that fails is not worth a second notification to the sender.
-      if (&notice == &notices.front()) {
+  } else if (request.kind == ipc::bounce::Kind::kFailure && !settings_.disable_verp_bounces &&
+             subject->envelope.verp_delims.size() == 2 && !request.sender.empty()) {
+    // Each recipient had a sender address of its own, which is to hear of it.
+    for (const auto& reason : *reasons) {
+      ipc::bounce::Notify of_one = request;
+      of_one.sender = mail::verp_sender(request.sender,
+                                        reason.orig_to.empty() ? reason.address : reason.orig_to,
+                                        subject->envelope.verp_delims);
+      const auto sent = co_await send_all(of_one, *subject, {reason});
+      if (!sent) {
         result = std::unexpected(sent.error());
         break;
       }
+      result->queue_id = *sent;
+    }
+  } else {
+    const auto sent = co_await send_all(request, *subject, *reasons);
+    if (sent) {
+      result->queue_id = *sent;
+    } else {
+      result = std::unexpected(sent.error());
     }
   }
   if (result) remove_logs(request);

@@ -31,6 +31,7 @@ struct Settings {
   bool copies_bounces = false;  // notify_classes
   bool copies_2bounces = false;
   bool copies_delays = false;
+  bool disable_verp_bounces = false;
   std::uint64_t bounce_size_limit = 0;
   std::chrono::seconds maximal_queue_lifetime{};
   Templates templates{};
@@ -73,6 +74,10 @@ class Service {
                                                      const ipc::bounce::Notify& request,
                                                      const Subject& subject,
                                                      const std::vector<queuefile::Reason>& reasons);
+  // All notices of one request; an error when the sender could not be told.
+  [[nodiscard]] loop::Task<Result<std::string>> send_all(
+      const ipc::bounce::Notify& request, const Subject& subject,
+      const std::vector<queuefile::Reason>& reasons);
   void remove_logs(const ipc::bounce::Notify& request);
   void configure();
   void begin();

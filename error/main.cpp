@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
                               [&process](std::shared_ptr<agent::Delivery> delivery) {
                                 return deliver(std::move(delivery), process.service());
                               });
+  service.handle_probes();
   service.attach(process);
   process.on_reload([&] { service.configure(process.values()); });
   return process.serve();

@@ -31,6 +31,7 @@ constexpr std::array kOwnServices = {
     OwnService{"postlog unix-dgram n - n - 1 postlogd", ServiceType::kUnixDgram},
     OwnService{"rewrite unix - - n - - trivial-rewrite", ServiceType::kUnix},
     OwnService{"resolver unix - - n - 1 resolver", ServiceType::kUnix},
+    OwnService{"proxymap unix - - n - - proxymap", ServiceType::kUnix},
     OwnService{"broker unix - - n - 1 broker", ServiceType::kUnix},
     OwnService{"keyring unix - - n - 1 keyring", ServiceType::kUnix},
     OwnService{"mailauth unix - - n - - mailauth", ServiceType::kUnix},

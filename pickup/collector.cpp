@@ -169,7 +169,7 @@ Result<Collector::Drop> Collector::open(const std::string& name) const {
 loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const std::string& id) {
   auto& envelope = drop.envelope;
   const bool is_requeued = drop.uid == process_.mail_owner().uid;
-  if (!is_requeued) envelope.rewrite_context = "local";
+  if (!is_requeued && envelope.rewrite_context != "remote") envelope.rewrite_context = "local";
   envelope.origin = queuefile::Origin::kLocal;
   std::erase_if(envelope.attributes, [](const auto& entry) { return entry.first == "uid"; });
   envelope.attributes.emplace_back("uid", std::to_string(drop.uid));
@@ -185,7 +185,11 @@ loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const st
   if (!is_requeued) envelope.arrival = {};
   log::picked_up(id, drop.uid, mail::quote_address(envelope.sender));
 
+  // Also what is requeued passes the filter again.
+  envelope.content_filter = process_.values().text("content_filter");
   ipc::SubmissionStart start;
+  start.overrides =
+      ipc::cleanup::parse_overrides(process_.values().list("receive_override_options"));
   queuefile::append_envelope(start.envelope, envelope);
   start.queue_id = id;
   start.is_internal = true;

@@ -67,7 +67,8 @@ queuefile::Envelope checked(const queuefile::Envelope& given) {
   envelope.dsn_envid = given.dsn_envid;
   envelope.verp_delims = given.verp_delims;
   envelope.origin = queuefile::Origin::kLocal;
-  envelope.rewrite_context = "local";
+  // sendmail -G: less is done to the message, never more.
+  envelope.rewrite_context = given.rewrite_context == "remote" ? "remote" : "local";
   envelope.flags = given.flags & (queuefile::kFlagTrace | queuefile::kFlagProbe);
   envelope.attributes.emplace_back("uid", std::to_string(::getuid()));
   for (const auto& [name, value] : given.attributes) {

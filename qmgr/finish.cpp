@@ -34,8 +34,28 @@ bool Manager::is_expired(const Message& message) const {
   return age > lifetime;
 }
 
+// What sendmail -v has promised; sent once, whatever still waits.
+loop::Task<void> Manager::send_trace(Message& message) {
+  message.is_traced = false;
+  message.has_trace = false;
+  auto fd = dirs_.open_message(message.queue, message.id);
+  if (!fd || !*fd) co_return;
+  ipc::bounce::Notify notice;
+  notice.kind = ipc::bounce::Kind::kTrace;
+  notice.queue_id = message.id;
+  notice.sender = message.sender;
+  notice.dsn_envid = message.dsn_envid;
+  notice.dsn_ret = static_cast<std::int64_t>(message.dsn_ret);
+  notice.arrival_us = message.arrival_us;
+  std::vector<sys::Fd> fds;
+  fds.push_back(std::move(**fd));
+  const auto sent = co_await trace_.call(notice, loop::Clock::now() + kNotifyTime, std::move(fds));
+  if (!sent) log::warning("{}: delivery status report: {}", message.id, sent.error().text);
+}
+
 loop::Task<void> Manager::finish(Message* message) {
-  if (message->remaining == 0 && !message->has_bounces) {
+  if (message->has_trace) co_await send_trace(*message);
+  if ((message->remaining == 0 && !message->has_bounces) || message->is_probe) {
     remove(*message);
     co_return;
   }

@@ -50,8 +50,17 @@ Recipient from_envelope(const queuefile::Recipient& recipient) {
 
 void fill(Message& message, const queuefile::Envelope& envelope) {
   message.sender = envelope.sender;
+  message.is_probe = envelope.origin == queuefile::Origin::kProbe;
+  message.content_filter = envelope.content_filter;
+  message.redirect = envelope.redirect;
   message.dsn_envid = envelope.dsn_envid;
+  if (envelope.verp_delims.size() == 2 && !envelope.sender.empty()) {
+    message.verp_delims = envelope.verp_delims;
+  }
   message.dsn_ret = envelope.dsn_ret;
+  // Told once: of the first round.
+  message.is_traced = (envelope.flags & queuefile::kFlagTrace) != 0 &&
+                      message.queue == queuefile::Queue::kIncoming && !envelope.sender.empty();
   message.arrival_us = envelope.arrival.seconds * 1'000'000 + envelope.arrival.microseconds;
   message.recipients.reserve(envelope.recipients.size());
   for (const auto& recipient : envelope.recipients) {
@@ -71,7 +80,9 @@ void Manager::accept_notice(ipc::qmgr::NewMessage& notice) {
   }
   auto envelope = queuefile::read_envelope(notice.envelope);
   const auto resolved = [](const auto& recipient) { return recipient.resolved.has_value(); };
-  if (!envelope || envelope->recipients.size() != notice.state_offsets.size() ||
+  // What the notice does not have whole is read from the file.
+  if (!envelope || envelope->recipients.empty() || !envelope->redirect.empty() ||
+      envelope->recipients.size() != notice.state_offsets.size() ||
       !std::all_of(envelope->recipients.begin(), envelope->recipients.end(), resolved)) {
     loop::spawn(load(notice.queue_id, queuefile::Queue::kIncoming));
     return;
@@ -259,7 +270,8 @@ loop::Task<Result<void>> Manager::resolve(Message& message) {
     if (recipient.progress == Progress::kDone) continue;
     ipc::tables::Resolve question;
     question.sender = message.sender;
-    question.address = recipient.address;
+    question.address = message.redirect.empty() ? recipient.address : message.redirect;
+    question.is_for_probe = message.is_probe;
     auto answer = co_await tables_.call(question, loop::Clock::now() + kTablesTime);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     if (answer->transport.empty()) co_return fail_temporary(answer->error);
@@ -278,6 +290,32 @@ void Manager::set_aside(const std::string& id, queuefile::Queue queue, std::stri
   } else if (*path) {
     log::warning("{}: damaged: {}; saved as {} and not delivered", dirs_.path_of(queue, id), why,
                  **path);
+  }
+}
+
+// REDIRECT: all have the same address now, and one delivery is meant.
+void Manager::keep_one_recipient(Message& message) {
+  bool is_first = true;
+  std::erase_if(message.recipients, [&](const Recipient& recipient) {
+    return recipient.progress == Progress::kWaiting && !std::exchange(is_first, false);
+  });
+  message.waiting = message.remaining = is_first ? 0 : 1;
+}
+
+// FILTER: where the recipients' own mail goes does not count.
+void Manager::send_to_filter(Message& message) {
+  const auto colon = message.content_filter.find(':');
+  const std::string transport = message.content_filter.substr(0, colon);
+  const std::string nexthop =
+      colon == std::string::npos ? std::string() : message.content_filter.substr(colon + 1);
+  for (auto& recipient : message.recipients) {
+    if (recipient.progress != Progress::kWaiting) continue;
+    recipient.transport = transport;
+    recipient.nexthop = nexthop;
+    if (nexthop.empty()) {
+      const auto domain = mail::split_address(recipient.address).domain;
+      recipient.nexthop = domain.empty() ? "localhost" : std::string(domain);
+    }
   }
 }
 
@@ -300,8 +338,10 @@ void Manager::activate(std::unique_ptr<Message> owned) {
     message.waiting += recipient.progress == Progress::kWaiting ? 1 : 0;
   }
   message.remaining = message.waiting;
-  active_recipients_ += message.recipients.size();
   log::activated(message.id, mail::quote_address(message.sender), message.size, message.remaining);
+  if (!message.redirect.empty()) keep_one_recipient(message);
+  if (!message.content_filter.empty()) send_to_filter(message);
+  active_recipients_ += message.recipients.size();
   active_.emplace(message.id, std::move(owned));
   assign(message);
   finish_if_done(message);

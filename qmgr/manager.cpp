@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <thread>
@@ -59,6 +60,9 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
       tables_("private/rewrite"),
       bounce_("private/bounce"),
       defer_("private/defer"),
+      trace_("private/" + process.values().text("trace_service_name")),
+      flush_("public/" + process.values().text("flush_service_name")),
+      verify_("private/" + process.values().text("address_verify_service_name")),
       due_timer_([this] { take_due(); }),
       pace_timer_([this] { pump_all(); }),
       rescan_timer_([this] { loop::spawn(scan(queuefile::Queue::kIncoming, false)); }),
@@ -83,6 +87,11 @@ void Manager::configure() {
   settings_.message_active_limit = static_cast<std::size_t>(queue.qmgr_message_active_limit);
   settings_.message_recipient_limit = static_cast<std::size_t>(queue.qmgr_message_recipient_limit);
   settings_.defer_transports = queue.defer_transports;
+  const auto parents = process_.values().list("parent_domain_matches_subdomains");
+  settings_.fast_flush_domains = config::SiteList(
+      queue.fast_flush_domains,
+      std::find(parents.begin(), parents.end(), "fast_flush_domains") != parents.end(),
+      process_.values());
   settings_.owner = process_.mail_owner().uid;
   for (auto& [name, service] : transports_) service->set_limits(limits_of(name));
 }

@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/config/site_list.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/bounce.h"
 #include "common/ipc/client.h"
@@ -37,6 +38,7 @@ struct Settings {
   std::size_t message_active_limit = 20'000;
   std::size_t message_recipient_limit = 20'000;
   std::vector<std::string> defer_transports;
+  config::SiteList fast_flush_domains;
   uid_t owner = 0;
 };
 
@@ -62,6 +64,8 @@ class Manager {
   void set_aside(const std::string& id, queuefile::Queue queue, std::string_view why);
   // Into active/, into the destinations' queues.
   void activate(std::unique_ptr<Message> message);
+  static void keep_one_recipient(Message& message);
+  static void send_to_filter(Message& message);
   [[nodiscard]] bool has_room() const;
 
   // ---- offer.cpp
@@ -84,9 +88,14 @@ class Manager {
   // ---- outcome.cpp
   [[nodiscard]] loop::Task<Result<ipc::Done>> report(ipc::agent::Report report,
                                                      ipc::ChannelPtr channel);
+  void record_probe(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> record(Message& message, const ipc::agent::Report& report);
+  [[nodiscard]] loop::Task<void> trace(Message& message, const ipc::agent::Report& report);
+  // The fast flush service keeps who waits for the sites that it serves.
+  void tell_flush(const Message& message, const std::vector<Recipient*>& waiting);
   void write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
                     queuefile::State state);
+  void reroute(Agent& agent, const ipc::agent::Report& report);
   void land(Agent& agent, const ipc::agent::Report& report);
   void leftover(const ipc::agent::Report& report);
 
@@ -94,6 +103,7 @@ class Manager {
   void finish_if_done(Message& message);
   loop::Task<void> finish(Message* message);
   [[nodiscard]] loop::Task<bool> return_to_sender(Message& message, bool is_expired);
+  [[nodiscard]] loop::Task<void> send_trace(Message& message);
   void defer(Message& message);
   void remove(Message& message);
   void forget(Message& message);
@@ -110,6 +120,9 @@ class Manager {
   ipc::Client tables_;
   ipc::Client bounce_;
   ipc::Client defer_;
+  ipc::Client trace_;
+  ipc::Client flush_;
+  ipc::Client verify_;
 
   Schedule schedule_;
   std::unordered_map<std::string, std::unique_ptr<Message>> active_;

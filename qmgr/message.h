@@ -37,6 +37,9 @@ struct Message {
   std::string id;
   queuefile::Queue queue = queuefile::Queue::kIncoming;
   std::string sender;
+  std::string verp_delims;     // empty, or two characters: a sender address for each recipient
+  std::string content_filter;  // transport:nexthop for all recipients, FILTER of access(5)
+  std::string redirect;        // one address instead of all recipients
   std::string dsn_envid;
   queuefile::DsnReturn dsn_ret = queuefile::DsnReturn::kUnspecified;
   std::uint64_t size = 0;
@@ -47,7 +50,10 @@ struct Message {
   bool is_new = false;        // came with a notice: its content is what was written a moment ago
   bool has_bounces = false;   // there is a bounce log
   bool was_deferred = false;  // there is a defer log
+  bool is_traced = false;     // sendmail -v: the sender is told of every recipient of this round
+  bool has_trace = false;     // there is a trace log
   bool is_forced_expire = false;
+  bool is_probe = false;  // tells verify what became of it, and nobody else; one attempt
   bool is_finishing = false;
   std::vector<Recipient> recipients;
   std::size_t waiting = 0;    // recipients in Progress::kWaiting

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "common/log/log.h"
+#include "common/mail/verp.h"
 #include "common/sys/socket.h"
 #include "qmgr/manager.h"
 
@@ -36,6 +37,10 @@ void Manager::assign(Message& message) {
   for (std::uint32_t i = 0; i < message.recipients.size(); ++i) {
     const Recipient& recipient = message.recipients[i];
     if (recipient.progress != Progress::kWaiting) continue;
+    if (!message.verp_delims.empty()) {
+      enqueue(message, recipient.transport, recipient.nexthop, {i});
+      continue;
+    }
     groups[{recipient.transport, recipient.nexthop}].push_back(i);
   }
   for (auto& [key, recipients] : groups) {
@@ -224,10 +229,16 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.transport = service.name();
   delivery.nexthop = destination.nexthop();
   delivery.sender = message.sender;
+  if (!message.verp_delims.empty()) {
+    const Recipient& only = message.recipients[job.recipients.front()];
+    delivery.sender = mail::verp_sender(
+        message.sender, only.orig_to.empty() ? only.address : only.orig_to, message.verp_delims);
+  }
   delivery.message_size = static_cast<std::int64_t>(message.size);
   delivery.arrival_us = message.arrival_us;
   delivery.active_us = message.active_us;
   delivery.is_fresh = message.is_new;
+  delivery.is_probe = message.is_probe;
   delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
   delivery.recipients.reserve(job.recipients.size());
   for (auto index = job.recipients.rbegin(); index != job.recipients.rend(); ++index) {

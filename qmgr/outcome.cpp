@@ -7,7 +7,11 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <set>
 
+#include "common/base/text.h"
+#include "common/ipc/flush.h"
+#include "common/ipc/verify.h"
 #include "common/log/log.h"
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/reader.h"
@@ -54,9 +58,13 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
       recipient.progress = Progress::kDeferred;
     }
   } else {
+    if (message->is_traced) co_await trace(*message, report);
     co_await record(*message, report);
   }
   --message->flights;
+  if (channel->context != nullptr) {
+    reroute(*static_cast<Agent*>(channel->context.get()), report);
+  }
   if (report.is_last && channel->context != nullptr) {
     land(*static_cast<Agent*>(channel->context.get()), report);
   }
@@ -64,7 +72,29 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
   co_return ipc::Done{};
 }
 
+// Address verification: an answer that gets lost is asked for again.
+void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
+  for (const auto& entry : report.recipients) {
+    Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
+    ipc::verify::Outcome notice;
+    notice.address = recipient->orig_to.empty() ? recipient->address : recipient->orig_to;
+    notice.status = entry.outcome == ipc::agent::Outcome::kDelivered ? ipc::verify::Status::kGood
+                    : entry.outcome == ipc::agent::Outcome::kBounced ? ipc::verify::Status::kBad
+                                                                     : ipc::verify::Status::kUnsure;
+    notice.text = entry.text;
+    verify_.notify(notice);
+    if (recipient->progress == Progress::kWaiting) --message.waiting;
+    --message.remaining;
+    recipient->progress = Progress::kDone;
+  }
+}
+
 loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& report) {
+  if (message.is_probe) {
+    record_probe(message, report);
+    co_return;
+  }
   ipc::bounce::Append bounced;
   ipc::bounce::Append deferred;
   std::vector<Recipient*> done;
@@ -81,6 +111,8 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
         bounced.recipients.push_back(for_log(*recipient));
         bounced.reports.push_back(entry);
         returned.push_back(recipient);
+        break;
+      case ipc::agent::Outcome::kRerouted:
         break;
       case ipc::agent::Outcome::kDeferred:
         deferred.recipients.push_back(for_log(*recipient));
@@ -125,10 +157,53 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
     const auto logged = co_await defer_.call(deferred, loop::Clock::now() + kBounceTime);
     if (!logged) log::warning("{}: {}", message.id, logged.error().text);
     settle(waiting, Progress::kDeferred);
+    if (!settings_.fast_flush_domains.empty()) tell_flush(message, waiting);
   }
   // A message that is about to be removed needs no marks: the removal is the mark.
   if (!done.empty() && (message.remaining > 0 || message.has_bounces)) {
     write_states(message, offsets(done), queuefile::State::kDone);
+  }
+}
+
+// A trace that cannot be kept is no reason to hold up mail.
+loop::Task<void> Manager::trace(Message& message, const ipc::agent::Report& report) {
+  ipc::bounce::Append traced;
+  traced.log = "trace";
+  traced.queue_id = message.id;
+  for (const auto& entry : report.recipients) {
+    const Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
+    if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
+    auto& kept = traced.reports.emplace_back(entry);
+    traced.recipients.push_back(for_log(*recipient));
+    if (entry.outcome == ipc::agent::Outcome::kBounced) kept.action = "failed";
+    if (entry.outcome == ipc::agent::Outcome::kDeferred) kept.action = "delayed";
+    if (kept.action.empty()) kept.action = "delivered";
+  }
+  if (traced.reports.empty()) co_return;
+  const auto logged = co_await trace_.call(std::move(traced), loop::Clock::now() + kBounceTime);
+  if (logged) {
+    message.has_trace = true;
+  } else {
+    log::warning("{}: trace: {}", message.id, logged.error().text);
+  }
+}
+
+void Manager::tell_flush(const Message& message, const std::vector<Recipient*>& waiting) {
+  std::set<std::string, std::less<>> told;
+  for (const Recipient* recipient : waiting) {
+    const auto at = recipient->address.rfind('@');
+    if (at == std::string::npos) continue;
+    std::string site = to_lower(std::string_view(recipient->address).substr(at + 1));
+    // What a table decides is asked there.
+    if (settings_.fast_flush_domains.match(site).kind == config::SiteList::Match::Kind::kNo) {
+      continue;
+    }
+    if (!told.insert(site).second) continue;
+    ipc::flush::Waiting notice;
+    notice.site = std::move(site);
+    notice.queue_id = message.id;
+    flush_.notify(notice);
   }
 }
 
@@ -142,6 +217,25 @@ void Manager::write_states(const Message& message, const std::vector<std::uint64
   for (const std::uint64_t offset : offsets) {
     const auto written = queuefile::write_state((*fd)->get(), offset, state);
     if (!written) log::warning("{}: mark recipient: {}", message.id, written.error().text);
+  }
+}
+
+// What an agent passes on to another waits there, and is no longer part of its flight.
+void Manager::reroute(Agent& agent, const ipc::agent::Report& report) {
+  const auto flight = agent.flights.find(report.delivery);
+  if (flight == agent.flights.end()) return;
+  Message& message = *flight->second.message;
+  for (const auto& entry : report.recipients) {
+    if (entry.outcome != ipc::agent::Outcome::kRerouted) continue;
+    Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (recipient == nullptr || recipient->progress != Progress::kWaiting) continue;
+    const auto index = static_cast<std::uint32_t>(recipient - message.recipients.data());
+    if (std::erase(flight->second.recipients, index) == 0) continue;
+    const std::size_t colon = std::min(entry.text.find(':'), entry.text.size());
+    recipient->transport = entry.text.substr(0, colon);
+    recipient->nexthop = entry.text.substr(std::min(colon + 1, entry.text.size()));
+    if (!entry.address.empty()) recipient->address = entry.address;
+    enqueue(message, recipient->transport, recipient->nexthop, {index});
   }
 }
 

@@ -7,11 +7,14 @@
 #include <cstdlib>
 
 #include "common/base/text.h"
+#include "common/config/params/bounce.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/paths.h"
 #include "common/config/tool.h"
+#include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/mail/header.h"
+#include "common/mail/verp.h"
 #include "sendmail/message.h"
 #include "sendmail/options.h"
 #include "sendmail/smtp_mode.h"
@@ -92,9 +95,21 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   envelope.dsn_envid = options.dsn_envid;
   if (options.dsn_ret != 0) envelope.dsn_ret = static_cast<queuefile::DsnReturn>(options.dsn_ret);
   if (options.has_8bit_body) envelope.encoding = queuefile::ContentEncoding::k8bit;
+  if (options.has_7bit_body) envelope.encoding = queuefile::ContentEncoding::k7bit;
+  if (options.is_gateway) envelope.rewrite_context = "remote";
   if (options.smtputf8) envelope.smtputf8 = queuefile::kUtf8Requested;
   if (options.is_verbose) envelope.flags |= queuefile::kFlagTrace;
   if (options.is_probe) envelope.flags |= queuefile::kFlagProbe;
+
+  if (options.verp) {
+    const auto bounce = config::load<config::BounceParams>(tool.values, problems);
+    envelope.verp_delims = options.verp->empty() ? bounce.default_verp_delimiters : *options.verp;
+    if (!mail::is_verp_delimiters(envelope.verp_delims, bounce.verp_delimiter_filter)) {
+      give_up(fmt::format("-XV needs two characters out of {} (verp_delimiter_filter)",
+                          bounce.verp_delimiter_filter));
+    }
+    if (envelope.sender.empty()) give_up("-XV requires a sender address");
+  }
 
   std::vector<std::string> recipients;
   for (const auto& text : options.recipients) {
@@ -134,6 +149,10 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   }
   const auto id = drop->finish();
   if (!id) give_up(fmt::format("{}({}): {}", user.name, ::getuid(), id.error().text));
+  if (options.is_verbose || options.is_probe) {
+    fmt::print("Mail Delivery Status Report will be mailed to <{}>.\n",
+               log::clean(envelope.sender));
+  }
   return 0;
 }
 

@@ -100,7 +100,9 @@ Result<Options> parse_options(int argc, char** argv) {
       case 'B':
         if (equal_nocase(argument, "8BITMIME")) {
           options.has_8bit_body = true;
-        } else if (!equal_nocase(argument, "7BIT")) {
+        } else if (equal_nocase(argument, "7BIT")) {
+          options.has_7bit_body = true;
+        } else {
           return usage("bad -B option value: specify 7BIT or 8BITMIME");
         }
         break;
@@ -115,8 +117,15 @@ Result<Options> parse_options(int argc, char** argv) {
       case 'V':
         DO(set_dsn(options, static_cast<char>(c), argument));
         break;
+      case 'G':
+        options.is_gateway = true;
+        break;
       case 'O':
         if (equal_nocase(argument, "SMTPUTF8")) options.smtputf8 = true;
+        break;
+      case 'X':
+        // -X FILE, a log of the dialogue elsewhere, has no effect.
+        if (argument.starts_with('V')) options.verp = argument.substr(1);
         break;
       case 'b':
         DO(set_mode(options, argument));

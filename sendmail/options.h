@@ -33,10 +33,13 @@ struct Options {
   bool is_verbose = false;               // -v: report deliveries
   bool is_probe = false;                 // -bv: report what would happen
   bool has_8bit_body = false;            // -B8BITMIME
+  bool has_7bit_body = false;            // -B7BIT
+  bool is_gateway = false;               // -G: the header is complete, or nobody's to complete
   bool smtputf8 = false;                 // -O SMTPUTF8
   std::uint8_t notify = 0;               // -N
   char dsn_ret = 0;                      // -R: 'F' or 'H'
   std::string dsn_envid;                 // -V
+  std::optional<std::string> verp;       // -XV; empty: default_verp_delimiters
   std::vector<std::string> recipients;   // as written
   std::vector<std::string> warnings;     // what was given and has no effect
 };

@@ -24,6 +24,8 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
                [this](std::shared_ptr<agent::Delivery> delivery) {
                  return deliver(std::move(delivery));
                }) {
+  engine_.use_tables(&tables_);
+  service_.handle_probes();
   service_.attach(process);
   process.on_reload([this] { reload(); });
 }

@@ -9,6 +9,7 @@
 #include "common/agent/service.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/client.h"
+#include "common/ipc/tables_client.h"
 #include "common/smtpclient/engine.h"
 
 namespace postern::smtp {
@@ -26,6 +27,7 @@ class Client {
   daemon::Process& process_;
   smtpclient::Protocol protocol_;
   ipc::Client resolver_;
+  ipc::TablesClient tables_;
   smtpclient::Engine engine_;
   agent::AgentService service_;
 };

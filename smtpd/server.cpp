@@ -31,10 +31,14 @@ void raise_descriptor_limit() {
 Server::Server(daemon::Process& process)
     : process_(process),
       listeners_(process.take_listeners()),
-      neighbours_{.tables = ipc::TablesClient(),
-                  .cleanup = ipc::CleanupClient(),
-                  .resolver = ipc::Client("private/resolver"),
-                  .ids = queuefile::QueueIdSource(process.slot())} {
+      neighbours_{
+          .tables = ipc::TablesClient(),
+          .cleanup = ipc::CleanupClient(),
+          .resolver = ipc::Client("private/resolver"),
+          .flush = ipc::Client("public/" + process.values().text("flush_service_name")),
+          .verify = ipc::Client("private/" + process.values().text("address_verify_service_name")),
+          .ids = queuefile::QueueIdSource(process.slot())},
+      limits_(process.service(), process.load<config::ProcessParams>().service_workers) {
   raise_descriptor_limit();
   reload();
 }
@@ -47,16 +51,43 @@ void Server::start() {
   process_.on_share([this](std::int64_t limit, bool is_stress) {
     limit_ = limit;
     is_stress_ = is_stress;
+    if (first_contact_) first_contact_->set_stress(is_stress);
     watch();
   });
+  if (first_contact_) first_contact_->start();
+  const auto& limits = settings_->smtpd;
+  if (limits.smtpd_client_ban_auth_failures > 0 || limits.smtpd_client_ban_rejects > 0) {
+    limits_.watch_bans();
+  }
   watch();
+}
+
+config::Values Server::session_values() const {
+  if (!first_contact_) return process_.values();
+  const auto& snapshot = process_.values().snapshot();
+  if (const auto* service = find_pass_service(snapshot)) {
+    return process_.values().of_service(*service);
+  }
+  log::warning(
+      "master.cf has a postscreen service but no \"smtpd pass ... smtpd\" line; sessions have "
+      "the values of the postscreen line");
+  return process_.values();
 }
 
 void Server::reload() {
   config::Problems problems;
-  settings_ = read_settings(process_.values(), problems);
   config::Problems same_again;
-  stress_settings_ = read_settings(process_.values().under_stress(), same_again);
+  const auto* service = process_.values().service();
+  if (service != nullptr && service->program == "postscreen") {
+    if (!first_contact_) {
+      first_contact_ = std::make_unique<FirstContact>(neighbours_, limits_.anvil());
+    }
+    first_contact_->configure(read_contact_settings(process_.values(), problems),
+                              read_contact_settings(process_.values().under_stress(), same_again));
+  }
+  const config::Values values = session_values();
+  settings_ = read_settings(values, problems);
+  stress_settings_ = read_settings(values.under_stress(), same_again);
   sessions_per_process_ = process_.load<config::ProcessParams>().sessions_per_process;
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   if (settings_->has_no_relay_guard) {
@@ -94,10 +125,10 @@ void Server::unwatch() {
 void Server::on_events(std::uint32_t /*events*/) {
   for (const auto& listener : listeners_) {
     for (int i = 0; i < kAcceptsPerTurn; ++i) {
-      const auto in_use = static_cast<std::int64_t>(sessions_.size());
-      if ((limit_ > 0 && in_use >= limit_) || in_use >= sessions_per_process_) {
+      const auto clients = in_use();
+      if ((limit_ > 0 && clients >= limit_) || clients >= sessions_per_process_) {
         unwatch();
-        process_.report_load(in_use, true);
+        process_.report_load(clients, true);
         return;
       }
       auto accepted = sys::accept_connection(listener.get());
@@ -113,20 +144,34 @@ void Server::on_events(std::uint32_t /*events*/) {
 }
 
 loop::Task<void> Server::serve(sys::Accepted client) {
-  Session session(*this, settings_now(), std::move(client), ++last_session_);
+  if (first_contact_ == nullptr) {
+    co_await serve_session({std::move(client), std::nullopt});
+  } else if (auto admitted = co_await first_contact_->receive(std::move(client))) {
+    co_await serve_session(*std::move(admitted));
+  } else {
+    session_ended();
+  }
+}
+
+loop::Task<void> Server::serve_session(Admitted admitted) {
+  Session session(*this, settings_now(), std::move(admitted.client), ++last_session_);
+  if (first_contact_ != nullptr) session.introduce(admitted.proxied);
   sessions_.insert(&session);
-  process_.report_load(static_cast<std::int64_t>(sessions_.size()),
-                       process_.loop().busy_percent() > kBusyPercent);
+  process_.report_load(in_use(), process_.loop().busy_percent() > kBusyPercent);
   co_await session.run();
   sessions_.erase(&session);
   session_ended();
 }
 
+std::int64_t Server::in_use() const {
+  return static_cast<std::int64_t>(sessions_.size() +
+                                   (first_contact_ ? first_contact_->in_test() : 0));
+}
+
 void Server::session_ended() {
-  const auto in_use = static_cast<std::int64_t>(sessions_.size());
-  process_.report_load(in_use, process_.loop().busy_percent() > kBusyPercent);
+  process_.report_load(in_use(), process_.loop().busy_percent() > kBusyPercent);
   if (process_.is_draining()) {
-    if (in_use == 0) process_.finish();
+    if (in_use() == 0) process_.finish();
   } else {
     watch();
   }
@@ -136,7 +181,7 @@ void Server::drain() {
   unwatch();
   listeners_.clear();
   for (Session* session : sessions_) session->drain();
-  if (sessions_.empty()) process_.finish();
+  if (in_use() == 0) process_.finish();
 }
 
 }  // namespace postern::smtpd

@@ -11,6 +11,9 @@
 #include "common/ipc/tables_client.h"
 #include "common/queuefile/queue_id.h"
 #include "common/sys/socket.h"
+#include "smtpd/client_limits.h"
+#include "smtpd/first_contact.h"
+#include "smtpd/restrictions/policy_client.h"
 #include "smtpd/settings.h"
 
 namespace postern::smtpd {
@@ -22,6 +25,10 @@ struct Neighbours {
   ipc::TablesClient tables;
   ipc::CleanupClient cleanup;
   ipc::Client resolver{"private/resolver"};
+  ipc::Client flush{"public/flush"};
+  ipc::Client broker{"private/broker"};
+  PolicyClients policy{};
+  ipc::Client verify{"private/verify"};
   queuefile::QueueIdSource ids;
 };
 
@@ -32,6 +39,7 @@ class Server final : loop::Watched {
   void start();
 
   [[nodiscard]] Neighbours& neighbours() { return neighbours_; }
+  [[nodiscard]] ClientLimits& limits() { return limits_; }
   [[nodiscard]] bool is_draining() const { return process_.is_draining(); }
 
  private:
@@ -41,12 +49,18 @@ class Server final : loop::Watched {
   void reload();
   void drain();
   loop::Task<void> serve(sys::Accepted client);
+  loop::Task<void> serve_session(Admitted admitted);
   void session_ended();
+  // What sessions have: of our own line, or of the `pass` line behind first contact.
+  [[nodiscard]] config::Values session_values() const;
+  [[nodiscard]] std::int64_t in_use() const;
   [[nodiscard]] const SettingsPtr& settings_now() const;
 
   daemon::Process& process_;
   std::vector<sys::Fd> listeners_;
   Neighbours neighbours_;
+  ClientLimits limits_;
+  std::unique_ptr<FirstContact> first_contact_;  // of a postscreen line
   SettingsPtr settings_;
   SettingsPtr stress_settings_;
   std::unordered_set<Session*> sessions_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/text.h"
 #include "common/ipc/resolver.h"
@@ -12,6 +13,7 @@
 #include "common/mail/address.h"
 #include "common/mail/header.h"
 #include "common/smtpwire/chunk.h"
+#include "smtpd/escape.h"
 
 namespace postern::smtpd {
 
@@ -26,6 +28,26 @@ constexpr std::array kVerbsInOrder = {
     Verb::kQuit, Verb::kXclient, Verb::kXforward, Verb::kHelp, Verb::kExpn, Verb::kUnknown};
 
 constexpr std::chrono::seconds kResolverTime{30};
+constexpr std::chrono::seconds kTablesTime{100};
+
+// Commands that end a group (RFC 2920 3.1): their answers decide what comes next.
+bool ends_group(Verb verb) {
+  switch (verb) {
+    case Verb::kHelo:
+    case Verb::kEhlo:
+    case Verb::kData:
+    case Verb::kStarttls:
+    case Verb::kAuth:
+    case Verb::kVrfy:
+    case Verb::kEtrn:
+    case Verb::kNoop:
+    case Verb::kQuit:
+    case Verb::kXclient:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::string count_text(std::string_view name, unsigned total, unsigned failed) {
   return failed == 0 ? fmt::format(" {}={}", name, total)
@@ -42,13 +64,14 @@ Session::Session(Server& server, SettingsPtr settings, sys::Accepted client, std
       number_(number),
       splitter_(settings_->line_length_limit),
       client_address_(peer_.host()),
-      ip_(config::parse_ip_address(client_address_)) {}
+      ip_(config::parse_ip_address(client_address_)),
+      discarded_keywords_(settings_->discarded_keywords) {}
 
 Session::~Session() = default;
 
 std::string Session::client() const {
   if (settings_->smtpd.smtpd_client_port_logging) {
-    return fmt::format("{}[{}]:{}", client_name_, client_address_, peer_.port());
+    return fmt::format("{}[{}]:{}", client_name_, client_address_, client_port());
   }
   return fmt::format("{}[{}]", client_name_, client_address_);
 }
@@ -63,6 +86,7 @@ bool Session::is_bare_newline_excused() const {
 
 // local_header_rewrite_clients: whose headers are completed.
 bool Session::is_local_client() const {
+  if (extras_ && extras_->is_local_client) return *extras_->is_local_client;
   for (const auto& word : settings_->address.local_header_rewrite_clients) {
     if (word == "permit_mynetworks" && is_in_mynetworks()) return true;
     if (word == "permit_inet_interfaces" &&
@@ -79,13 +103,156 @@ loop::Deadline Session::deadline() const {
   return loop::Clock::now() + settings_->smtpd.smtpd_timeout;
 }
 
+Session::ReadDeadline::ReadDeadline(const Settings& settings)
+    : settings_(settings), until_(loop::Clock::now() + settings.smtpd.smtpd_timeout) {}
+
+loop::Deadline Session::ReadDeadline::next() const {
+  if (settings_.smtpd.smtpd_per_request_deadline) return until_;
+  return loop::Clock::now() + settings_.smtpd.smtpd_timeout;
+}
+
+void Session::ReadDeadline::received(std::size_t bytes) {
+  if (!settings_.smtpd.smtpd_per_request_deadline || settings_.smtpd.smtpd_min_data_rate <= 0) {
+    return;
+  }
+  const auto earned = std::chrono::microseconds(static_cast<std::int64_t>(bytes) * 1'000'000 /
+                                                settings_.smtpd.smtpd_min_data_rate);
+  until_ =
+      std::min<loop::Deadline>(until_ + earned, loop::Clock::now() + settings_.smtpd.smtpd_timeout);
+}
+
+SessionExtras& Session::extras() {
+  if (extras_ == nullptr) extras_ = std::make_unique<SessionExtras>();
+  return *extras_;
+}
+
+std::string Session::client_port() const {
+  return extras_ && !extras_->port.empty() ? extras_->port : std::to_string(peer_.port());
+}
+
+const std::string& Session::sasl_username() const {
+  static const std::string kNobody;
+  return extras_ ? extras_->login : kNobody;
+}
+
+loop::Task<bool> Session::is_client_in(const config::Networks& networks) const {
+  if (!ip_) co_return false;
+  using Kind = config::Networks::Match::Kind;
+  auto match = networks.match(*ip_);
+  while (match.kind == Kind::kAskTable) {
+    ipc::tables::Lookup question;
+    question.tables.emplace_back(match.table);
+    question.keys.push_back({client_address_, false});
+    const auto found = co_await server_.neighbours().tables.lookup(
+        std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("{}: {}; taken as not listed", match.table, found.error().text);
+      co_return false;
+    }
+    if (found->is_found) co_return match.if_found == Kind::kYes;
+    match = networks.match(*ip_, match.next);
+  }
+  co_return match.kind == Kind::kYes;
+}
+
 loop::Task<void> Session::run() {
   server_.neighbours().cleanup.connect();
-  co_await look_up_client();
+  const bool is_client_known = co_await learn_from_proxy();
+  if (is_client_known) co_await look_up_client();
   log::info("connect from {}", client());
-  co_await greet();
+  if (!is_client_known) {
+    end_ = End::kDropped;
+    co_await refuse(mail::make_reply(
+        421, fmt::format("4.3.0 {} Server local error", settings_->address.myhostname)));
+  } else if (const auto refusal = co_await admit()) {
+    end_ = End::kDropped;
+    co_await refuse(*refusal);
+  } else {
+    const mail::Reply hello = co_await greeting();
+    if (!co_await send(hello) || !co_await flush()) closing_ = true;
+  }
   while (!closing_) co_await converse();
+  if (limits_ != nullptr) server_.limits().disconnected(*std::exchange(limits_, nullptr));
   log_end();
+}
+
+// Whoever speaks for others (XCLIENT) has no limits of his own, nor have those that
+// smtpd_client_event_limit_exceptions names.
+loop::Task<std::optional<mail::Reply>> Session::admit() {
+  const auto& params = settings_->smtpd;
+  if (!ip_ || co_await is_client_in(params.smtpd_client_event_limit_exceptions) ||
+      co_await is_client_in(params.smtpd_authorized_xclient_hosts)) {
+    co_return std::nullopt;
+  }
+  limits_ = &server_.limits().entry_of(*ip_, *settings_);
+  const auto verdict = co_await server_.limits().connected(*limits_, *settings_);
+  if (server_.limits().is_banned(*limits_)) {
+    // In words that fail2ban's stock filter knows.
+    auto reply = mail::make_reply(
+        450, fmt::format("4.7.1 <{}>: Client host rejected: too many failures; try again later",
+                         client()));
+    log_reject(reply, "CONNECT");
+    co_return reply;
+  }
+  if (!verdict.too_many && !verdict.too_fast) co_return std::nullopt;
+  if (verdict.too_many) {
+    log::warning("Connection concurrency limit exceeded: {} from {} for service {}",
+                 verdict.connections, client(), server_.limits().service());
+  } else {
+    log::warning("Connection rate limit exceeded: {} from {} for service {}", verdict.rate,
+                 client(), server_.limits().service());
+  }
+  co_return mail::make_reply(421, fmt::format("4.7.0 {} Error: too many connections from {}",
+                                              settings_->address.myhostname, client_address_));
+}
+
+void Session::note_offence(ipc::anvil::OffenceKind kind) {
+  // What a ban refuses does not prolong it.
+  if (limits_ == nullptr || server_.limits().is_banned(*limits_)) return;
+  const auto& params = settings_->smtpd;
+  const auto limit = kind == ipc::anvil::OffenceKind::kAuthFailure
+                         ? params.smtpd_client_ban_auth_failures
+                         : params.smtpd_client_ban_rejects;
+  if (limit > 0) server_.limits().report(*limits_, kind);
+}
+
+loop::Task<std::optional<mail::Reply>> Session::count(ipc::anvil::Event event) {
+  using ipc::anvil::Event;
+  if (limits_ == nullptr) co_return std::nullopt;
+  const auto& params = settings_->smtpd;
+  std::int64_t limit = 0;
+  std::string_view what;     // for the client
+  std::string_view request;  // for the log
+  switch (event) {
+    case Event::kConnection:
+      co_return std::nullopt;
+    case Event::kMessage:
+      limit = params.smtpd_client_message_rate_limit;
+      what = "much mail";
+      request = "Message delivery request";
+      break;
+    case Event::kRecipient:
+      limit = params.smtpd_client_recipient_rate_limit;
+      what = "many recipients";
+      request = "Recipient address";
+      break;
+    case Event::kNewTls:
+      limit = params.smtpd_client_new_tls_session_rate_limit;
+      what = "many new TLS sessions";
+      request = "New TLS session";
+      break;
+    case Event::kAuth:
+      limit = params.smtpd_client_auth_rate_limit;
+      what = "many AUTH commands";
+      request = "AUTH command";
+      break;
+  }
+  const auto rate = co_await server_.limits().count(*limits_, event, limit);
+  if (rate == 0) co_return std::nullopt;
+  log::warning("{} rate limit exceeded: {} from {} for service {}", request, rate, client(),
+               server_.limits().service());
+  co_return mail::make_reply(450,
+                             fmt::format("4.7.1 Error: too {} from {}", what, client_address_));
 }
 
 loop::Task<void> Session::look_up_client() {
@@ -97,24 +264,33 @@ loop::Task<void> Session::look_up_client() {
   if (!peer) co_return;
   client_name_ = peer->name;
   reverse_name_ = peer->reverse_name;
+  name_status_ = peer->name_status;
+  reverse_status_ = peer->reverse_status;
   if (!peer->warning.empty()) log::warning("{}", log::clean(peer->warning));
 }
 
-loop::Task<void> Session::greet() {
+loop::Task<mail::Reply> Session::greeting() {
   std::optional<mail::Reply> refusal;
   if (!settings_->smtpd.smtpd_delay_reject) refusal = co_await check(Stage::kClient);
   if (refusal) {
     log_reject(*refusal, "CONNECT");
-    // The session stays, and everything but QUIT is refused (RFC 5321 3.1).
-    refusal->code = refusal->is_temporary() ? 450 : 554;
   }
   mail::Reply hello;
   hello.code = 220;
   hello.lines = {settings_->smtpd.smtpd_banner};
-  if (refusal) hello = *refusal;
-  (void)co_await send(hello);
-  if (refusal) closing_ = true;
-  if (!co_await flush()) closing_ = true;
+  // The session stays, and everything but QUIT is refused (RFC 5321 3.1).
+  is_client_refused_ = refusal.has_value();
+  if (!refusal) {
+    co_await start_milters();
+    refusal = co_await milter_connect();
+    // What is temporary is said again at the next command.
+    if (refusal && refusal->code < 500 && !refusal->closes()) refusal.reset();
+  }
+  if (refusal) {
+    hello = *refusal;
+    if (hello.closes() || hello.code == 521) closing_ = true;
+  }
+  co_return hello;
 }
 
 loop::Task<void> Session::converse() {
@@ -132,7 +308,7 @@ loop::Task<void> Session::converse() {
 }
 
 loop::Task<std::optional<std::string>> Session::read_command() {
-  const loop::Deadline until = deadline();
+  const ReadDeadline until(*settings_);
   for (;;) {
     const smtpwire::Line line = splitter_.next(stream_.input());
     if (line.state == smtpwire::Line::State::kMore) {
@@ -140,7 +316,7 @@ loop::Task<std::optional<std::string>> Session::read_command() {
       // Nothing more to answer at once: now the replies leave.
       if (!co_await flush()) co_return std::nullopt;
       waiting_for_command_ = true;
-      const loop::Io io = co_await stream_.fill(until);
+      const loop::Io io = co_await stream_.fill(until.next());
       waiting_for_command_ = false;
       if (io == loop::Io::kCancelled && draining_) {
         co_await refuse(mail::make_reply(
@@ -182,7 +358,12 @@ void Session::end_by(loop::Io io) {
 
 loop::Task<bool> Session::send(const mail::Reply& reply) {
   std::string wire;
-  reply.append_wire(wire);
+  if (reply.code >= 400 && has_reject_text()) {
+    const mail::Reply shown = co_await with_reject_text(reply);
+    shown.append_wire(wire);
+  } else {
+    reply.append_wire(wire);
+  }
   stream_.put(wire);
   // Replies of a client that never reads are not heaped up.
   constexpr std::size_t kMaxPending = std::size_t{16} << 10;
@@ -213,6 +394,12 @@ loop::Task<void> Session::handle(std::string_view line) {
         421, fmt::format("4.7.0 {} Error: too many errors", settings_->address.myhostname)));
     co_return;
   }
+  std::optional<std::string> replaced;
+  if (!params.smtpd_command_filter.empty()) {
+    replaced = co_await filter_command(std::string(line));
+    if (!replaced) co_return;
+    line = *replaced;
+  }
   const smtpwire::CommandLine command = smtpwire::split_command(line);
   const std::string name = to_upper(command.name);
   where_ =
@@ -220,10 +407,23 @@ loop::Task<void> Session::handle(std::string_view line) {
   Count& count = counts_[static_cast<std::size_t>(command.verb)];
   ++count.total;
 
-  if (std::find(settings_->forbidden_commands.begin(), settings_->forbidden_commands.end(), name) !=
-          settings_->forbidden_commands.end() ||
-      (command.verb == Verb::kUnknown && !name.empty() &&
-       (!is_alpha(name.front()) || mail::is_header_line(line)))) {
+  if (is_client_refused_ && command.verb != Verb::kQuit) {
+    ++count.failed;
+    ++errors_;
+    if (!co_await send(
+            mail::make_reply(503, fmt::format("5.7.0 Error: access denied for {}", client())))) {
+      closing_ = true;
+    }
+    co_return;
+  }
+  note_early_input(command.verb);
+  if (has_early_input_ && params.smtpd_forbid_unauth_pipelining) {
+    end_ = End::kDropped;
+    ++count.failed;
+    co_await refuse(mail::make_reply(554, "5.5.0 Error: SMTP protocol synchronization"));
+    co_return;
+  }
+  if (command.verb == Verb::kUnknown && !name.empty() && co_await is_forbidden(line, name)) {
     ++count.failed;
     log::warning("non-SMTP command from {}: {}", client(), log::clean(line, 100));
     end_ = End::kDropped;
@@ -274,18 +474,28 @@ loop::Task<void> Session::handle(std::string_view line) {
       reply = mail::make_reply(502, "5.5.1 Error: command not implemented");
       break;
     case Verb::kXclient:
+      reply = co_await xclient_command(command);
+      break;
     case Verb::kXforward:
-      reply = mail::make_reply(550, "5.7.0 Error: insufficient authorization");
+      reply = co_await xforward_command(command);
+      break;
+    case Verb::kEtrn:
+      junk = true;
+      reply = co_await etrn_command(command);
       break;
     case Verb::kLhlo:
     case Verb::kExpn:
-    case Verb::kEtrn:
     case Verb::kHelp:
     case Verb::kUnknown:
       if (std::find(settings_->noop_commands.begin(), settings_->noop_commands.end(), name) !=
           settings_->noop_commands.end()) {
         junk = true;
         reply = mail::make_reply(250, "2.0.0 Ok");
+      } else if (auto refusal = milters_ == nullptr
+                                    ? std::optional<mail::Reply>()
+                                    : co_await ask_milters(milter::kUnknownCommand,
+                                                           std::string(line) + '\0', "UNKNOWN")) {
+        reply = *std::move(refusal);
       } else {
         reply = name.empty() ? smtpwire::reply_bad_syntax() : smtpwire::reply_unknown_command();
       }
@@ -297,8 +507,8 @@ loop::Task<void> Session::handle(std::string_view line) {
     ++errors_;
   }
   if (junk && ++junk_commands_ > params.smtpd_junk_command_limit) ++errors_;
-  if (errors_ > params.smtpd_soft_error_limit && reply.code >= 400 &&
-      params.smtpd_error_sleep_time.count() > 0) {
+  // Whoever has made many errors waits for every answer.
+  if (errors_ >= params.smtpd_soft_error_limit && params.smtpd_error_sleep_time.count() > 0) {
     co_await loop::sleep_for(params.smtpd_error_sleep_time);
   }
   if (reply.closes() || reply.code == 521) {
@@ -323,14 +533,77 @@ void Session::reset() {
   chunk_failed_ = false;
   bdat_too_big_ = false;
   refused_recipients_ = 0;
-  hold_ = false;
+  if (restriction_state_) restriction_state_->end_of_message();
+  if (milters_) milters_->end_message();
+  if (extras_ && extras_->has_forward) {
+    extras_->has_forward = false;
+    extras_->forward = {};
+    extras_->forward_id.clear();
+    extras_->forward_domain.clear();
+  }
+}
+
+void Session::note_early_input(Verb verb) {
+  if (has_early_input_ || stream_.input().empty() || verb == Verb::kBdat) return;
+  const bool is_offered = protocol_ != "SMTP" && !discards(kEhloPipelining);
+  if (is_offered && !ends_group(verb)) return;
+  has_early_input_ = true;
+  log::info("improper command pipelining after {} from {}: {}", where_, client(),
+            escape_text(stream_.input()));
+}
+
+// Called for commands that nobody knows: those in smtpd_forbidden_commands, and the header of a
+// message, which shows an open relay test or a browser that was led here.
+loop::Task<bool> Session::is_forbidden(std::string_view line, std::string name) {
+  if (mail::is_header_line(line)) co_return true;
+  for (const auto& forbidden : settings_->forbidden_commands) {
+    if (!forbidden.is_table) {
+      if (forbidden.word == name) co_return true;
+      continue;
+    }
+    if (forbidden.word == kStockForbiddenTable) {
+      if (!is_alpha(name.front())) co_return true;
+      continue;
+    }
+    ipc::tables::Lookup question;
+    question.tables.push_back(forbidden.word);
+    question.keys.push_back({name, false});
+    const auto found =
+        co_await neighbours().tables.lookup(std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("smtpd_forbidden_commands: {}: {}", forbidden.word, found.error().text);
+    } else if (found->is_found) {
+      co_return true;
+    }
+  }
+  co_return false;
+}
+
+loop::Task<std::optional<std::string>> Session::filter_command(std::string line) {
+  ipc::tables::Lookup question;
+  question.tables = settings_->smtpd.smtpd_command_filter;
+  question.keys.push_back({std::string(trim(line)), false});
+  auto found =
+      co_await neighbours().tables.lookup(std::move(question), loop::Clock::now() + kTablesTime);
+  if (!found) {
+    log::warning("smtpd_command_filter: {}", found.error().text);
+    end_ = End::kDropped;
+    co_await refuse(mail::make_reply(
+        421, fmt::format("4.3.0 {} Server local data error", settings_->address.myhostname)));
+    co_return std::nullopt;
+  }
+  if (!found->is_found) co_return line;
+  log::info("{}: replacing client command \"{}\" with \"{}\"", client(), log::clean(line, 100),
+            log::clean(found->value, 100));
+  co_return std::move(found->value);
 }
 
 void Session::log_reject(const mail::Reply& reply, std::string_view where,
-                         std::string_view recipient, bool has_recipient) {
+                         std::string_view recipient, bool has_recipient, std::string_view action) {
+  note_offence(ipc::anvil::OffenceKind::kReject);
   log::RejectLine line;
   line.queue_id = transaction_ ? std::string_view(transaction_->queue_id()) : std::string_view();
-  line.action = "reject";
+  line.action = action;
   line.where = where;
   const std::string from = client();
   line.client = from;

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/ipc/resolver.h"
 #include "common/ipc/tables.h"
 #include "common/loop/stream.h"
 #include "common/mail/reply.h"
@@ -22,12 +23,30 @@
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
 #include "common/smtpwire/line.h"
+#include "common/smtpwire/proxy_header.h"
 #include "common/sys/socket.h"
+#include "smtpd/milters.h"
+#include "smtpd/restrictions/state.h"
 #include "smtpd/server.h"
 #include "smtpd/settings.h"
 #include "smtpd/transaction.h"
 
 namespace postern::smtpd {
+
+// What few sessions have, behind one pointer: the many that wait do not pay for it.
+struct SessionExtras {
+  // XFORWARD: the client that our client speaks for, until the end of the transaction.
+  bool has_forward = false;
+  queuefile::Client forward;
+  std::string forward_id;      // IDENT: the queue id there
+  std::string forward_domain;  // SOURCE: "local" or "remote"
+  // XCLIENT and the proxy protocol.
+  std::optional<bool> is_local_client;  // what the real client was
+  std::string port;
+  std::string login;
+  std::string server_address;
+  std::string server_port;
+};
 
 class Session {
  public:
@@ -36,6 +55,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // Comes from first contact, perhaps with a proxy's word for who it is; before run().
+  void introduce(const std::optional<smtpwire::ProxyHeader>& proxied);
   loop::Task<void> run();
   // Ends at the next command, with 421.
   void drain();
@@ -50,29 +71,79 @@ class Session {
   [[nodiscard]] const std::string& protocol() const { return protocol_; }
   [[nodiscard]] const std::optional<std::string>& sender() const { return sender_; }
   [[nodiscard]] Transaction* transaction() { return transaction_ ? &*transaction_ : nullptr; }
-  [[nodiscard]] bool is_authenticated() const { return false; }
+  [[nodiscard]] std::string client_port() const;
+  [[nodiscard]] const std::string& sasl_username() const;
+  [[nodiscard]] bool is_authenticated() const { return !sasl_username().empty(); }
+  // The client sent more before it could have our answer, where no pipelining is allowed: the
+  // command is the last of its group (RFC 2920 3.1), or no EHLO has offered it.
+  [[nodiscard]] bool has_early_input() const { return has_early_input_; }
+  // Whether a list has the client's address; a table that fails says no.
+  [[nodiscard]] loop::Task<bool> is_client_in(const config::Networks& networks) const;
   [[nodiscard]] bool is_in_mynetworks() const;
   [[nodiscard]] std::int64_t number() const { return number_; }
   [[nodiscard]] bool is_local_client() const;
-  // An access table said HOLD: the message is kept aside.
-  void hold_next() { hold_ = true; }
+  [[nodiscard]] const std::string& reverse_name() const { return reverse_name_; }
+  [[nodiscard]] ipc::resolver::Status name_status() const { return name_status_; }
+  [[nodiscard]] ipc::resolver::Status reverse_status() const { return reverse_status_; }
+  // Seams of TLS: what a session without it has.
+  [[nodiscard]] bool is_encrypted() const { return false; }
+  [[nodiscard]] bool has_trusted_certificate() const { return false; }
+  [[nodiscard]] std::vector<std::string> certificate_fingerprints() const { return {}; }
+  // What restrictions have left behind for the message and for later commands.
+  [[nodiscard]] RestrictionState& restriction_state();
+  [[nodiscard]] bool has_restriction_state() const { return restriction_state_ != nullptr; }
+  [[nodiscard]] const MessageActions& actions() const;
 
  private:
   enum class End : unsigned char { kQuit, kLost, kTimeout, kDropped };
 
   // ---- session.cpp
+  void take_client_of(const smtpwire::ProxyHeader& header);
+  // proxy.cpp: who the proxy in front of us speaks for; false when it does not say so.
+  [[nodiscard]] loop::Task<bool> learn_from_proxy();
   loop::Task<void> look_up_client();
-  loop::Task<void> greet();
+  [[nodiscard]] loop::Task<mail::Reply> greeting();
   loop::Task<void> converse();
   // The next command line, or nothing when the session has ended.
   [[nodiscard]] loop::Task<std::optional<std::string>> read_command();
   loop::Task<void> handle(std::string_view line);
   [[nodiscard]] loop::Task<bool> send(const mail::Reply& reply);
+  // restrictions/reject_reply.cpp: smtpd_reject_filter_maps, smtpd_reject_footer and its maps.
+  [[nodiscard]] bool has_reject_text() const;
+  [[nodiscard]] loop::Task<mail::Reply> with_reject_text(mail::Reply reply);
   [[nodiscard]] loop::Task<bool> flush();
   loop::Task<void> refuse(mail::Reply reply);
   void end_by(loop::Io io);
   void log_end();
   [[nodiscard]] loop::Deadline deadline() const;
+
+  // Until when the client must have sent something, or under smtpd_per_request_deadline all of it.
+  class ReadDeadline {
+   public:
+    explicit ReadDeadline(const Settings& settings);
+    [[nodiscard]] loop::Deadline next() const;
+    // Content that comes at smtpd_min_data_rate or faster is given its time.
+    void received(std::size_t bytes);
+
+   private:
+    const Settings& settings_;
+    loop::Deadline until_;
+  };
+
+  // The limits per client; a refusal where one is exceeded.
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> admit();
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> count(ipc::anvil::Event event);
+  // A login failed, or a command was refused: too many of them ban the client.
+  void note_offence(ipc::anvil::OffenceKind kind);
+
+  [[nodiscard]] SessionExtras& extras();
+  void note_early_input(smtpwire::Verb verb);
+  [[nodiscard]] loop::Task<bool> is_forbidden(std::string_view line, std::string name);
+  // smtpd_command_filter; nothing when the session has to end.
+  [[nodiscard]] loop::Task<std::optional<std::string>> filter_command(std::string line);
+  [[nodiscard]] bool discards(EhloKeywords keyword) const {
+    return (discarded_keywords_ & keyword) != 0;
+  }
 
   // ---- commands/
   loop::Task<mail::Reply> helo_command(const smtpwire::CommandLine& command);
@@ -81,8 +152,13 @@ class Session {
   loop::Task<mail::Reply> data_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> bdat_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> vrfy_command(const smtpwire::CommandLine& command);
+  loop::Task<mail::Reply> etrn_command(const smtpwire::CommandLine& command);
+  loop::Task<mail::Reply> xclient_command(const smtpwire::CommandLine& command);
+  loop::Task<mail::Reply> xforward_command(const smtpwire::CommandLine& command);
+  void forget_client();
   mail::Reply reset_command(const smtpwire::CommandLine& command);
-  [[nodiscard]] mail::Reply ehlo_reply() const;
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> choose_keywords();
+  [[nodiscard]] loop::Task<mail::Reply> ehlo_reply();
   void begin_transaction();
   [[nodiscard]] loop::Task<bool> read_data(smtpwire::DotDecoder& decoder);
   [[nodiscard]] loop::Task<bool> read_chunk(std::uint64_t size, bool skip);
@@ -95,8 +171,28 @@ class Session {
   // Between a first chunk and the last one only BDAT, RSET and QUIT are in order.
   [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
+
+  // ---- milters.cpp
+  loop::Task<void> start_milters();
+  // One event; the refusal, logged, where one of them refuses.
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> ask_milters(char command,
+                                                                   std::string payload,
+                                                                   std::string_view where,
+                                                                   std::string recipient = {});
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_connect();
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_helo(std::string_view where);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_mail(std::string argument);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_rcpt(std::string argument,
+                                                                   std::string address);
+  loop::Task<void> milter_rejected_rcpt(std::string argument, const mail::Reply& reply);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_data(std::string_view where);
+  loop::Task<void> set_milter_address(std::string which, std::string address);
+  [[nodiscard]] static std::string milter_arguments(std::string_view argument);
+  // Content begins: cleanup goes on with them.
+  loop::Task<void> hand_over_milters();
+
   void log_reject(const mail::Reply& reply, std::string_view where, std::string_view recipient = {},
-                  bool has_recipient = false);
+                  bool has_recipient = false, std::string_view action = "reject");
 
   struct Count {
     unsigned total = 0;
@@ -120,18 +216,28 @@ class Session {
   std::optional<smtpwire::MailArguments> mail_arguments_;
   std::optional<Transaction> transaction_;
   std::string recipient_in_check_;
-  bool hold_ = false;
+  ipc::resolver::Status name_status_ = ipc::resolver::Status::kFound;
+  ipc::resolver::Status reverse_status_ = ipc::resolver::Status::kFound;
+  std::unique_ptr<RestrictionState> restriction_state_;
+  bool is_client_refused_ = false;  // with smtpd_delay_reject = no
   std::unique_ptr<smtpwire::ChunkDecoder> chunks_;
   bool has_chunks_ = false;
   bool chunk_failed_ = false;  // chunks are thrown away until the last one
   bool bdat_too_big_ = false;
 
+  EhloKeywords discarded_keywords_ = 0;
+  std::unique_ptr<SessionExtras> extras_;
+  std::unique_ptr<SessionMilters> milters_;
+  ClientEntry* limits_ = nullptr;  // of a client that limits apply to
   unsigned errors_ = 0;
   unsigned junk_commands_ = 0;
   unsigned refused_recipients_ = 0;
   bool closing_ = false;
   bool draining_ = false;
   bool waiting_for_command_ = false;
+  bool has_early_input_ = false;
+  bool may_xverp_ = false;
+  bool is_introduced_ = false;
   std::optional<End> end_;
   std::string where_ = "CONNECT";   // for "lost connection after"
   std::array<Count, 20> counts_{};  // by Verb

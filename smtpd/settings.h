@@ -10,13 +10,47 @@
 
 #include "common/config/networks.h"
 #include "common/config/params/address.h"
+#include "common/config/params/bounce.h"
 #include "common/config/params/smtpd.h"
 #include "common/config/values.h"
+#include "common/milter/spec.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
 #include "smtpd/restrictions/list.h"
 
 namespace postern::smtpd {
+
+// What EHLO may offer, as bits: what is switched off for everybody or for one client.
+enum EhloKeyword : std::uint32_t {
+  kEhloPipelining = 1U << 0U,
+  kEhloSize = 1U << 1U,
+  kEhloVrfy = 1U << 2U,
+  kEhloEtrn = 1U << 3U,
+  kEhloStarttls = 1U << 4U,
+  kEhloAuth = 1U << 5U,
+  kEhloXverp = 1U << 6U,
+  kEhloXclient = 1U << 7U,
+  kEhloXforward = 1U << 8U,
+  kEhloEnhancedStatusCodes = 1U << 9U,
+  kEhlo8BitMime = 1U << 10U,
+  kEhloDsn = 1U << 11U,
+  kEhloSmtputf8 = 1U << 12U,
+  kEhloChunking = 1U << 13U,
+  kEhloSilentDiscard = 1U << 14U,  // no log line about the others
+};
+using EhloKeywords = std::uint32_t;
+
+// The bits of words as smtpd_discard_ehlo_keywords has them; unknown ones go to *unknown.
+[[nodiscard]] EhloKeywords parse_ehlo_keywords(const std::vector<std::string>& words,
+                                               std::vector<std::string>* unknown = nullptr);
+// "PIPELINING CHUNKING", in the order in which EHLO offers them.
+[[nodiscard]] std::string print_ehlo_keywords(EhloKeywords keywords);
+
+// One word of smtpd_forbidden_commands: a command or a table of them.
+struct ForbiddenCommand {
+  std::string word;  // upper case, but for a table
+  bool is_table = false;
+};
 
 struct Settings {
   config::SmtpdParams smtpd;
@@ -28,17 +62,26 @@ struct Settings {
   std::chrono::seconds in_flow_delay{0};
   bool smtputf8_enable = true;
   std::vector<std::string> own_addresses;
-  std::vector<std::string> noop_commands;       // upper case
-  std::vector<std::string> forbidden_commands;  // upper case
-  std::vector<std::string> discarded_keywords;  // of EHLO, lower case
+  std::vector<std::string> noop_commands;  // upper case
+  std::vector<ForbiddenCommand> forbidden_commands;
+  EhloKeywords discarded_keywords = 0;
+  std::string content_filter;
+  milter::ListSettings milters;
+  std::vector<std::string> smtpd_milter_maps;
+  std::int64_t cleanup_overrides = 0;  // receive_override_options, for cleanup
+  bool no_unknown_recipient_checks = false;
+  std::string default_verp_delimiters;
+  std::string verp_delimiter_filter;
 
   RestrictionLists restrictions;
   // No list keeps strangers from relaying: nobody is served (SMTPD_ACCESS_README).
   bool has_no_relay_guard = false;
-
-  [[nodiscard]] bool discards(std::string_view keyword) const;
 };
 using SettingsPtr = std::shared_ptr<const Settings>;
+
+// The pattern that stock smtpd_forbidden_commands ends with: what begins with no letter. It is
+// judged without asking a table.
+inline constexpr std::string_view kStockForbiddenTable = "regexp:{{/^[^A-Z]/ Bogus}}";
 
 [[nodiscard]] SettingsPtr read_settings(const config::Values& values, config::Problems& problems);
 

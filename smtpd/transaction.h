@@ -10,6 +10,7 @@
 #include "common/ipc/cleanup_client.h"
 #include "common/ipc/tables.h"
 #include "common/queuefile/envelope.h"
+#include "smtpd/restrictions/state.h"
 
 namespace postern::smtpd {
 
@@ -26,8 +27,20 @@ class Transaction {
   [[nodiscard]] const std::string& queue_id() const { return queue_id_; }
   void set_queue_id(std::string id) { queue_id_ = std::move(id); }
 
+  // receive_override_options.
+  void override_with(std::int64_t bits) { overrides_ = bits; }
+
+  // The milters' conversations, for cleanup to go on with.
+  void set_milters(ipc::milter::Handover handover, std::vector<sys::Fd> fds) {
+    milters_ = std::move(handover);
+    milter_fds_ = std::move(fds);
+  }
+
   // Content begins: the envelope is final.
-  void begin_content(ipc::CleanupClient& cleanup, std::int64_t session);
+  void begin_content(ipc::CleanupClient& cleanup, std::int64_t session,
+                     const MessageActions& actions);
+  // What restrictions at the end of data have added.
+  [[nodiscard]] ipc::SubmissionEnd end_of_content(const MessageActions& actions) const;
   [[nodiscard]] bool has_content() const { return submission_ != nullptr; }
   [[nodiscard]] ipc::Submission& submission() { return *submission_; }
 
@@ -35,6 +48,10 @@ class Transaction {
   queuefile::Envelope envelope_;
   std::string queue_id_;
   std::unique_ptr<ipc::Submission> submission_;
+  std::size_t bcc_sent_ = 0;
+  std::int64_t overrides_ = 0;
+  ipc::milter::Handover milters_;
+  std::vector<sys::Fd> milter_fds_;
 };
 
 }  // namespace postern::smtpd

@@ -35,24 +35,28 @@ void keep_only(sys::Fd socket) {
   sys::close_from(kSocket + 1);
 }
 
-[[noreturn]] void become_deliverer(const sys::Account& account, sys::Fd socket) {
+[[noreturn]] void become_deliverer(const sys::Account& account, const BrokerPolicy& policy,
+                                   sys::Fd socket) {
   keep_only(std::move(socket));
   ::prctl(PR_SET_NAME, "deliverer");
   // Where we are not root (tests), only ourselves can be asked for: check_request saw to that.
   if (sys::is_root() && !sys::become(account, sys::Groups::kSupplementary)) ::_exit(1);
-  if (!sys::refuse_new_privileges()) ::_exit(1);
+  if (!policy.runs_commands && !sys::refuse_new_privileges()) ::_exit(1);
+  // Commands are waited for; one that does not read is no reason to die.
+  ::signal(SIGCHLD, SIG_DFL);
+  ::signal(SIGPIPE, SIG_IGN);
   if (::chdir("/") < 0) ::_exit(1);
   serve_jobs(kSocket);
   ::_exit(0);
 }
 
-Result<sys::Fd> spawn(const sys::Account& account) {
+Result<sys::Fd> spawn(const sys::Account& account, const BrokerPolicy& policy) {
   TRY(auto pair, packet_pair());
   const pid_t pid = ::fork();
   if (pid < 0) return sys::fail_errno("fork");
   if (pid == 0) {
     pair.nonblocking.reset();
-    become_deliverer(account, std::move(pair.blocking));
+    become_deliverer(account, policy, std::move(pair.blocking));
   }
   return std::move(pair.nonblocking);
 }
@@ -95,7 +99,7 @@ Result<void> make_mailbox(const sys::Account& account, std::string_view user,
       const auto made = make_mailbox(*account, request->user, policy);
       if (!made) reply.error = made.error().text;
     } else {
-      auto spawned = spawn(*account);
+      auto spawned = spawn(*account, policy);
       if (spawned) {
         deliverer = *std::move(spawned);
       } else {

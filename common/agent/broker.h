@@ -25,6 +25,9 @@ struct BrokerPolicy {
   // default_privs: what is done for root is done with these rights.
   sys::Account fallback{};
   std::string mail_spool_directory{};  // empty: no mailbox is made
+  // Deliverers run commands, which may be setuid or setgid: mail that a user's command sends goes
+  // through postdrop.
+  bool runs_commands = false;
 };
 
 // The rights that a request gets, or why it gets none.

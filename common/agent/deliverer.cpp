@@ -13,6 +13,7 @@
 #include <optional>
 #include <thread>
 
+#include "common/agent/command.h"
 #include "common/agent/maildir.h"
 #include "common/agent/mbox.h"
 #include "common/agent/packet.h"
@@ -112,6 +113,31 @@ JobReply maildir_reply(const Job& job, MailboxResult result) {
     result.text = job.success_text;
   }
   return reply_of(job, std::move(result));
+}
+
+JobReply command_reply(const Job& job, int fd) {
+  CommandRequest request;
+  request.arguments = job.arguments;
+  request.line = job.line;
+  request.shell = job.shell;
+  request.environment = job.environment;
+  request.directory = job.directory;
+  request.must_have_directory = job.must_have_directory;
+  request.time_limit = job.time_limit;
+  request.file_limit = static_cast<std::uint64_t>(job.limit);
+  request.format = {.eol = job.eol,
+                    .quote_from = job.quote_from,
+                    .stuff_dots = job.stuff_dots,
+                    .end_blank = job.end_blank};
+  CommandResult result = run_command(message_of(job, fd), request);
+  JobReply reply;
+  reply.id = job.id;
+  reply.outcome = outcome_of(result.outcome);
+  reply.status = std::move(result.status);
+  reply.text = std::move(result.text);
+  reply.diagnostic = std::move(result.diagnostic);
+  reply.output = std::move(result.output);
+  return reply;
 }
 
 // One thread at a time reads the socket: it takes a job, or all Maildir jobs that are there. Others
@@ -311,6 +337,7 @@ JobReply do_job(const Job& job, int fd, sys::Fd* opened) {
     reply.outcome = JobOutcome::kMissing;
     return reply;
   }
+  if (job.kind == JobKind::kCommand) return command_reply(job, fd);
   const MailboxMessage message = message_of(job, fd);
   if (job.kind == JobKind::kMaildir) {
     return maildir_reply(job, deliver_to_maildir(message, maildir_request(job)));

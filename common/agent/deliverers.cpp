@@ -41,7 +41,7 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
 
   [[nodiscard]] loop::Task<Result<JobReply>> run(Job job, int fd, sys::Fd* opened) {
     ++users_;
-    const auto deadline = loop::Clock::now() + kJobTime;
+    const auto deadline = loop::Clock::now() + kJobTime + job.time_limit;
     Result<JobReply> result = fail_temporary("deliverer does not answer");
     while (under_way_ >= kMaxUnderWay && is_open_) {
       const loop::Wait wait = co_await changed_.wait(deadline);

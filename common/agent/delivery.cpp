@@ -47,6 +47,8 @@ std::string_view action_of(ipc::agent::Outcome outcome) {
       return "delayed";
     case ipc::agent::Outcome::kBounced:
       return "failed";
+    case ipc::agent::Outcome::kRerouted:
+      break;
   }
   return "delayed";
 }
@@ -155,10 +157,13 @@ void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Ver
                   .conn_use = verdict.conn_use,
                   .delays = delays,
                   .dsn = verdict.status,
-                  .status = outcome == ipc::agent::Outcome::kDelivered  ? "sent"
-                            : outcome == ipc::agent::Outcome::kDeferred ? "deferred"
-                            : service_.soft_bounce_                     ? "SOFTBOUNCE"
-                                                                        : "bounced",
+                  .status = request_.is_probe
+                                ? (outcome == ipc::agent::Outcome::kDelivered ? "deliverable"
+                                                                              : "undeliverable")
+                            : outcome == ipc::agent::Outcome::kDelivered ? "sent"
+                            : outcome == ipc::agent::Outcome::kDeferred  ? "deferred"
+                            : service_.soft_bounce_                      ? "SOFTBOUNCE"
+                                                                         : "bounced",
                   .text = text});
 }
 
@@ -179,6 +184,19 @@ void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const 
   entry.address = verdict.address;
   entry.action =
       verdict.action.empty() || is_soft ? std::string(action_of(entry.outcome)) : verdict.action;
+  loop::Loop::current().schedule(*this, loop::Loop::Order::kLog);
+}
+
+void Delivery::reroute(std::size_t recipient, std::string_view transport_and_nexthop,
+                       std::string_view address) {
+  if (reported_[recipient] || is_over_) return;
+  reported_[recipient] = true;
+  --unreported_;
+  auto& entry = ready_.emplace_back();
+  entry.state_offset = request_.recipients[recipient].state_offset;
+  entry.outcome = ipc::agent::Outcome::kRerouted;
+  entry.text = transport_and_nexthop;
+  entry.address = address;
   loop::Loop::current().schedule(*this, loop::Loop::Order::kLog);
 }
 

@@ -82,6 +82,9 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
   void log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
            std::string_view address) const;
   void record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  // Another agent takes it from here: mailbox_transport, fallback_transport, best_mx_transport.
+  void reroute(std::size_t recipient, std::string_view transport_and_nexthop,
+               std::string_view address);
 
   [[nodiscard]] bool is_reported(std::size_t recipient) const { return reported_[recipient]; }
   [[nodiscard]] std::size_t unreported() const { return unreported_; }

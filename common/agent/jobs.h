@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/ipc/message.h"
 
@@ -54,6 +55,7 @@ enum class JobKind : std::uint8_t {
   kMaildir = 1,
   kMbox = 2,
   kOpen = 3,  // a file for reading: .forward, :include:
+  kCommand = 4,
 };
 
 // A message to be delivered (its descriptor comes along), or a file to be opened.
@@ -81,6 +83,18 @@ struct Job {
   std::chrono::seconds stale_after{};
   std::string failure_prefix;
   std::string success_text;
+  // Of a command (command.h).
+  std::vector<std::string> arguments;
+  std::string line;
+  std::string shell;
+  std::vector<std::string> environment;
+  std::string directory;
+  bool must_have_directory = false;
+  std::chrono::seconds time_limit{};
+  std::string eol;
+  bool quote_from = false;
+  bool stuff_dots = false;
+  bool end_blank = false;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("id", self.id);
@@ -105,6 +119,17 @@ struct Job {
     field("stale_after", self.stale_after);
     field("failure_prefix", self.failure_prefix);
     field("success_text", self.success_text);
+    field("arguments", self.arguments);
+    field("line", self.line);
+    field("shell", self.shell);
+    field("environment", self.environment);
+    field("directory", self.directory);
+    field("must_have_directory", self.must_have_directory);
+    field("time_limit", self.time_limit);
+    field("eol", self.eol);
+    field("quote_from", self.quote_from);
+    field("stuff_dots", self.stuff_dots);
+    field("end_blank", self.end_blank);
   }
 };
 
@@ -115,7 +140,9 @@ struct JobReply {
   JobOutcome outcome = JobOutcome::kDeferred;
   std::string status;
   std::string text;
-  std::string warning;  // for the administrator
+  std::string warning;     // for the administrator
+  std::string diagnostic;  // of a command
+  std::string output;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("id", self.id);
@@ -123,6 +150,8 @@ struct JobReply {
     field("status", self.status);
     field("text", self.text);
     field("warning", self.warning);
+    field("diagnostic", self.diagnostic);
+    field("output", self.output);
   }
 };
 

@@ -24,6 +24,14 @@ struct MailboxSettings {
                               std::string path, std::string prepended,
                               const MailboxSettings& settings);
 
+// A command that gets the message; what is run, and how, is the caller's to fill in.
+[[nodiscard]] Job command_job(const queuefile::Message& message, std::string prepended,
+                              std::chrono::seconds time_limit);
+
+// export_environment: NAME=value, or NAME for what this process has.
+[[nodiscard]] std::vector<std::string> command_environment(const std::vector<std::string>& exported,
+                                                           std::string_view config_directory);
+
 // What a deliverer has said, as the verdict on a recipient; logs its warning.
 [[nodiscard]] Verdict verdict_of(const Result<JobReply>& reply, std::string_view queue_id,
                                  std::string_view relay);

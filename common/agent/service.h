@@ -48,6 +48,9 @@ class AgentService {
 
   // The parameters that all agents share, from a new configuration.
   void configure(const config::Values& values);
+  // The handler finds out by itself whether a recipient would be taken (Deliver::is_probe). For
+  // other agents what the tables said of the recipient is the answer.
+  void handle_probes() { handles_probes_ = true; }
 
   void start();
   // At most this many deliveries at once; 0: no limit.
@@ -81,6 +84,7 @@ class AgentService {
 
   Handler handler_;
   bool soft_bounce_ = false;
+  bool handles_probes_ = false;
   std::int64_t limit_ = 0;
   std::int64_t in_use_ = 0;
   bool is_draining_ = false;

@@ -59,6 +59,12 @@ std::string bare(std::string_view raw) {
   return std::string(inner && rest.empty() ? *inner : raw);
 }
 
+// An argument as it stands in the file: in braces where it has blanks.
+std::string print_argument(std::string_view argument) {
+  const bool needs_braces = argument.find_first_of(kBlanks) != std::string_view::npos;
+  return needs_braces ? fmt::format("{{{}}}", argument) : std::string(argument);
+}
+
 // Parts the arguments into -o values and the rest. Options end at the first argument that is none:
 // what follows argv= in a pipe entry belongs to the command.
 Result<void> read_arguments(Service& service) {
@@ -219,10 +225,11 @@ std::string print_service(const Service& service, MasterStyle style) {
   }
 
   bool in_options = true;
+  bool after_override = false;
   for (std::size_t i = 0; i < service.raw_args.size(); ++i) {
-    std::string text = service.raw_args[i];
-    const bool is_option = is_option_argument(text);
+    const bool is_option = is_option_argument(service.raw_args[i]);
     if (!is_option) in_options = false;
+    std::string text = print_argument(bare(service.raw_args[i]));
     bool is_override = false;
     if (in_options && text.starts_with("-o")) {
       std::string assignment = text.substr(2);
@@ -236,10 +243,12 @@ std::string print_service(const Service& service, MasterStyle style) {
                kOptionsWithValue.find(text[1]) != std::string_view::npos &&
                i + 1 < service.raw_args.size()) {
       text += ' ';
-      text += service.raw_args[++i];
+      text += print_argument(bare(service.raw_args[++i]));
     }
+    // Each -o stands on a line of its own.
     const bool wraps = style == MasterStyle::kFolded && column > kIndent.size() &&
-                       (is_override || column + 1 + text.size() > kLineLimit);
+                       (is_override || after_override || column + 1 + text.size() >= kLineLimit);
+    after_override = is_override;
     if (wraps) {
       out += '\n';
       column = 0;

@@ -36,6 +36,8 @@ class Values {
 
   // The same with ${stress} set.
   [[nodiscard]] Values under_stress() const;
+  // Another line of master.cf in the same snapshot; it outlives the result.
+  [[nodiscard]] Values of_service(const Service& service) const { return {snapshot_, service}; }
   // The same where typed structs read smtp_x from lmtp_x, for the engine that both clients share.
   [[nodiscard]] Values for_lmtp() const;
   // The same with one more value that goes before all others, as postconf -o has it.

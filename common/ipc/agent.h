@@ -55,6 +55,8 @@ struct Deliver {
   std::int64_t active_us = 0;        // when qmgr took it into the active queue
   bool is_busy_destination = false;  // more is waiting for it, or under way: keep connections
   bool is_fresh = false;  // committed in this run of the system: no checksum needed again
+  // Address verification: find out whether the recipient would be taken, and deliver nothing.
+  bool is_probe = false;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("delivery", self.delivery);
@@ -69,10 +71,18 @@ struct Deliver {
     field("active_us", self.active_us);
     field("is_fresh", self.is_fresh);
     field("is_busy_destination", self.is_busy_destination);
+    field("is_probe", self.is_probe);
   }
 };
 
-enum class Outcome : std::uint8_t { kDelivered = 1, kDeferred = 2, kBounced = 3 };
+enum class Outcome : std::uint8_t {
+  kDelivered = 1,
+  kDeferred = 2,
+  kBounced = 3,
+  // Another agent is to deliver to `address`: `text` is its transport:nexthop. Nothing is on record
+  // of it, so that a restarted qmgr asks the first agent again.
+  kRerouted = 4,
+};
 
 struct RecipientReport {
   std::int64_t state_offset = 0;

@@ -28,7 +28,12 @@ struct Append {
   }
 };
 
-enum class Kind : std::uint8_t { kFailure = 1, kDelay = 2, kSuccess = 3 };
+enum class Kind : std::uint8_t {
+  kFailure = 1,
+  kDelay = 2,
+  kSuccess = 3,
+  kTrace = 4,  // sendmail -v: what became of every recipient
+};
 
 struct Sent {
   std::string queue_id;  // of the notification; empty when none was due
@@ -39,7 +44,7 @@ struct Sent {
 };
 
 // Makes the notification that the log of this message calls for, hands it to cleanup, and removes
-// the log (kFailure, kSuccess). The queue file's descriptor comes along. Answered when the
+// the log (kFailure, kSuccess, kTrace). The queue file's descriptor comes along. Answered when the
 // notification is committed; an error leaves the log, and qmgr asks again later.
 struct Notify {
   static constexpr std::uint16_t kType = 0x0602;

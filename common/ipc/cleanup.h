@@ -10,8 +10,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "common/ipc/message.h"
+#include "common/ipc/milter.h"
 
 namespace postern::ipc::cleanup {
 
@@ -36,6 +38,29 @@ struct Outcome {
   }
 };
 
+// What was decided when the content had passed: actions of access tables and policy services.
+struct End {
+  bool is_discard = false;  // accepted, and delivered to nobody
+  std::string filter;       // transport:nexthop; empty: as the envelope has it
+  std::string redirect;     // one address instead of all recipients; empty: as above
+  std::vector<std::string> bcc;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("is_discard", self.is_discard);
+    field("filter", self.filter);
+    field("redirect", self.redirect);
+    field("bcc", self.bcc);
+  }
+};
+
+// receive_override_options of the service that took the message in, as bits.
+enum Override : std::uint8_t {
+  kNoAddressMappings = 1,
+  kNoHeaderBodyChecks = 2,
+  kNoMilters = 4,
+};
+[[nodiscard]] std::int64_t parse_overrides(const std::vector<std::string>& words);
+
 struct Submit {
   static constexpr std::uint16_t kType = 0x0301;
   using Reply = Outcome;
@@ -45,6 +70,10 @@ struct Submit {
   bool is_hold = false;      // HOLD action: goes to hold/
   bool is_internal = false;  // from bounce, local or pickup: reserved slots
   std::int64_t session = 0;  // for the JSON log
+  std::string prepend;       // header fields to stand above all others, each with its line end
+  End end;
+  std::int64_t overrides = 0;
+  milter::Handover milters;  // their descriptors come with the message
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("queue_id", self.queue_id);
@@ -53,6 +82,10 @@ struct Submit {
     field("is_hold", self.is_hold);
     field("is_internal", self.is_internal);
     field("session", self.session);
+    field("prepend", self.prepend);
+    field("end", self.end);
+    field("overrides", self.overrides);
+    field("milters", self.milters);
   }
 };
 
@@ -83,6 +116,9 @@ struct Open {
   bool is_hold = false;
   bool is_internal = false;
   std::int64_t session = 0;
+  std::string prepend;
+  std::int64_t overrides = 0;
+  milter::Handover milters;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("transaction", self.transaction);
@@ -91,6 +127,9 @@ struct Open {
     field("is_hold", self.is_hold);
     field("is_internal", self.is_internal);
     field("session", self.session);
+    field("prepend", self.prepend);
+    field("overrides", self.overrides);
+    field("milters", self.milters);
   }
 };
 
@@ -114,10 +153,12 @@ struct Finish {
   using Reply = Outcome;
   std::uint32_t transaction = 0;
   bool is_hold = false;
+  End end;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("transaction", self.transaction);
     field("is_hold", self.is_hold);
+    field("end", self.end);
   }
 };
 

@@ -2,6 +2,16 @@
 
 namespace postern::ipc {
 
+std::int64_t cleanup::parse_overrides(const std::vector<std::string>& words) {
+  std::int64_t bits = 0;
+  for (const auto& word : words) {
+    if (word == "no_address_mappings") bits |= kNoAddressMappings;
+    if (word == "no_header_body_checks") bits |= kNoHeaderBodyChecks;
+    if (word == "no_milters") bits |= kNoMilters;
+  }
+  return bits;
+}
+
 CleanupClient::CleanupClient(std::string path) : client_(std::move(path)) {
   client_.dispatcher().notice<cleanup::Pressure>(
       [this](cleanup::Pressure& notice, const ChannelPtr&) { pressure_ = notice; });
@@ -42,7 +52,11 @@ loop::Task<Result<void>> Submission::open(loop::Deadline deadline) {
   request.envelope = std::exchange(start_.envelope, {});
   request.is_internal = start_.is_internal;
   request.session = start_.session;
-  const auto opened = co_await channel_->call(std::move(request), deadline);
+  request.prepend = std::move(start_.prepend);
+  request.overrides = start_.overrides;
+  request.milters = std::move(start_.milters);
+  const auto opened =
+      co_await channel_->call(std::move(request), deadline, std::move(start_.milter_fds));
   if (!opened) co_return std::unexpected(opened.error());
   start_.queue_id = opened->queue_id;
   co_return Result<void>{};
@@ -68,21 +82,28 @@ loop::Task<Result<void>> Submission::send(loop::Deadline deadline) {
   co_return channel_->is_open() ? Result<void>{} : fail_temporary(std::string(kChannelClosed));
 }
 
-loop::Task<Result<cleanup::Outcome>> Submission::finish(loop::Deadline deadline, bool is_hold) {
+loop::Task<Result<cleanup::Outcome>> Submission::finish(loop::Deadline deadline,
+                                                        SubmissionEnd end) {
   if (channel_ == nullptr) {
     cleanup::Submit request;
     request.queue_id = start_.queue_id;
     request.envelope = std::move(start_.envelope);
     request.content = std::move(buffer_);
-    request.is_hold = is_hold;
+    request.is_hold = end.is_hold;
     request.is_internal = start_.is_internal;
     request.session = start_.session;
-    co_return co_await cleanup_.client_.call(std::move(request), deadline);
+    request.prepend = std::move(start_.prepend);
+    request.overrides = start_.overrides;
+    request.end = std::move(end);
+    request.milters = std::move(start_.milters);
+    co_return co_await cleanup_.client_.call(std::move(request), deadline,
+                                             std::move(start_.milter_fds));
   }
   CO_DO(co_await send(deadline));
   cleanup::Finish request;
   request.transaction = transaction_;
-  request.is_hold = is_hold;
+  request.is_hold = end.is_hold;
+  request.end = std::move(end);
   auto outcome = co_await channel_->call(request, deadline);
   cleanup_.open_.erase(transaction_);
   transaction_ = 0;

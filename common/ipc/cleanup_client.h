@@ -43,6 +43,14 @@ struct SubmissionStart {
   std::string queue_id{};  // empty: cleanup makes one
   bool is_internal = false;
   std::int64_t session = 0;
+  std::string prepend{};       // header fields, each with its line end
+  std::int64_t overrides = 0;  // cleanup::Override
+  milter::Handover milters{};
+  std::vector<sys::Fd> milter_fds{};
+};
+
+struct SubmissionEnd : cleanup::End {
+  bool is_hold = false;
 };
 
 class Submission {
@@ -57,7 +65,7 @@ class Submission {
   [[nodiscard]] loop::Task<Result<void>> add(std::string_view content, loop::Deadline deadline);
   // What has become of the message. An error means that nobody knows: it is not ours.
   [[nodiscard]] loop::Task<Result<cleanup::Outcome>> finish(loop::Deadline deadline,
-                                                            bool is_hold = false);
+                                                            SubmissionEnd end = {});
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
  private:

@@ -116,12 +116,14 @@ struct Resolve {
   std::string address;           // internal form
   bool is_local_context = true;  // local_header_rewrite_clients and `sendmail`: append origin
   bool check_existence = false;
+  bool is_for_probe = false;  // the address_verify_* transports
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("sender", self.sender);
     field("address", self.address);
     field("is_local_context", self.is_local_context);
     field("check_existence", self.check_existence);
+    field("is_for_probe", self.is_for_probe);
   }
 };
 
@@ -131,6 +133,8 @@ struct Expanded {
   std::string error;  // not empty: refuse (permanent), e.g. virtual_alias_expansion_limit
   bool depends_on_sender = false;
   std::uint64_t generation = 0;
+  std::string canonical;         // the recipient before aliases
+  std::vector<std::string> bcc;  // recipient_bcc_maps
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("recipients", self.recipients);
@@ -138,11 +142,13 @@ struct Expanded {
     field("error", self.error);
     field("depends_on_sender", self.depends_on_sender);
     field("generation", self.generation);
+    field("canonical", self.canonical);
+    field("bcc", self.bcc);
   }
 };
 
-// The final recipients behind one envelope recipient: canonical (later), virtual_alias_maps with
-// their recursion and expansion limits.
+// The final recipients behind one envelope recipient: canonical_maps and kin, masquerading, then
+// virtual_alias_maps with their recursion and expansion limits.
 struct Expand {
   static constexpr std::uint16_t kType = 0x0203;
   static constexpr bool kRepeatable = true;
@@ -151,12 +157,116 @@ struct Expand {
   std::string address;
   bool is_local_context = true;
   bool skip_aliases = false;  // receive_override_options = no_address_mappings
+  bool is_for_probe = false;
+  std::string service;  // the master.cf line whose -o values count; empty: main.cf
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("sender", self.sender);
     field("address", self.address);
     field("is_local_context", self.is_local_context);
     field("skip_aliases", self.skip_aliases);
+    field("is_for_probe", self.is_for_probe);
+    field("service", self.service);
+  }
+};
+
+// Where an address stands: canonical_classes and masquerade_classes choose by it.
+enum class AddressRole : char {
+  kNone = 0,
+  kEnvelopeSender = 's',
+  kEnvelopeRecipient = 'r',
+  kHeaderSender = 'S',
+  kHeaderRecipient = 'R',
+  kGeneric = 'g',  // smtp_generic_maps, on the way out
+};
+
+struct MapItem {
+  std::string address;  // internal form, rewritten
+  AddressRole role = AddressRole::kNone;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("address", self.address);
+    field("role", self.role);
+  }
+};
+
+struct Mapped {
+  std::vector<std::string> addresses;   // in the order of the question
+  std::vector<std::string> sender_bcc;  // sender_bcc_maps, for the envelope's sender
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("addresses", self.addresses);
+    field("sender_bcc", self.sender_bcc);
+  }
+  std::uint64_t generation = 0;  // stays here: such answers are not kept
+};
+
+// canonical_maps and kin and masquerading (or the generic maps) for the addresses of one message.
+struct Map {
+  static constexpr std::uint16_t kType = 0x0205;
+  static constexpr bool kRepeatable = true;
+  using Reply = Mapped;
+  std::vector<MapItem> items;
+  std::string service;
+  std::vector<std::string> generic_maps;  // for kGeneric
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("items", self.items);
+    field("service", self.service);
+    field("generic_maps", self.generic_maps);
+  }
+};
+
+// Many keys at once, each in the tables of its list: headers and body lines against patterns.
+struct CheckKey {
+  std::string text;
+  std::int64_t list = 0;  // index into Check::lists
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("text", self.text);
+    field("list", self.list);
+  }
+};
+
+struct CheckList {
+  std::vector<std::string> tables;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("tables", self.tables);
+  }
+};
+
+struct CheckHit {
+  std::int64_t key = 0;  // index into Check::keys
+  std::string value;
+  std::string table;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("key", self.key);
+    field("value", self.value);
+    field("table", self.table);
+  }
+};
+
+struct Checked {
+  std::vector<CheckHit> hits;  // in the order of the keys
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("hits", self.hits);
+  }
+  std::uint64_t generation = 0;  // stays here
+};
+
+struct Check {
+  static constexpr std::uint16_t kType = 0x0206;
+  static constexpr bool kRepeatable = true;
+  using Reply = Checked;
+  std::vector<CheckList> lists;
+  std::vector<CheckKey> keys;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("lists", self.lists);
+    field("keys", self.keys);
   }
 };
 

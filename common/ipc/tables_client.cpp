@@ -14,6 +14,7 @@ std::string key_of(const tables::Resolve& question, bool with_sender) {
   std::string key = "r";
   key += question.is_local_context ? 'l' : 'r';
   key += question.check_existence ? 'e' : '-';
+  key += question.is_for_probe ? 'p' : '-';
   key += question.address;
   if (with_sender) (key += '\0') += question.sender;
   return key;
@@ -23,6 +24,8 @@ std::string key_of(const tables::Expand& question, bool with_sender) {
   std::string key = "x";
   key += question.is_local_context ? 'l' : 'r';
   key += question.skip_aliases ? 's' : '-';
+  key += question.is_for_probe ? 'p' : '-';
+  if (!question.service.empty()) (key += question.service) += '\0';
   key += question.address;
   if (with_sender) (key += '\0') += question.sender;
   return key;
@@ -125,6 +128,16 @@ loop::Task<Result<tables::Found>> TablesClient::lookup(tables::Lookup question,
   auto answer = co_await client_.call(std::move(question), deadline);
   if (answer) keep(std::move(key), *answer, answer->generation);
   co_return answer;
+}
+
+loop::Task<Result<tables::Mapped>> TablesClient::map(tables::Map question,
+                                                     loop::Deadline deadline) {
+  co_return co_await client_.call(std::move(question), deadline);
+}
+
+loop::Task<Result<tables::Checked>> TablesClient::check(tables::Check question,
+                                                        loop::Deadline deadline) {
+  co_return co_await client_.call(std::move(question), deadline);
 }
 
 }  // namespace postern::ipc

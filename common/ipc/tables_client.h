@@ -31,6 +31,11 @@ class TablesClient {
   // Only what was asked in the same words is found again.
   [[nodiscard]] loop::Task<Result<tables::Found>> lookup(tables::Lookup question,
                                                          loop::Deadline deadline);
+  // Answers to these are not kept: what a message holds is seldom asked twice.
+  [[nodiscard]] loop::Task<Result<tables::Mapped>> map(tables::Map question,
+                                                       loop::Deadline deadline);
+  [[nodiscard]] loop::Task<Result<tables::Checked>> check(tables::Check question,
+                                                          loop::Deadline deadline);
   // A kept answer, or nullptr.
   [[nodiscard]] const tables::Resolved* find_kept(const tables::Resolve& question);
   [[nodiscard]] const tables::Expanded* find_kept(const tables::Expand& question);

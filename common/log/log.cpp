@@ -252,6 +252,14 @@ void write(Level level, std::string_view text, const Event* event) {
   }
 }
 
+ActingAs::ActingAs(std::string_view program) : tag_(std::move(state().tag)) {
+  State& s = state();
+  s.tag = s.setup.syslog_name.empty() ? std::string(program)
+                                      : fmt::format("{}/{}", s.setup.syslog_name, program);
+}
+
+ActingAs::~ActingAs() { state().tag = std::move(tag_); }
+
 void die(std::string_view text) {
   write(Level::kFatal, text);
   flush();

@@ -100,6 +100,19 @@ template <typename... Args>
   die(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// Lines written while it lives carry the name of another program: where one process of ours does
+// what log readers know as two. Not to be held across a wait.
+class ActingAs {
+ public:
+  explicit ActingAs(std::string_view program);
+  ~ActingAs();
+  ActingAs(const ActingAs&) = delete;
+  ActingAs& operator=(const ActingAs&) = delete;
+
+ private:
+  std::string tag_;  // the process's own
+};
+
 // Level of detail: 0 plain, 1 and more with -v.
 void set_verbosity(unsigned level);
 [[nodiscard]] unsigned verbosity();

@@ -95,6 +95,82 @@ loop::Task<ContentResult> put_extent(Sender& sender, Job& job, char* buffer,
   co_return out;
 }
 
+// One piece after it was changed; an error of the tables is one of reading.
+loop::Task<ContentResult> put_changed(Sender& sender, Result<std::string> changed) {
+  ContentResult out;
+  if (!changed) {
+    out.read_error = changed.error().text;
+  } else {
+    out.io = co_await sender.put(*changed);
+  }
+  co_return out;
+}
+
+bool is_good(const ContentResult& result) {
+  return result.io == loop::Io::kOk && result.read_error.empty();
+}
+
+// Reads an extent and hands each piece to `take`.
+template <typename Take>
+loop::Task<ContentResult> read_extent(Job& job, char* buffer, queuefile::Extent extent, Take take) {
+  ContentResult out;
+  std::uint64_t at = extent.offset;
+  while (at < extent.end() && is_good(out)) {
+    const auto size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(kReadSize, extent.end() - at));
+    const ssize_t count = co_await read_some(job, buffer, size, at);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      out.read_error = count < 0 ? sys::errno_text(errno) : "unexpected end of the queue file";
+      co_return out;
+    }
+    at += static_cast<std::uint64_t>(count);
+    out = co_await take(std::string_view(buffer, static_cast<std::size_t>(count)));
+  }
+  co_return out;
+}
+
+loop::Task<ContentResult> send_changed(Sender& sender, Job& job, BufferPool& buffers,
+                                       Outgoing& changes) {
+  const queuefile::Message& message = job.message();
+  ContentResult out;
+  std::string header;
+  BufferPool::Buffer input = buffers.take();
+  if (message.is_in_memory()) {
+    header = message.header();
+  } else {
+    const auto keep = [&header](std::string_view piece) -> loop::Task<ContentResult> {
+      header += piece;
+      co_return ContentResult{};
+    };
+    out = co_await read_extent(job, input.get(), message.layout.header, keep);
+  }
+  if (is_good(out)) {
+    auto changed = co_await changes.change_header(std::move(header));
+    out = co_await put_changed(sender, std::move(changed));
+  }
+  if (is_good(out)) out.io = co_await sender.put("\n");
+  const auto change = [&](std::string_view piece) -> loop::Task<ContentResult> {
+    auto changed = co_await changes.change_body(piece);
+    auto done = co_await put_changed(sender, std::move(changed));
+    co_return done;
+  };
+  if (is_good(out)) {
+    if (message.is_in_memory()) {
+      out = co_await change(message.body());
+    } else {
+      out = co_await read_extent(job, input.get(), message.layout.body, change);
+    }
+  }
+  if (is_good(out)) {
+    auto rest = co_await changes.finish_body();
+    out = co_await put_changed(sender, std::move(rest));
+  }
+  if (is_good(out)) out.io = co_await sender.finish();
+  buffers.give(std::move(input));
+  co_return out;
+}
+
 loop::Task<ContentResult> send_parts(Sender& sender, Job& job, BufferPool& buffers) {
   const queuefile::Message& message = job.message();
   ContentResult out;
@@ -129,11 +205,17 @@ void BufferPool::give(Buffer buffer) {
 }
 
 loop::Task<ContentResult> send_content(loop::Stream& stream, Job& job, BufferPool& buffers,
-                                       std::size_t line_limit, std::chrono::seconds timeout) {
+                                       std::size_t line_limit, std::chrono::seconds timeout,
+                                       Outgoing* changes) {
   static_assert(kReadSize <= BufferPool::kSize);
   BufferPool::Buffer output = buffers.take();
   Sender sender(stream, {output.get(), BufferPool::kSize}, line_limit, timeout);
-  ContentResult out = co_await send_parts(sender, job, buffers);
+  ContentResult out;
+  if (changes != nullptr) {
+    out = co_await send_changed(sender, job, buffers, *changes);
+  } else {
+    out = co_await send_parts(sender, job, buffers);
+  }
   buffers.give(std::move(output));
   co_return out;
 }

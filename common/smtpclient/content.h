@@ -9,6 +9,7 @@
 #include "common/loop/stream.h"
 #include "common/loop/task.h"
 #include "common/smtpclient/job.h"
+#include "common/smtpclient/outgoing.h"
 
 namespace postern::smtpclient {
 
@@ -33,9 +34,10 @@ struct ContentResult {
 };
 
 // Header, empty line, body and the final dot. A small message leaves in one write. Each write has
-// `timeout`.
+// `timeout`. `changes` is what becomes of it on the way.
 [[nodiscard]] loop::Task<ContentResult> send_content(loop::Stream& stream, Job& job,
                                                      BufferPool& buffers, std::size_t line_limit,
-                                                     std::chrono::seconds timeout);
+                                                     std::chrono::seconds timeout,
+                                                     Outgoing* changes = nullptr);
 
 }  // namespace postern::smtpclient

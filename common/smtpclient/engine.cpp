@@ -21,6 +21,9 @@ std::size_t random_below(std::size_t limit) {
   return std::uniform_int_distribution<std::size_t>(0, limit - 1)(generator);
 }
 
+// Probes of address verification say the same over any connection; the kept ones are for mail.
+bool is_probe(const Job& job) { return job.message().envelope.origin == queuefile::Origin::kProbe; }
+
 }  // namespace
 
 Engine::Engine(SettingsPtr settings, HostFinder find_hosts)
@@ -84,6 +87,7 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
 
 // Kept connections first: they spare the look-up, the hello and two round trips.
 loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
+  if (is_probe(walk.job)) co_return;
   for (;;) {
     ConnectionPtr connection = cache_.take_for_destination(key);
     if (connection == nullptr) co_return;
@@ -135,7 +139,8 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
   }
   std::int64_t sessions = walk.used.empty() ? 0 : 1;
   for (std::size_t i = 0; i < targets.size() && walk.job.unreported() > 0; ++i) {
-    ConnectionPtr connection = cache_.take_for_endpoint(targets[i]);
+    ConnectionPtr connection;
+    if (!is_probe(walk.job)) connection = cache_.take_for_endpoint(targets[i]);
     const bool is_kept = connection != nullptr;
     if (!is_kept) connection = co_await connect(walk, targets[i]);
     if (connection == nullptr) continue;
@@ -191,7 +196,7 @@ loop::Task<bool> Engine::greet(Walk& walk, Connection& connection, const Destina
 }
 
 loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection, bool is_final) {
-  Transaction transaction(connection, walk.job, walk.settings, buffers_, is_final);
+  Transaction transaction(connection, walk.job, walk.settings, buffers_, is_final, tables_);
   const auto end = co_await transaction.run();
   if (walk.job.unreported() > 0 && end != Transaction::End::kStale) walk.job.mark_connecting();
   co_return end;
@@ -216,6 +221,8 @@ bool Engine::is_worth_keeping(const std::string& key, const Settings& settings) 
     return true;
   }
   if (!settings.params.smtp_connection_cache_on_demand) return false;
+  // What XFORWARD said of one message would stand for the next that says less.
+  if (settings.params.smtp_send_xforward_command) return false;
   const auto found = traffic_.find(key);
   if (found == traffic_.end()) return false;
   return found->second.under_way > 1 || loop::Clock::now() - found->second.last < kBurst;

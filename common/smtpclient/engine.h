@@ -37,6 +37,9 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // For smtp_generic_maps and smtp_header_checks; without it they have no effect. Outlives this.
+  void use_tables(ipc::TablesClient* tables) { tables_ = tables; }
+
   // For jobs that begin from now on.
   void configure(SettingsPtr settings);
 
@@ -80,6 +83,7 @@ class Engine {
 
   SettingsPtr settings_;
   HostFinder find_hosts_;
+  ipc::TablesClient* tables_ = nullptr;
   ConnectionCache cache_;
   BufferPool buffers_;
   std::unordered_map<std::string, Traffic> traffic_;

@@ -39,6 +39,8 @@ std::string_view doing(Step step) {
       return "performing the HELO handshake";
     case Step::kLhlo:
       return "performing the LHLO handshake";
+    case Step::kXforward:
+      return "sending XFORWARD command";
     case Step::kMail:
       return "sending MAIL FROM";
     case Step::kRcpt:
@@ -67,6 +69,8 @@ std::string_view command_of(Step step) {
       return "HELO command";
     case Step::kLhlo:
       return "LHLO command";
+    case Step::kXforward:
+      return "XFORWARD command";
     case Step::kMail:
       return "MAIL FROM command";
     case Step::kRcpt:
@@ -216,6 +220,40 @@ std::string rcpt_command(const Recipient& recipient, const smtpwire::Features& f
     out += " NOTIFY=" +
            smtpwire::print_notify(static_cast<smtpwire::NotifyMask>(recipient.notify & kAll));
   }
+  return out;
+}
+
+std::string xforward_command(const queuefile::Envelope& envelope, std::string_view queue_id,
+                             const smtpwire::Features& features, std::size_t part) {
+  std::string out;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    if (value.empty() || std::ranges::find(features.xforward_attributes, name) ==
+                             features.xforward_attributes.end()) {
+      return;
+    }
+    out += fmt::format("{} {}={}", out.empty() ? "XFORWARD" : "", name, xtext_encode(value));
+  };
+  const auto& client = envelope.client;
+  const auto known = [](const std::string& value) {
+    return value == "unknown" ? std::string_view() : std::string_view(value);
+  };
+  if (part == 0) {
+    add("NAME", known(client.name));
+    add("ADDR", known(client.address));
+    add("PORT", known(client.port));
+    return out;
+  }
+  const bool is_remote = envelope.origin == queuefile::Origin::kNetwork;
+  add("PROTO", client.protocol);
+  add("HELO", client.helo);
+  if (is_remote) {
+    std::string_view ident = queue_id;
+    for (const auto& [name, value] : envelope.attributes) {
+      if (name == "log_ident") ident = value;
+    }
+    add("IDENT", ident);
+  }
+  add("SOURCE", envelope.rewrite_context == "remote" ? "REMOTE" : "LOCAL");
   return out;
 }
 

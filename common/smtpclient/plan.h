@@ -22,6 +22,7 @@ enum class Step : unsigned char {
   kEhlo,
   kHelo,
   kLhlo,
+  kXforward,
   kMail,
   kRcpt,
   kData,
@@ -82,6 +83,13 @@ void correct_rcpt_reply(smtpwire::ServerReply& reply);
                                        const smtpwire::Features& features, bool quote);
 [[nodiscard]] std::string rcpt_command(const Recipient& recipient,
                                        const smtpwire::Features& features, bool quote);
+
+// XFORWARD in parts that stay within a command's length; empty where there is nothing to say to
+// this server (XFORWARD_README).
+inline constexpr std::size_t kXforwardParts = 2;
+[[nodiscard]] std::string xforward_command(const queuefile::Envelope& envelope,
+                                           std::string_view queue_id,
+                                           const smtpwire::Features& features, std::size_t part);
 
 // No control characters: nothing of an address may end the line.
 [[nodiscard]] bool is_sendable(std::string_view address);

@@ -21,13 +21,15 @@ constexpr std::chrono::seconds kLastWordTime{5};
 }  // namespace
 
 Transaction::Transaction(Connection& connection, Job& job, SettingsPtr settings,
-                         BufferPool& buffers, bool is_final)
+                         BufferPool& buffers, bool is_final, ipc::TablesClient* tables)
     : connection_(connection),
       job_(job),
       settings_(std::move(settings)),
       buffers_(buffers),
       is_final_(is_final),
-      states_(job.recipients(), State::kOpen) {
+      tables_(tables),
+      states_(job.recipients(), State::kOpen),
+      is_probe_(job.message().envelope.origin == queuefile::Origin::kProbe) {
   for (std::size_t i = 0; i < states_.size(); ++i) {
     if (job_.is_reported(i)) states_[i] = State::kSettled;
   }
@@ -47,9 +49,14 @@ loop::Task<Transaction::End> Transaction::run() {
     fail_all(own_failure("5.1.7", "the sender address holds control characters"));
     co_return end_;
   }
+  const bool is_mapped = co_await map_envelope();
+  if (!is_mapped) co_return end_;
   const bool is_open = co_await send_envelope();
   if (!is_open) co_return end_;
-  if (data_accepted_) {
+  if (data_accepted_ && is_probe_) {
+    // The server waits for content that will not come.
+    end_ = End::kBroken;
+  } else if (data_accepted_) {
     co_await send_message();
   } else if (end_ == End::kUsable && has_heard_) {
     // MAIL may still stand: RSET comes before whatever is said next.
@@ -58,9 +65,44 @@ loop::Task<Transaction::End> Transaction::run() {
   co_return end_;
 }
 
+loop::Task<bool> Transaction::map_envelope() {
+  if (tables_ == nullptr || settings_->params.smtp_generic_maps.empty()) co_return true;
+  std::vector<std::string> addresses;
+  addresses.push_back(job_.sender());
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    addresses.emplace_back(job_.recipient(i).address);
+  }
+  auto mapped = co_await map_generic(*tables_, settings_, std::move(addresses));
+  if (!mapped) {
+    log::warning("{}: {}", job_.queue_id(), mapped.error().text);
+    fail_all(own_failure("4.3.0", "generic address mapping failed: " + mapped.error().text));
+    co_return false;
+  }
+  mapped_ = *std::move(mapped);
+  co_return true;
+}
+
+bool Transaction::is_downgraded() const {
+  return !connection_.features().eight_bit_mime &&
+         !settings_->params.disable_mime_output_conversion &&
+         job_.message().envelope.encoding == queuefile::ContentEncoding::k8bit;
+}
+
+bool Transaction::is_data_probed() const {
+  return settings_->params.smtp_address_verify_target == "data";
+}
+
 std::vector<Transaction::Sent> Transaction::plan_commands() {
   std::vector<Sent> commands;
   if (connection_.needs_reset) commands.push_back({Step::kRset});
+  if (settings_->params.smtp_send_xforward_command) {
+    const auto& client = job_.message().envelope;
+    for (std::size_t part = 0; part < kXforwardParts; ++part) {
+      if (!xforward_command(client, job_.queue_id(), connection_.features(), part).empty()) {
+        commands.push_back({Step::kXforward, part});
+      }
+    }
+  }
   commands.push_back({Step::kMail});
   for (std::size_t i = 0; i < states_.size(); ++i) {
     if (states_[i] != State::kOpen) continue;
@@ -70,7 +112,8 @@ std::vector<Transaction::Sent> Transaction::plan_commands() {
       fail_one(i, own_failure("5.1.3", "the address holds control characters"));
     }
   }
-  commands.push_back({Step::kData});
+  // A probe wants to hear no more than this.
+  if (!is_probe_ || is_data_probed()) commands.push_back({Step::kData});
   return commands;
 }
 
@@ -81,11 +124,20 @@ std::string Transaction::text_of(const Sent& command) const {
       return "RSET";
     case Step::kMail: {
       const auto& message = job_.message();
-      return mail_command(job_.sender(), message.envelope, message.layout.message_size,
-                          connection_.features(), quote);
+      const std::string& sender = mapped_.empty() ? job_.sender() : mapped_.front();
+      // Converted, it has another size.
+      smtpwire::Features features = connection_.features();
+      features.size = features.size && !is_downgraded();
+      return mail_command(sender, message.envelope, message.layout.message_size, features, quote);
     }
-    case Step::kRcpt:
-      return rcpt_command(job_.recipient(command.recipient), connection_.features(), quote);
+    case Step::kXforward:
+      return xforward_command(job_.message().envelope, job_.queue_id(), connection_.features(),
+                              command.recipient);
+    case Step::kRcpt: {
+      Recipient recipient = job_.recipient(command.recipient);
+      if (!mapped_.empty()) recipient.address = mapped_[command.recipient + 1];
+      return rcpt_command(recipient, connection_.features(), quote);
+    }
     default:
       return "DATA";
   }
@@ -96,6 +148,8 @@ std::chrono::seconds Transaction::timeout_of(Step step) const {
   switch (step) {
     case Step::kRset:
       return params.smtp_rset_timeout;
+    case Step::kXforward:
+      return params.smtp_xforward_timeout;
     case Step::kMail:
       return params.smtp_mail_timeout;
     case Step::kRcpt:
@@ -171,6 +225,12 @@ void Transaction::judge(const Sent& command, smtpwire::ServerReply reply) {
   if (reply.code == 421) end_ = End::kSpent;
   const Endpoint& endpoint = connection_.endpoint();
   switch (command.step) {
+    case Step::kXforward:
+      if (reply.klass() != '2') {
+        log::warning("{}: {}", job_.queue_id(),
+                     log::clean(said(endpoint, reply, Step::kXforward).text));
+      }
+      return;
     case Step::kMail:
       if (reply.klass() == '2') return;
       mail_refused_ = true;
@@ -181,6 +241,10 @@ void Transaction::judge(const Sent& command, smtpwire::ServerReply reply) {
       if (reply.klass() == '2') {
         states_[command.recipient] = State::kAccepted;
         ++accepted_;
+        if (is_probe_ && !is_data_probed()) {
+          --accepted_;
+          succeed(command.recipient, reply);
+        }
         return;
       }
       correct_rcpt_reply(reply);
@@ -188,6 +252,11 @@ void Transaction::judge(const Sent& command, smtpwire::ServerReply reply) {
       return;
     default:
       data_accepted_ = reply.klass() == '3';
+      if (data_accepted_ && is_probe_) {
+        for (std::size_t i = 0; i < states_.size(); ++i) {
+          if (states_[i] == State::kAccepted) succeed(i, reply);
+        }
+      }
       if (data_accepted_) return;
       // Out of step: what it takes for commands is anybody's guess.
       if (reply.klass() == '2') end_ = End::kSpent;
@@ -206,8 +275,10 @@ loop::Task<void> Transaction::send_message() {
   }
   const auto& params = settings_->params;
   const auto line_limit = static_cast<std::size_t>(params.smtp_line_length_limit);
+  Outgoing changes(settings_, tables_, job_.queue_id(), is_downgraded());
+  Outgoing* const needed = changes.is_needed() ? &changes : nullptr;
   ContentResult sent = co_await send_content(connection_.stream(), job_, buffers_, line_limit,
-                                             params.smtp_data_xfer_timeout);
+                                             params.smtp_data_xfer_timeout, needed);
   if (!sent.read_error.empty()) {
     log::warning("{}: read queue file: {}", job_.queue_id(), sent.read_error);
     fail_all(own_failure("4.3.0", "cannot read the message: " + sent.read_error));

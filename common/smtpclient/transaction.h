@@ -28,7 +28,7 @@ class Transaction {
 
   // `is_final`: no other server is tried after this one.
   Transaction(Connection& connection, Job& job, SettingsPtr settings, BufferPool& buffers,
-              bool is_final);
+              bool is_final, ipc::TablesClient* tables = nullptr);
 
   [[nodiscard]] loop::Task<End> run();
 
@@ -43,9 +43,15 @@ class Transaction {
     std::size_t recipient = 0;
   };
 
+  // Address verification: whether the answer to DATA is wanted, too.
+  [[nodiscard]] bool is_data_probed() const;
+  // 8-bit content for a server that takes none.
+  [[nodiscard]] bool is_downgraded() const;
   [[nodiscard]] std::vector<Sent> plan_commands();
   [[nodiscard]] std::string text_of(const Sent& command) const;
   [[nodiscard]] std::chrono::seconds timeout_of(Step step) const;
+  // smtp_generic_maps. False: they could not be asked.
+  loop::Task<bool> map_envelope();
   loop::Task<bool> send_envelope();
   loop::Task<bool> send_group(std::vector<Sent> group);
   void judge(const Sent& command, smtpwire::ServerReply reply);
@@ -63,7 +69,10 @@ class Transaction {
   SettingsPtr settings_;
   BufferPool& buffers_;
   const bool is_final_;
+  ipc::TablesClient* tables_;
+  std::vector<std::string> mapped_;  // the sender, then the recipients; empty: as the job has them
   std::vector<State> states_;
+  bool is_probe_ = false;
   std::size_t accepted_ = 0;
   bool mail_refused_ = false;
   bool data_accepted_ = false;

@@ -19,20 +19,23 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
   if (chunk_failed_) {
     refusal = mail::make_reply(
         551, fmt::format("5.0.0 Discarded {} bytes after earlier error", parsed->size));
-  } else if (settings_->discards("chunking")) {
-    refusal = mail::make_reply(502, "5.5.1 Error: command not implemented");
+  } else if (discards(kEhloChunking)) {
+    // The chunk that follows would be taken for commands.
+    co_return mail::make_reply(521, "5.5.1 Error: command not implemented");
   } else if (!sender_) {
     refusal = mail::make_reply(503, "5.5.1 Error: need RCPT command");
   } else if (!transaction_) {
     refusal = mail::make_reply(554, "5.5.1 Error: no valid recipients");
   } else if (!has_chunks_) {
     refusal = co_await check(Stage::kData);
-    if (refusal) log_reject(*refusal, "BDAT");
+    if (refusal) log_reject(*refusal, "BDAT", recipient_in_check_, !recipient_in_check_.empty());
+    if (!refusal) refusal = co_await milter_data("BDAT");
   }
   if (!refusal && !has_chunks_) {
     has_chunks_ = true;
     chunks_ = std::make_unique<smtpwire::ChunkDecoder>(decode_rules());
-    transaction_->begin_content(neighbours().cleanup, number_);
+    co_await hand_over_milters();
+    transaction_->begin_content(neighbours().cleanup, number_, actions());
   }
   if (!co_await read_chunk(parsed->size, refusal.has_value())) co_return mail::Reply{};
   if (refusal) {
@@ -57,9 +60,10 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
 
 loop::Task<bool> Session::read_chunk(std::uint64_t size, bool skip) {
   std::string content;
+  ReadDeadline until(*settings_);
   while (size > 0) {
     if (stream_.input().empty()) {
-      const loop::Io io = co_await stream_.fill(deadline());
+      const loop::Io io = co_await stream_.fill(until.next());
       if (io != loop::Io::kOk) {
         where_ = "BDAT";
         end_by(io);
@@ -70,6 +74,7 @@ loop::Task<bool> Session::read_chunk(std::uint64_t size, bool skip) {
     const std::string_view piece =
         stream_.input().substr(0, std::min<std::uint64_t>(size, stream_.input().size()));
     size -= piece.size();
+    until.received(piece.size());
     if (!skip && !bdat_too_big_) {
       content.clear();
       chunks_->decode(piece, content);

@@ -39,15 +39,17 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
     co_return good.error();
   }
   if (const auto refusal = co_await check(Stage::kData)) {
-    log_reject(*refusal, "DATA");
+    log_reject(*refusal, "DATA", recipient_in_check_, !recipient_in_check_.empty());
     co_return *refusal;
   }
+  if (auto refusal = co_await milter_data("DATA")) co_return *refusal;
   if (!co_await send(mail::make_reply(354, "End data with <CR><LF>.<CR><LF>")) ||
       !co_await flush()) {
     closing_ = true;
     co_return mail::Reply{};
   }
-  transaction_->begin_content(neighbours().cleanup, number_);
+  co_await hand_over_milters();
+  transaction_->begin_content(neighbours().cleanup, number_, actions());
   smtpwire::DotDecoder decoder(decode_rules());
   if (!co_await read_data(decoder)) co_return mail::Reply{};
 
@@ -69,12 +71,14 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
   std::uint64_t received = 0;  // of what the client sent for it
   bool failed = false;
   std::string content;
+  ReadDeadline until(*settings_);
   for (;;) {
     if (!stream_.input().empty()) {
       content.clear();
       const std::size_t used = decoder.decode(stream_.input(), content);
       stream_.consume(used);
       received += used;
+      until.received(used);
       size += content.size();
       if (limit > 0 && size > limit + 1) {
         // One byte more than allowed is enough to know.
@@ -86,7 +90,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
       }
     }
     if (decoder.done()) co_return true;
-    const loop::Io io = co_await stream_.fill(deadline());
+    const loop::Io io = co_await stream_.fill(until.next());
     if (io == loop::Io::kOk) continue;
     where_ = fmt::format("DATA ({} bytes)", received);
     if (io == loop::Io::kTimeout) {
@@ -112,12 +116,18 @@ std::optional<mail::Reply> Session::content_fault(bool bare_lf, bool too_big) co
 
 loop::Task<mail::Reply> Session::finish_message() {
   if (const auto refusal = co_await check(Stage::kEndOfData)) {
-    log_reject(*refusal, "END-OF-MESSAGE");
+    log_reject(*refusal, "END-OF-MESSAGE", recipient_in_check_, !recipient_in_check_.empty());
     reset();
     co_return *refusal;
   }
+  auto end = transaction_->end_of_content(actions());
+  if (milters_) {
+    end.is_hold = end.is_hold || milters_->is_hold();
+    end.is_discard = end.is_discard || milters_->is_discard();
+  }
   const auto outcome =
-      co_await transaction_->submission().finish(loop::Clock::now() + kCommitTime, hold_);
+      co_await transaction_->submission().finish(loop::Clock::now() + kCommitTime, std::move(end));
+  if (milters_ && outcome) milters_->content_done();
   mail::Reply reply;
   if (!outcome) {
     log::warning("{}: {}", transaction_->queue_id(), outcome.error().text);

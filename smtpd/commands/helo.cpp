@@ -2,28 +2,76 @@
 
 #include <fmt/format.h>
 
+#include "common/log/clean.h"
+#include "common/log/log.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
-mail::Reply Session::ehlo_reply() const {
+namespace {
+
+constexpr std::chrono::seconds kTablesTime{100};
+
+}  // namespace
+
+// smtpd_discard_ehlo_keyword_address_maps goes before smtpd_discard_ehlo_keywords.
+loop::Task<std::optional<mail::Reply>> Session::choose_keywords() {
+  discarded_keywords_ = settings_->discarded_keywords;
+  const auto& maps = settings_->smtpd.smtpd_discard_ehlo_keyword_address_maps;
+  if (!maps.empty()) {
+    ipc::tables::Lookup question;
+    question.tables = maps;
+    question.keys.push_back({client_address_, false});
+    const auto found =
+        co_await neighbours().tables.lookup(std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("smtpd_discard_ehlo_keyword_address_maps: {}", found.error().text);
+      co_return mail::make_reply(451, "4.3.0 Temporary lookup failure");
+    }
+    if (found->is_found) {
+      std::vector<std::string> unknown;
+      discarded_keywords_ = parse_ehlo_keywords(config::split_list(found->value), &unknown);
+      for (const auto& word : unknown) {
+        log::warning("smtpd_discard_ehlo_keyword_address_maps: unknown EHLO keyword: {}",
+                     log::clean(word));
+      }
+    }
+  }
+  const EhloKeywords shown = discarded_keywords_ & ~EhloKeywords{kEhloSilentDiscard};
+  if (shown != 0 && !discards(kEhloSilentDiscard)) {
+    log::info("discarding EHLO keywords: {}", print_ehlo_keywords(shown));
+  }
+  co_return std::nullopt;
+}
+
+loop::Task<mail::Reply> Session::ehlo_reply() {
   mail::Reply reply;
   reply.code = 250;
   reply.lines.push_back(settings_->address.myhostname);
-  const auto offer = [&](std::string_view keyword, std::string text) {
-    if (!settings_->discards(keyword)) reply.lines.push_back(std::move(text));
+  const auto offer = [&](EhloKeywords keyword, std::string text) {
+    if (!discards(keyword)) reply.lines.push_back(std::move(text));
   };
-  offer("pipelining", "PIPELINING");
-  offer("size", settings_->message_size_limit > 0
-                    ? fmt::format("SIZE {}", settings_->message_size_limit)
-                    : "SIZE");
-  if (!settings_->smtpd.disable_vrfy_command) offer("vrfy", "VRFY");
-  offer("enhancedstatuscodes", "ENHANCEDSTATUSCODES");
-  offer("8bitmime", "8BITMIME");
-  offer("dsn", "DSN");
-  if (settings_->smtputf8_enable) offer("smtputf8", "SMTPUTF8");
-  offer("chunking", "CHUNKING");
-  return reply;
+  const auto& params = settings_->smtpd;
+  offer(kEhloPipelining, "PIPELINING");
+  offer(kEhloSize, settings_->message_size_limit > 0
+                       ? fmt::format("SIZE {}", settings_->message_size_limit)
+                       : "SIZE");
+  if (!params.disable_vrfy_command) offer(kEhloVrfy, "VRFY");
+  offer(kEhloEtrn, "ETRN");
+  may_xverp_ = !discards(kEhloXverp) && co_await is_client_in(params.smtpd_authorized_verp_clients);
+  if (may_xverp_) offer(kEhloXverp, "XVERP");
+  if (co_await is_client_in(params.smtpd_authorized_xclient_hosts)) {
+    offer(kEhloXclient, "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT");
+  }
+  if (co_await is_client_in(params.smtpd_authorized_xforward_hosts)) {
+    offer(kEhloXforward, "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT");
+  }
+  offer(kEhloEnhancedStatusCodes, "ENHANCEDSTATUSCODES");
+  offer(kEhlo8BitMime, "8BITMIME");
+  offer(kEhloDsn, "DSN");
+  if (settings_->smtputf8_enable) offer(kEhloSmtputf8, "SMTPUTF8");
+  offer(kEhloChunking, "CHUNKING");
+  co_return reply;
 }
 
 loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& command) {
@@ -33,7 +81,6 @@ loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& comma
   reset();
   helo_ = *std::move(name);
   const bool extended = command.verb == smtpwire::Verb::kEhlo;
-  protocol_ = extended ? "ESMTP" : "SMTP";
   if (!settings_->smtpd.smtpd_delay_reject) {
     const auto refusal = co_await check(Stage::kHelo);
     if (refusal) {
@@ -42,7 +89,12 @@ loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& comma
       co_return *refusal;
     }
   }
-  if (extended) co_return ehlo_reply();
+  if (auto refusal = co_await milter_helo(extended ? "EHLO" : "HELO")) co_return *refusal;
+  protocol_ = extended ? "ESMTP" : "SMTP";
+  if (extended) {
+    if (auto fault = co_await choose_keywords()) co_return *fault;
+    co_return co_await ehlo_reply();
+  }
   mail::Reply reply;
   reply.lines.push_back(settings_->address.myhostname);
   co_return reply;
@@ -54,7 +106,6 @@ loop::Task<mail::Reply> Session::vrfy_command(const smtpwire::CommandLine& comma
   }
   auto address = smtpwire::parse_vrfy(command.argument);
   if (!address) co_return address.error();
-  sender_.reset();
   recipient_in_check_ = *std::move(address);
   const auto refusal = co_await check(Stage::kRecipient);
   if (refusal) {

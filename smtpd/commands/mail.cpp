@@ -20,10 +20,13 @@ bool is_mailable(const std::string& address) {
 
 smtpwire::Extensions Session::extensions() const {
   smtpwire::Extensions extensions;
-  extensions.size = !settings_->discards("size");
-  extensions.eight_bit_mime = !settings_->discards("8bitmime");
-  extensions.smtputf8 = settings_->smtputf8_enable && !settings_->discards("smtputf8");
-  extensions.dsn = !settings_->discards("dsn");
+  extensions.size = !discards(kEhloSize);
+  extensions.eight_bit_mime = !discards(kEhlo8BitMime);
+  extensions.smtputf8 = settings_->smtputf8_enable && !discards(kEhloSmtputf8);
+  extensions.dsn = !discards(kEhloDsn);
+  extensions.verp = may_xverp_;
+  extensions.verp_delimiter_filter = settings_->verp_delimiter_filter;
+  extensions.default_verp_delimiters = settings_->default_verp_delimiters;
   extensions.auth = false;
   extensions.strict_rfc821_envelopes = settings_->smtpd.strict_rfc821_envelopes;
   return extensions;
@@ -37,6 +40,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
   auto parsed = smtpwire::parse_mail(command.argument, extensions());
   if (!parsed) co_return parsed.error();
+  if (auto refusal = co_await count(ipc::anvil::Event::kMessage)) co_return *refusal;
   if (settings_->message_size_limit > 0 && parsed->size &&
       *parsed->size > settings_->message_size_limit) {
     co_return mail::make_reply(552, "5.3.4 Message size exceeds fixed limit");
@@ -55,6 +59,10 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
       reset();
       co_return *refusal;
     }
+  }
+  if (auto refusal = co_await milter_mail(std::string(command.argument))) {
+    reset();
+    co_return *refusal;
   }
   // Mail goes out first: a client that waits here leaves the disk to the deliveries.
   if (pressure.is_intake_slow && settings_->in_flow_delay.count() > 0) {

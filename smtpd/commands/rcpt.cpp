@@ -22,14 +22,40 @@ void Session::begin_transaction() {
   Transaction& transaction = transaction_.emplace(*sender_);
   auto& envelope = transaction.envelope();
   envelope.arrival = {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
-  envelope.client.name = client_name_;
-  envelope.client.address = client_address_;
-  envelope.client.port = std::to_string(peer_.port());
-  envelope.client.reverse_name = reverse_name_;
-  envelope.client.helo = helo_;
+  envelope.content_filter = settings_->content_filter;
+  transaction.override_with(settings_->cleanup_overrides);
   const bool is_utf8 = mail_arguments_->smtputf8;
-  envelope.client.protocol = is_utf8 ? "UTF8SMTP" : protocol_;
+  queuefile::Client peer;
+  peer.name = client_name_;
+  peer.address = client_address_;
+  peer.port = client_port();
+  peer.reverse_name = reverse_name_;
+  peer.helo = helo_;
+  peer.protocol = is_utf8 ? "UTF8SMTP" : protocol_;
   envelope.rewrite_context = is_local_client() ? "local" : "remote";
+  if (extras_ && extras_->has_forward) {
+    // The trace field speaks of who is connected; logs and further hops of whom he forwards for.
+    envelope.client = extras_->forward;
+    envelope.attributes.emplace_back("client_name", peer.name);
+    envelope.attributes.emplace_back("client_address", peer.address);
+    envelope.attributes.emplace_back("client_port", peer.port);
+    envelope.attributes.emplace_back("helo_name", peer.helo);
+    envelope.attributes.emplace_back("protocol_name", peer.protocol);
+    if (!extras_->forward_id.empty()) {
+      envelope.attributes.emplace_back("log_ident", extras_->forward_id);
+    }
+    if (!extras_->forward_domain.empty()) envelope.rewrite_context = extras_->forward_domain;
+  } else {
+    envelope.client = std::move(peer);
+  }
+  if (settings_->smtpd.smtpd_hide_client_session) {
+    envelope.attributes.emplace_back("hide_client_session", "yes");
+  }
+  if (is_authenticated()) {
+    envelope.sasl_method = "XCLIENT";
+    envelope.sasl_username = sasl_username();
+  }
+  envelope.verp_delims = mail_arguments_->verp_delimiters;
   if (mail_arguments_->body == smtpwire::BodyType::k8BitMime) {
     envelope.encoding = queuefile::ContentEncoding::k8bit;
   } else if (mail_arguments_->body == smtpwire::BodyType::k7Bit) {
@@ -49,6 +75,21 @@ void Session::begin_transaction() {
   line.queue_id = transaction.queue_id();
   const std::string from = client();
   line.client = from;
+  line.sasl_method = envelope.sasl_method;
+  line.sasl_username = envelope.sasl_username;
+  std::string forwarded_for;
+  if (extras_ && extras_->has_forward) {
+    line.orig_queue_id = extras_->forward_id;
+    const auto& forward = extras_->forward;
+    const auto or_unknown = [](const std::string& text) -> std::string_view {
+      return text.empty() ? "unknown" : std::string_view(text);
+    };
+    forwarded_for = fmt::format("{}[{}]", or_unknown(forward.name), or_unknown(forward.address));
+    if (settings_->smtpd.smtpd_client_port_logging) {
+      forwarded_for += fmt::format(":{}", or_unknown(forward.port));
+    }
+    line.orig_client = forwarded_for;
+  }
   log::accepted_from(line);
 }
 
@@ -57,6 +98,7 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
   auto parsed = smtpwire::parse_rcpt(command.argument, extensions());
   if (!parsed) co_return parsed.error();
+  if (auto refusal = co_await count(ipc::anvil::Event::kRecipient)) co_return *refusal;
   const auto accepted = transaction_ ? transaction_->recipients() : 0;
   if (accepted >= static_cast<std::size_t>(settings_->smtpd.smtpd_recipient_limit)) {
     // What a client sends on top of the limit is answered for a while, not for ever.
@@ -67,7 +109,11 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   const auto refusal = co_await check(Stage::kRecipient);
   if (refusal) {
     log_reject(*refusal, "RCPT", recipient_in_check_, true);
+    co_await milter_rejected_rcpt(std::string(command.argument), *refusal);
     co_return *refusal;
+  }
+  if (auto by_milter = co_await milter_rcpt(std::string(command.argument), recipient_in_check_)) {
+    co_return *by_milter;
   }
   if (!transaction_) begin_transaction();
   queuefile::Recipient recipient;

@@ -3,8 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/mail/status.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
@@ -16,6 +20,7 @@ using ipc::tables::AddressClass;
 using ipc::tables::Existence;
 
 constexpr std::chrono::seconds kTablesTime{100};
+constexpr std::chrono::seconds kResolverTime{100};
 
 }  // namespace
 
@@ -30,10 +35,10 @@ loop::Task<Result<ipc::tables::Resolved>> RestrictionRun::resolve(std::string ad
   co_return answer;
 }
 
-loop::Task<Verdict> RestrictionRun::destination(std::string name) {
+loop::Task<Verdict> RestrictionRun::destination(const Restriction& restriction) {
   const auto& settings = session_.settings();
-  const Subject about = subject(Stage::kRecipient);
-  const auto resolved = co_await resolve(session_.recipient_in_check_);
+  const Subject about = subject_of(AccessBy::kRecipient);
+  const auto resolved = co_await resolve(recipient());
   if (!resolved || resolved->transport.empty()) {
     co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
   }
@@ -51,21 +56,97 @@ loop::Task<Verdict> RestrictionRun::destination(std::string name) {
     case AddressClass::kNone:
       break;
   }
-  if (name == "permit_auth_destination") {
-    co_return is_ours ? Verdict::permit() : Verdict::dunno();
+  if (is_ours) {
+    const bool permits = restriction.check == Check::kPermitAuthDestination ||
+                         restriction.check == Check::kCheckRelayDomains;
+    co_return permits ? permit(restriction.name, about) : Verdict::dunno();
   }
-  if (is_ours) co_return Verdict::dunno();
-  if (name == "defer_unauth_destination") {
+  if (restriction.check == Check::kPermitAuthDestination) co_return Verdict::dunno();
+  if (restriction.check == Check::kDeferUnauthDestination) {
     co_return refuse(454, "4.7.1", about, "Relay access denied");
   }
   co_return refuse(static_cast<int>(settings.smtpd.relay_domains_reject_code), "5.7.1", about,
                    "Relay access denied");
 }
 
-Verdict RestrictionRun::reject_non_fqdn(const std::string& address, const Subject& about) const {
+// RFC 5321 5.1: whoever is among the MX hosts of a domain takes its mail while the others are away.
+// permit_mx_backup_networks says whose primary hosts we do that for.
+loop::Task<Verdict> RestrictionRun::permit_mx_backup(const Restriction& restriction) {
+  const Subject about = subject_of(AccessBy::kRecipient);
+  const auto& settings = session_.settings();
+  const auto resolved = co_await resolve(recipient());
+  if (!resolved || resolved->transport.empty()) {
+    co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
+  }
+  if (resolved->has_sender_routing) co_return Verdict::dunno();
+  switch (resolved->address_class) {
+    case AddressClass::kLocal:
+    case AddressClass::kVirtualAlias:
+    case AddressClass::kVirtualMailbox:
+      co_return permit(restriction.name, about);
+    default:
+      break;
+  }
+  const auto parts = mail::split_address(resolved->address);
+  if (!parts.has_domain || !mail::is_valid_hostname(parts.domain)) co_return Verdict::dunno();
+  ipc::resolver::FindHosts question;
+  question.domain = parts.domain;
+  question.use_ipv4 = settings.restrictions.use_ipv4;
+  question.use_ipv6 = settings.restrictions.use_ipv6;
+  const auto found = co_await session_.neighbours().resolver.call(
+      std::move(question), loop::Clock::now() + kResolverTime);
+  if (!found || found->status == ipc::resolver::Status::kTemporary) {
+    defer_if_reject(450, "4.4.4", about,
+                    "Recipient address rejected: Unable to look up mail exchanger information");
+    co_return Verdict::dunno();
+  }
+  if (!found->has_mx || found->is_null_mx || found->hosts.empty()) co_return Verdict::dunno();
+  const auto& own = settings.own_addresses;
+  const auto is_us = [&](const ipc::resolver::Host& host) {
+    return equal_nocase(host.name, settings.address.myhostname) ||
+           std::ranges::any_of(host.addresses, [&](const std::string& address) {
+             return std::ranges::find(own, address) != own.end();
+           });
+  };
+  if (std::ranges::none_of(found->hosts, is_us)) {
+    // An address that could not be found now might have been ours.
+    const bool is_unsure = std::ranges::any_of(found->hosts, [](const ipc::resolver::Host& host) {
+      return host.status == ipc::resolver::Status::kTemporary;
+    });
+    if (is_unsure) {
+      defer_if_reject(450, "4.4.4", about,
+                      "Recipient address rejected: Unable to look up host as mail exchanger");
+    }
+    co_return Verdict::dunno();
+  }
+  const auto& networks = settings.smtpd.permit_mx_backup_networks;
+  if (networks.empty()) co_return permit(restriction.name, about);
+  std::int64_t best = found->hosts.front().preference;
+  for (const auto& host : found->hosts) best = std::min(best, host.preference);
+  for (const auto& host : found->hosts) {
+    if (host.preference != best) continue;
+    if (host.addresses.empty()) {
+      if (host.status == ipc::resolver::Status::kTemporary) {
+        defer_if_reject(
+            450, "4.4.4", about,
+            fmt::format("Recipient address rejected: Unable to look up host {} as mail exchanger",
+                        host.name));
+      }
+      co_return Verdict::dunno();
+    }
+    for (const auto& address : host.addresses) {
+      const auto ip = config::parse_ip_address(address);
+      if (!ip || !networks.contains(*ip)) co_return Verdict::dunno();
+    }
+  }
+  co_return permit(restriction.name, about);
+}
+
+Verdict RestrictionRun::reject_non_fqdn(const std::string& address, const Subject& about) {
   const auto parts = mail::split_address(address);
   // postmaster without domain is always good (RFC 5321 4.5.1).
-  if (!parts.has_domain && about.stage == Stage::kRecipient && parts.local_part == "postmaster") {
+  if (!parts.has_domain && about.by == AccessBy::kRecipient &&
+      equal_nocase(parts.local_part, "postmaster")) {
     return Verdict::dunno();
   }
   const bool is_full =
@@ -77,14 +158,55 @@ Verdict RestrictionRun::reject_non_fqdn(const std::string& address, const Subjec
                 about.class_name + " rejected: need fully-qualified address");
 }
 
-Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved,
-                                 const Subject& about) const {
+loop::Task<Verdict> RestrictionRun::reject_unknown_domain(std::string address, Subject subject) {
+  const auto resolved = co_await resolve(std::move(address));
+  if (!resolved || resolved->transport.empty()) {
+    co_return refuse(451, "4.3.0", subject, "Temporary lookup failure");
+  }
+  switch (resolved->address_class) {
+    case AddressClass::kLocal:
+    case AddressClass::kVirtualAlias:
+    case AddressClass::kVirtualMailbox:
+      co_return Verdict::dunno();
+    default:
+      break;
+  }
+  const auto parts = mail::split_address(resolved->address);
+  if (!parts.has_domain || mail::is_address_literal(parts.domain)) co_return Verdict::dunno();
+  const std::string domain(parts.domain);
+  const DomainState found = co_await find_domain(domain);
+  const auto& params = session_.settings().smtpd;
+  const bool is_sender = subject.by == AccessBy::kSender;
+  const std::string_view status = is_sender ? "4.1.8" : "4.1.2";
+  const std::string text = subject.class_name + " rejected: Domain not found";
+  switch (found) {
+    case DomainState::kFound:
+      break;
+    case DomainState::kNullMx:
+      co_return refuse(550, is_sender ? "5.7.27" : "5.1.10", subject,
+                       fmt::format("{} rejected: Domain {} does not accept mail (nullMX)",
+                                   subject.class_name, domain));
+    case DomainState::kTemporary:
+      co_return defer_if_permit(params.unknown_address_tempfail_action, 450, status, subject, text);
+    case DomainState::kNotFound:
+      co_return refuse(static_cast<int>(params.unknown_address_reject_code), status, subject, text);
+  }
+  co_return Verdict::dunno();
+}
+
+Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved, const Subject& about) {
   const auto& params = session_.settings().smtpd;
   if (resolved.existence == Existence::kError) {
     log::warning("{}", resolved.error);
     return refuse(451, "4.3.0", about, "Temporary lookup failure");
   }
   if (resolved.existence != Existence::kUnknown) return Verdict::dunno();
+  if (!resolved.relocated.empty()) {
+    // "5.1.6 User has moved to ..."
+    const auto moved = mail::split_status(resolved.relocated, mail::Status{5, 1, 6});
+    return refuse(550, moved.status.to_string(), about,
+                  fmt::format("{} rejected: {}", about.class_name, moved.text));
+  }
   std::int64_t code = 550;
   std::string_view table;
   switch (resolved.address_class) {
@@ -108,26 +230,87 @@ Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved,
     case AddressClass::kNone:
       return Verdict::dunno();
   }
-  const std::string where =
+  const std::string in_table =
       params.show_user_unknown_table_name ? fmt::format(" in {}", table) : std::string();
-  const char* status = about.stage == Stage::kSender ? "5.1.0" : "5.1.1";
+  const char* status = about.by == AccessBy::kSender ? "5.1.0" : "5.1.1";
   return refuse(static_cast<int>(code), status, about,
-                fmt::format("{} rejected: User unknown{}", about.class_name, where));
+                fmt::format("{} rejected: User unknown{}", about.class_name, in_table));
 }
 
 loop::Task<Verdict> RestrictionRun::reject_unlisted_recipient() {
-  const Subject about = subject(Stage::kRecipient);
-  const auto resolved = co_await resolve(session_.recipient_in_check_);
+  recipient_checked_ = true;
+  const Subject about = subject_of(AccessBy::kRecipient);
+  const auto resolved = co_await resolve(recipient());
   if (!resolved) co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
   co_return unlisted(*resolved, about);
 }
 
 loop::Task<Verdict> RestrictionRun::reject_unlisted_sender() {
-  const Subject about = subject(Stage::kSender);
-  if (about.name.empty()) co_return Verdict::dunno();
-  const auto resolved = co_await resolve(about.name);
+  sender_checked_ = true;
+  const std::string sender = session_.sender().value_or("");
+  if (sender.empty()) co_return Verdict::dunno();
+  const Subject about = subject_of(AccessBy::kSender);
+  const auto resolved = co_await resolve(sender);
   if (!resolved) co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
   co_return unlisted(*resolved, about);
+}
+
+Verdict RestrictionRun::reject_multi_recipient_bounce(const Subject& about) {
+  // Only a whole message tells; at RCPT those accepted so far count.
+  if (!session_.sender() || !session_.sender()->empty()) return Verdict::dunno();
+  const Transaction* transaction = session_.transaction();
+  if (transaction == nullptr || transaction->recipients() <= 1) return Verdict::dunno();
+  return refuse(static_cast<int>(session_.settings().smtpd.multi_recipient_bounce_reject_code),
+                "5.5.3", about, about.class_name + " rejected: Multi-recipient bounce");
+}
+
+// smtpd_sender_login_maps: who may use the address.
+loop::Task<Verdict> RestrictionRun::sender_login(Check check) {
+  const auto& params = session_.settings().smtpd;
+  const std::string sender = session_.sender().value_or("");
+  const Subject about = subject_of(AccessBy::kSender);
+  const bool is_authenticated = session_.is_authenticated();
+  const bool is_asked_of_all = check == Check::kRejectSenderLoginMismatch;
+  const bool judges_login = is_asked_of_all ||
+                            check == Check::kRejectAuthenticatedSenderLoginMismatch ||
+                            check == Check::kRejectKnownSenderLoginMismatch;
+  const bool judges_strangers = is_asked_of_all ||
+                                check == Check::kRejectUnauthenticatedSenderLoginMismatch ||
+                                check == Check::kRejectKnownSenderLoginMismatch;
+  if (sender.empty() || (is_authenticated ? !judges_login : !judges_strangers)) {
+    co_return Verdict::dunno();
+  }
+  std::vector<std::string> owners;
+  if (!params.smtpd_sender_login_maps.empty()) {
+    ipc::tables::Lookup question;
+    question.tables = params.smtpd_sender_login_maps;
+    question.keys.push_back({to_lower(sender), false});
+    const auto stripped =
+        mail::strip_extension(sender, session_.settings().address.recipient_delimiter);
+    if (!stripped.extension.empty()) question.keys.push_back({to_lower(stripped.address), true});
+    const auto parts = mail::split_address(sender);
+    if (parts.has_domain) question.keys.push_back({"@" + to_lower(parts.domain), true});
+    const auto found = co_await session_.neighbours().tables.lookup(
+        std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("smtpd_sender_login_maps: {}", found.error().text);
+      co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
+    }
+    if (found->is_found) {
+      for (const auto owner : split_words(found->value)) owners.emplace_back(owner);
+    }
+  }
+  if (!is_authenticated) {
+    if (owners.empty()) co_return Verdict::dunno();
+    co_return refuse(553, "5.7.1", about, "Sender address rejected: not logged in");
+  }
+  if (owners.empty() && check == Check::kRejectKnownSenderLoginMismatch) co_return Verdict::dunno();
+  const std::string& login = session_.sasl_username();
+  const bool is_owner = std::ranges::any_of(
+      owners, [&](const std::string& owner) { return equal_nocase(owner, login); });
+  if (is_owner) co_return Verdict::dunno();
+  co_return refuse(553, "5.7.1", about,
+                   fmt::format("Sender address rejected: not owned by user {}", login));
 }
 
 }  // namespace postern::smtpd

@@ -1,20 +1,99 @@
-// client_checks.cpp - restrictions that look at the client's address.
+// client_checks.cpp - restrictions that look at the client: its address and names, how it speaks,
+// who it says it is by login or certificate.
+
+#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "common/base/text.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
-Verdict RestrictionRun::permit_mynetworks() const {
-  return session_.is_in_mynetworks() ? Verdict::permit() : Verdict::dunno();
+namespace {
+
+using ipc::resolver::Status;
+
+constexpr int kTemporaryCode = 450;
+
+}  // namespace
+
+Verdict RestrictionRun::apply_client_check(const Restriction& restriction) {
+  const auto& params = session_.settings().smtpd;
+  const auto dunno_or_permit = [&](bool is_permitted) {
+    return is_permitted ? permit(restriction.name, subject_of(AccessBy::kClient))
+                        : Verdict::dunno();
+  };
+  switch (restriction.check) {
+    case Check::kPermitMynetworks:
+      return dunno_or_permit(session_.is_in_mynetworks());
+    case Check::kPermitInetInterfaces: {
+      const auto& own = session_.settings().own_addresses;
+      return dunno_or_permit(std::ranges::find(own, session_.client_address()) != own.end());
+    }
+    case Check::kPermitSaslAuthenticated:
+      return dunno_or_permit(session_.is_authenticated());
+    case Check::kPermitTlsClientcerts:
+    case Check::kPermitTlsAllClientcerts:
+      return permit_tls(restriction);
+    case Check::kPermitNakedIpAddress:
+      return dunno_or_permit(config::parse_ip_address(session_.helo()).has_value() &&
+                             !session_.helo().starts_with('['));
+    case Check::kRejectPlaintextSession:
+      if (session_.is_encrypted()) return Verdict::dunno();
+      return refuse(static_cast<int>(session_.settings().restrictions.plaintext_reject_code),
+                    "4.7.1", {}, "Session encryption is required");
+    case Check::kRejectUnauthPipelining: {
+      if (!session_.has_early_input()) return Verdict::dunno();
+      const Subject about = subject_of(steps_[step_].stage);
+      return refuse(503, "5.5.0", about,
+                    about.class_name + " rejected: Improper use of SMTP command pipelining");
+    }
+    case Check::kRejectUnknownClient:
+      return reject_unknown_client();
+    case Check::kRejectUnknownForwardClient: {
+      if (session_.client_name() != "unknown") return Verdict::dunno();
+      const bool is_temporary = session_.name_status() == Status::kTemporary;
+      return refuse(
+          is_temporary ? kTemporaryCode : static_cast<int>(params.unknown_client_reject_code),
+          "4.7.25", {},
+          fmt::format("Client host rejected: cannot find your forward hostname, [{}]",
+                      session_.client_address()));
+    }
+    case Check::kRejectUnknownReverseClient:
+      return reject_unknown_reverse_client();
+    default:
+      return Verdict::dunno();
+  }
 }
 
-Verdict RestrictionRun::permit_inet_interfaces() const {
-  const auto& own = session_.settings().own_addresses;
-  const bool is_own = std::find(own.begin(), own.end(), session_.client_address()) != own.end();
-  return is_own ? Verdict::permit() : Verdict::dunno();
+Verdict RestrictionRun::reject_unknown_client() {
+  if (session_.client_name() != "unknown") return Verdict::dunno();
+  const auto& params = session_.settings().smtpd;
+  const bool is_temporary = session_.name_status() == Status::kTemporary;
+  return refuse(is_temporary ? kTemporaryCode : static_cast<int>(params.unknown_client_reject_code),
+                "4.7.25", {},
+                fmt::format("Client host rejected: cannot find your hostname, [{}]",
+                            session_.client_address()));
+}
+
+Verdict RestrictionRun::reject_unknown_reverse_client() {
+  if (session_.reverse_name() != "unknown") return Verdict::dunno();
+  const auto& params = session_.settings().smtpd;
+  const bool is_temporary = session_.reverse_status() == Status::kTemporary;
+  return refuse(is_temporary ? kTemporaryCode : static_cast<int>(params.unknown_client_reject_code),
+                "4.7.1", {},
+                fmt::format("Client host rejected: cannot find your reverse hostname, [{}]",
+                            session_.client_address()));
+}
+
+// Certificates are verified where TLS is; here their fingerprints are known, or there are none.
+Verdict RestrictionRun::permit_tls(const Restriction& restriction) {
+  if (restriction.check == Check::kPermitTlsAllClientcerts && session_.has_trusted_certificate()) {
+    return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
+  }
+  return Verdict::dunno();
 }
 
 }  // namespace postern::smtpd

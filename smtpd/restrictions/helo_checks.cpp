@@ -6,19 +6,42 @@
 
 namespace postern::smtpd {
 
-Verdict RestrictionRun::reject_invalid_helo_hostname() const {
+Verdict RestrictionRun::reject_invalid_helo() {
   const std::string& helo = session_.helo();
-  if (helo.empty() || mail::is_valid_domain(helo)) return Verdict::dunno();
+  if (helo.empty() || mail::is_valid_domain(helo) || config::parse_ip_address(helo)) {
+    return Verdict::dunno();
+  }
   return refuse(static_cast<int>(session_.settings().smtpd.invalid_hostname_reject_code), "5.5.2",
-                subject(Stage::kHelo), "Helo command rejected: Invalid name");
+                subject_of(AccessBy::kHelo), "Helo command rejected: Invalid name");
 }
 
-Verdict RestrictionRun::reject_non_fqdn_helo_hostname() const {
+Verdict RestrictionRun::reject_non_fqdn_helo() {
   const std::string& helo = session_.helo();
   if (helo.empty() || mail::is_address_literal(helo)) return Verdict::dunno();
   if (mail::is_valid_hostname(helo) && helo.find('.') != std::string::npos) return Verdict::dunno();
   return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), "5.5.2",
-                subject(Stage::kHelo), "Helo command rejected: need fully-qualified hostname");
+                subject_of(AccessBy::kHelo),
+                "Helo command rejected: need fully-qualified hostname");
+}
+
+loop::Task<Verdict> RestrictionRun::reject_unknown_helo() {
+  const std::string helo = session_.helo();
+  if (helo.empty() || mail::is_address_literal(helo)) co_return Verdict::dunno();
+  const DomainState found = co_await find_domain(helo);
+  const Subject about = subject_of(AccessBy::kHelo);
+  const auto& params = session_.settings().smtpd;
+  switch (found) {
+    case DomainState::kFound:
+      break;
+    case DomainState::kTemporary:
+      co_return defer_if_permit(params.unknown_helo_hostname_tempfail_action, 450, "4.7.1", about,
+                                "Helo command rejected: Host not found");
+    case DomainState::kNotFound:
+    case DomainState::kNullMx:
+      co_return refuse(static_cast<int>(params.unknown_hostname_reject_code), "4.7.1", about,
+                       "Helo command rejected: Host not found");
+  }
+  co_return Verdict::dunno();
 }
 
 }  // namespace postern::smtpd

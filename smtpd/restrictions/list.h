@@ -1,42 +1,167 @@
 // list.h - restriction lists as main.cf writes them: parsed once, run for each command.
+//
+// Parsing never drops a word: what is misspelt, lacks its argument or names a class that is not
+// there becomes Check::kConfigError, which answers 451 to everybody, as Postfix does. A typo must
+// not open the door. What is wrong is told once in `problems`, with file and line.
 
 #pragma once
 
+#include <array>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/config/params/smtpd.h"
+#include "common/config/params/verify.h"
 #include "common/config/values.h"
+#include "smtpd/restrictions/dns_list.h"
+#include "smtpd/restrictions/policy_settings.h"
 
 namespace postern::smtpd {
 
 // Where in the dialogue a list is run; it decides what `reject` and a bare table are about.
-enum class Stage : unsigned char { kClient, kHelo, kSender, kRecipient, kData, kEndOfData };
+enum class Stage : unsigned char {
+  kClient,
+  kHelo,
+  kSender,
+  kRecipient,
+  kData,
+  kEndOfData,
+  kEtrn,
+};
+
+enum class Check : unsigned char {
+  kConfigError,  // argument: the word that is wrong
+  kClass,        // argument: the name of the class
+  kPermit,
+  kReject,
+  kDefer,
+  kDeferIfPermit,
+  kDeferIfReject,
+  kSleep,
+  kWarnIfReject,
+  // client_checks.cpp
+  kPermitMynetworks,
+  kPermitInetInterfaces,
+  kPermitSaslAuthenticated,
+  kPermitTlsClientcerts,
+  kPermitTlsAllClientcerts,
+  kPermitNakedIpAddress,
+  kRejectPlaintextSession,
+  kRejectUnauthPipelining,
+  kRejectUnknownClient,
+  kRejectUnknownForwardClient,
+  kRejectUnknownReverseClient,
+  // helo_checks.cpp
+  kRejectInvalidHelo,
+  kRejectNonFqdnHelo,
+  kRejectUnknownHelo,
+  // address_checks.cpp
+  kPermitAuthDestination,
+  kPermitMxBackup,
+  kRejectUnauthDestination,
+  kDeferUnauthDestination,
+  kCheckRelayDomains,
+  kRejectMultiRecipientBounce,
+  kRejectNonFqdnSender,
+  kRejectNonFqdnRecipient,
+  kRejectUnknownSenderDomain,
+  kRejectUnknownRecipientDomain,
+  kRejectUnlistedSender,
+  kRejectUnlistedRecipient,
+  kRejectUnverifiedSender,
+  kRejectUnverifiedRecipient,
+  kRejectSenderLoginMismatch,
+  kRejectAuthenticatedSenderLoginMismatch,
+  kRejectUnauthenticatedSenderLoginMismatch,
+  kRejectKnownSenderLoginMismatch,
+  // access_table.cpp; argument: the table
+  kAccess,
+  // dns_lists.cpp
+  kDnsList,
+  // policy_service.cpp
+  kPolicyService,
+  // greylist.cpp
+  kGreylist,
+};
+
+// What check_*_access looks up.
+enum class AccessBy : unsigned char {
+  kClient,
+  kReverseClient,
+  kHelo,
+  kSender,
+  kRecipient,
+  kEtrn,
+  kSaslUser,
+  kClientCertificate,
+};
+// And whether that itself, or the hosts that DNS names for it.
+enum class AccessVia : unsigned char { kItself, kAddress, kMailHosts, kNameServers };
 
 struct Restriction {
-  std::string name;      // lower case; a bare table becomes its stage's check_*_access
-  std::string argument;  // the table of check_*_access, the class of a sender, ...
+  Check check = Check::kConfigError;
+  std::string name{};      // as it is spelt today: "reject_unknown_client_hostname"
+  std::string argument{};  // the table of check_*_access, the class, ...
+  AccessBy by = AccessBy::kClient;
+  AccessVia via = AccessVia::kItself;
+  std::chrono::seconds pause{0};                   // sleep
+  std::shared_ptr<const DnsList> dns_list{};       // kDnsList
+  std::shared_ptr<const PolicySettings> policy{};  // kPolicyService
+  std::shared_ptr<const std::string> place{};      // "/etc/postern/main.cf, line 14"
 };
 using RestrictionList = std::vector<Restriction>;
 
 struct RestrictionLists {
-  RestrictionList client, helo, sender, relay, recipient, data, end_of_data;
+  RestrictionList client, helo, sender, relay, recipient, data, end_of_data, etrn;
   std::map<std::string, RestrictionList, std::less<>> classes;  // smtpd_restriction_classes
   bool is_relay_first = true;  // smtpd_relay_before_recipient_restrictions
+
+  // What single restrictions take from parameters of other areas.
+  config::VerifyParams verify{};
+  std::int64_t plaintext_reject_code = 450;
+  bool access_matches_parents = true;  // parent_domain_matches_subdomains
+  bool use_ipv4 = true, use_ipv6 = true;
+  std::shared_ptr<const config::Values> values{};  // for reply templates
+  // A parameter's value, for a template.
+  [[nodiscard]] std::optional<std::string> text_of(std::string_view name) const;
 };
 
-// The words of one list; what is known by name but not built yet, or not known at all, is named in
-// `problems` and left out.
+// What a list may be made of besides the names of restrictions.
+struct ListContext {
+  const std::vector<std::string>& classes;
+  const std::vector<std::string>& maps_rbl_domains;
+  const PolicySettings& policy_defaults;
+};
+
+// The words of one list.
 [[nodiscard]] RestrictionList parse_restrictions(const std::vector<std::string>& words, Stage stage,
                                                  std::string_view parameter,
-                                                 const std::vector<std::string>& classes,
+                                                 const ListContext& context,
                                                  const config::Values& values,
                                                  config::Problems& problems);
 
 [[nodiscard]] RestrictionLists parse_restriction_lists(const config::SmtpdParams& params,
                                                        const config::Values& values,
                                                        config::Problems& problems);
+
+// The list of an access table's action: names of restrictions and classes, no tables.
+[[nodiscard]] std::optional<RestrictionList> parse_action_list(
+    std::string_view action, const std::vector<std::string>& classes, std::string_view& wrong_word);
+
+// Whether some list keeps strangers from relaying (SMTPD_ACCESS_README), also through a class.
+[[nodiscard]] bool has_relay_guard(const RestrictionLists& lists);
+
+// What looks wrong though it parses: restrictions behind one that decides always, classes that name
+// each other in a circle, restrictions that have nothing to look at in their list. For `check`.
+void find_odd_restrictions(const RestrictionLists& lists, const config::Values& values,
+                           config::Problems& problems);
+
+// Of restrictions that are documented but judge what this version does not do yet, none is left
+// out silently: the names of all that are known, for completion and the nearest name.
+[[nodiscard]] std::vector<std::string_view> known_restrictions();
 
 }  // namespace postern::smtpd

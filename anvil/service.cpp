@@ -1,0 +1,178 @@
+#include "anvil/service.h"
+
+#include "common/config/params/smtpd.h"
+#include "common/log/log.h"
+
+namespace postern::anvil {
+
+namespace {
+
+constexpr std::chrono::seconds kIdleCheck{60};
+constexpr std::size_t kEntriesPerPage = 2000;
+
+Time wall_now() { return std::chrono::system_clock::now(); }
+
+}  // namespace
+
+Service::Service(daemon::Process& process, int directory)
+    : process_(process),
+      server_(process.take_listener()),
+      counters_(std::chrono::seconds(60)),
+      contacts_(LineFile(directory, "first_contact")),
+      bans_(LineFile(directory, "bans")),
+      greylist_(LineFile(directory, "greylist")),
+      status_timer_([this] { log_statistics(); }),
+      idle_timer_([this] {
+        counters_.forget_idle(wall_now());
+        if (bans_.expire(std::chrono::system_clock::to_time_t(wall_now()))) bans_changed();
+        const auto now = std::chrono::system_clock::to_time_t(wall_now());
+        if (const auto kept = greylist_.clean(now); !kept) log::warning("{}", kept.error().text);
+        idle_timer_.arm(loop::Clock::now() + kIdleCheck);
+      }) {
+  configure();
+  if (const auto loaded = contacts_.load(); !loaded) log::warning("{}", loaded.error().text);
+  const auto now = std::chrono::system_clock::to_time_t(wall_now());
+  if (const auto loaded = bans_.load(now); !loaded) log::warning("{}", loaded.error().text);
+  if (const auto loaded = greylist_.load(now); !loaded) log::warning("{}", loaded.error().text);
+}
+
+void Service::configure() {
+  const auto params = process_.load<config::SmtpdParams>();
+  counters_.set_unit(params.anvil_rate_time_unit);
+  status_update_time_ = params.anvil_status_update_time;
+  bans_.set_rules({params.smtpd_client_ban_auth_failures, params.smtpd_client_ban_rejects,
+                   params.smtpd_client_ban_window.count(), params.smtpd_client_ban_time.count()});
+}
+
+// A channel is one process; its address is unique as long as it is open.
+std::uint64_t Service::source_of(const ipc::ChannelPtr& channel) {
+  return reinterpret_cast<std::uintptr_t>(channel.get());
+}
+
+void Service::start() {
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.answer<ipc::anvil::Count>(
+      [this](ipc::anvil::Count& request,
+             const ipc::ChannelPtr& channel) -> Result<ipc::anvil::Counted> {
+        return counters_.count(source_of(channel), request, wall_now());
+      });
+  dispatcher.notice<ipc::anvil::Connections>(
+      [this](ipc::anvil::Connections& notice, const ipc::ChannelPtr& channel) {
+        counters_.set_connections(source_of(channel), notice, wall_now());
+      });
+  dispatcher.notice<ipc::anvil::Tally>([this](ipc::anvil::Tally& tally, const ipc::ChannelPtr&) {
+    counters_.add(tally, wall_now());
+  });
+  serve_contacts();
+  serve_bans();
+  serve_greylist();
+  server_.on_closed(
+      [this](const ipc::ChannelPtr& channel) { counters_.forget_source(source_of(channel)); });
+  process_.on_reload([this] { configure(); });
+  process_.on_drain([this] { drain(); });
+  status_timer_.arm(loop::Clock::now() + status_update_time_);
+  idle_timer_.arm(loop::Clock::now() + kIdleCheck);
+  server_.start();
+}
+
+void Service::serve_contacts() {
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.answer<ipc::anvil::FindContact>(
+      [this](ipc::anvil::FindContact& request,
+             const ipc::ChannelPtr&) -> Result<ipc::anvil::Contact> {
+        return contacts_.find(request.client);
+      });
+  dispatcher.notice<ipc::anvil::SaveContact>(
+      [this](ipc::anvil::SaveContact& contact, const ipc::ChannelPtr&) {
+        if (const auto saved = contacts_.save(contact); !saved) {
+          log::warning("{}", saved.error().text);
+        }
+      });
+  dispatcher.answer<ipc::anvil::CleanContacts>(
+      [this](ipc::anvil::CleanContacts& request,
+             const ipc::ChannelPtr&) -> Result<ipc::anvil::Cleaned> {
+        return contacts_.clean(std::chrono::system_clock::to_time_t(wall_now()), request.retention);
+      });
+}
+
+void Service::serve_bans() {
+  const auto now = [] { return std::chrono::system_clock::to_time_t(wall_now()); };
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.notice<ipc::anvil::Offence>([this, now](ipc::anvil::Offence& offence,
+                                                     const ipc::ChannelPtr&) {
+    if (!bans_.note(offence, now())) return;
+    log::warning("{} is banned for {} s: too many {}", offence.client, bans_.rules().time,
+                 offence.kind == ipc::anvil::OffenceKind::kAuthFailure ? "authentication failures"
+                                                                       : "rejected commands");
+    bans_changed();
+  });
+  dispatcher.answer<ipc::anvil::ListBans>(
+      [this, now](ipc::anvil::ListBans&, const ipc::ChannelPtr&) -> Result<ipc::anvil::BanList> {
+        return bans_.list(now());
+      });
+  dispatcher.answer<ipc::anvil::ChangeBan>(
+      [this, now](ipc::anvil::ChangeBan& request, const ipc::ChannelPtr&) -> Result<ipc::Done> {
+        if (request.is_removed) {
+          if (!bans_.remove(request.client)) {
+            return fail(Error::Kind::kPermanent, request.client + " is not banned");
+          }
+        } else if (!bans_.add(request.client, now(), request.time > 0 ? now() + request.time : 0)) {
+          return fail(Error::Kind::kPermanent, request.client + " is no address");
+        }
+        bans_changed();
+        return ipc::Done{};
+      });
+  server_.on_connected(
+      [this, now](const ipc::ChannelPtr& channel) { channel->notify(bans_.list(now())); });
+}
+
+void Service::serve_greylist() {
+  const auto now = [] { return std::chrono::system_clock::to_time_t(wall_now()); };
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.answer<ipc::anvil::Greylist>(
+      [this, now](ipc::anvil::Greylist& question,
+                  const ipc::ChannelPtr&) -> Result<ipc::anvil::Greylisted> {
+        Result<void> kept;
+        const auto answer = greylist_.judge(question, now(), kept);
+        if (!kept) log::warning("{}", kept.error().text);
+        return answer;
+      });
+  dispatcher.answer<ipc::anvil::ListGreylist>(
+      [this, now](ipc::anvil::ListGreylist& request,
+                  const ipc::ChannelPtr&) -> Result<ipc::anvil::GreylistPage> {
+        return greylist_.list(request.after, kEntriesPerPage, now());
+      });
+  dispatcher.answer<ipc::anvil::CountGreylist>(
+      [this, now](ipc::anvil::CountGreylist&,
+                  const ipc::ChannelPtr&) -> Result<ipc::anvil::GreylistStatistics> {
+        return greylist_.statistics(now());
+      });
+  dispatcher.answer<ipc::anvil::ChangeGreylist>([this, now](
+                                                    ipc::anvil::ChangeGreylist& request,
+                                                    const ipc::ChannelPtr&) -> Result<ipc::Done> {
+    const auto network = request.is_removed ? greylist_.disallow(request.client)
+                                            : greylist_.allow(request.client, now());
+    if (network) return ipc::Done{};
+    return fail(Error::Kind::kPermanent,
+                request.client +
+                    (request.is_removed ? " is not on the list" : " cannot be put on the list"));
+  });
+}
+
+void Service::bans_changed() {
+  if (const auto saved = bans_.save(); !saved) log::warning("{}", saved.error().text);
+  const auto list = bans_.list(std::chrono::system_clock::to_time_t(wall_now()));
+  for (const auto& channel : server_.channels()) channel->notify(list);
+}
+
+void Service::log_statistics() {
+  for (const auto& line : counters_.take_statistics()) log::info("{}", line);
+  status_timer_.arm(loop::Clock::now() + status_update_time_);
+}
+
+void Service::drain() {
+  log_statistics();
+  process_.finish();
+}
+
+}  // namespace postern::anvil

@@ -1,0 +1,43 @@
+// service.h - what the processes of smtpd ask and tell of their clients.
+
+#pragma once
+
+#include <unordered_map>
+
+#include "anvil/bans.h"
+#include "anvil/contacts.h"
+#include "anvil/counters.h"
+#include "anvil/greylist.h"
+#include "common/daemon/daemon.h"
+#include "common/ipc/server.h"
+
+namespace postern::anvil {
+
+class Service {
+ public:
+  // `directory` is data_directory, opened while that was possible, or -1.
+  Service(daemon::Process& process, int directory);
+  void start();
+
+ private:
+  [[nodiscard]] static std::uint64_t source_of(const ipc::ChannelPtr& channel);
+  void configure();
+  void log_statistics();
+  void serve_contacts();
+  void serve_bans();
+  void serve_greylist();
+  void bans_changed();
+  void drain();
+
+  daemon::Process& process_;
+  ipc::Server server_;
+  Counters counters_;
+  Contacts contacts_;
+  Bans bans_;
+  Greylist greylist_;
+  std::chrono::seconds status_update_time_{};
+  loop::CallbackTimer status_timer_;
+  loop::CallbackTimer idle_timer_;
+};
+
+}  // namespace postern::anvil

@@ -1,0 +1,277 @@
+// contact_dialogue.cpp - the SMTP that a client speaks with while it is still being tested: enough
+// to learn HELO, sender and recipient, and never a message.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/log/clean.h"
+#include "common/log/event.h"
+#include "common/log/log.h"
+#include "common/mail/address.h"
+#include "common/mail/header.h"
+#include "smtpd/escape.h"
+#include "smtpd/first_contact.h"
+#include "smtpd/server.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+using smtpwire::Verb;
+
+constexpr std::chrono::seconds kTablesTime{100};
+constexpr std::chrono::seconds kSendTime{60};
+
+template <typename... Args>
+void note(fmt::format_string<Args...> format, Args&&... args) {
+  const log::ActingAs acting("postscreen");
+  log::info(format, std::forward<Args>(args)...);
+}
+
+std::string wire(const mail::Reply& reply) { return reply.to_wire(); }
+
+std::int64_t wall_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+loop::Task<bool> Contact::say(std::string_view reply) {
+  stream_.put(reply);
+  co_return co_await stream_.flush(loop::Clock::now() + kSendTime) == loop::Io::kOk;
+}
+
+loop::Task<void> Contact::converse() {
+  start_ = loop::Clock::now();
+  if (rcpt_text_.empty()) rcpt_text_ = "450 4.3.2 Service currently unavailable";
+  // Whoever did not wait for the greeting gets no second one.
+  if (!has_pregreeted_ &&
+      !co_await say(fmt::format("220 {}\r\n", settings_->params.postscreen_greet_banner.empty()
+                                                  ? settings_->myhostname + " ESMTP"
+                                                  : settings_->params.postscreen_greet_banner))) {
+    log_hang_up(Phase::kAfterHandshake);
+    co_return;
+  }
+  for (;;) {
+    const auto line = co_await read_line();
+    if (!line) co_return;
+    if (!co_await answer(*line)) co_return;
+  }
+}
+
+// Nothing when the connection has ended, which is logged by then.
+loop::Task<std::optional<std::string>> Contact::read_line() {
+  const auto until = loop::Clock::now() + settings_->params.postscreen_command_time_limit;
+  for (;;) {
+    const smtpwire::Line line = splitter_.next(stream_.input());
+    if (line.state != smtpwire::Line::State::kMore) {
+      std::string text(line.text);
+      stream_.consume(line.consumed);
+      if (line.state == smtpwire::Line::State::kTooLong) {
+        note("COMMAND LENGTH LIMIT from {} after {}", name_, last_command_);
+        co_await drop(
+            fmt::format("421 4.5.0 {} Error: command line too long\r\n", settings_->myhostname));
+        co_return std::nullopt;
+      }
+      if (line.bare_lf && is_todo(ContactTest::kBareNewline)) {
+        note("BARE NEWLINE from {} after {}", name_, escape_text(text));
+        if (!co_await fail_deep(
+                ContactTest::kBareNewline,
+                parse_contact_action(settings_->params.postscreen_bare_newline_action),
+                "5.5.1 Protocol error")) {
+          co_return std::nullopt;
+        }
+      }
+      co_return text;
+    }
+    stream_.consume(line.consumed);
+    const loop::Io io = co_await stream_.fill(until);
+    if (io == loop::Io::kOk) continue;
+    if (io == loop::Io::kTimeout) {
+      note("COMMAND TIME LIMIT from {} after {}", name_, last_command_);
+      co_await drop(fmt::format("421 4.4.2 {} Error: timeout exceeded\r\n", settings_->myhostname));
+    } else {
+      log_hang_up(Phase::kAfterHandshake);
+    }
+    co_return std::nullopt;
+  }
+}
+
+loop::Task<bool> Contact::fail_deep(ContactTest test, ContactAction action, std::string text) {
+  // An ignored failure is not told again, and is no pass either.
+  todo_[static_cast<std::size_t>(test)] = false;
+  may_be_listed_ = false;
+  co_return co_await fail(action, std::move(text)) != Step::kEnd;
+}
+
+loop::Task<bool> Contact::answer(std::string_view line) {
+  const auto& params = settings_->params;
+  std::string text(line);
+  if (!params.postscreen_command_filter.empty()) text = co_await filtered(std::move(text));
+  const smtpwire::CommandLine command = smtpwire::split_command(text);
+  const std::string name = to_upper(command.name);
+
+  if (++commands_ > params.postscreen_command_count_limit) {
+    note("COMMAND COUNT LIMIT from {} after {}", name_, last_command_);
+    co_await drop(fmt::format("421 4.7.0 {} Error: too many commands\r\n", settings_->myhostname));
+    co_return false;
+  }
+  if (command.verb == Verb::kQuit) {
+    (void)co_await say("221 2.0.0 Bye\r\n");
+    note("DISCONNECT {}", name_);
+    co_return false;
+  }
+  if (is_todo(ContactTest::kNonSmtpCommand) && command.verb == Verb::kUnknown && !name.empty() &&
+      co_await is_forbidden(text, name)) {
+    note("NON-SMTP COMMAND from {} after {}: {}", name_, last_command_, escape_text(text));
+    if (!co_await fail_deep(ContactTest::kNonSmtpCommand,
+                            parse_contact_action(params.postscreen_non_smtp_command_action),
+                            "5.7.0 Error: this is a mail server. Goodbye.")) {
+      co_return false;
+    }
+  }
+  last_command_ =
+      command.verb == Verb::kUnknown ? "UNKNOWN" : std::string(smtpwire::verb_name(command.verb));
+  if (is_todo(ContactTest::kPipelining) && !stream_.input().empty()) {
+    note("COMMAND PIPELINING from {} after {}: {}", name_, last_command_,
+         escape_text(stream_.input()));
+    if (!co_await fail_deep(ContactTest::kPipelining,
+                            parse_contact_action(params.postscreen_pipelining_action),
+                            "5.5.1 Protocol error")) {
+      co_return false;
+    }
+  }
+  const std::string reply = co_await reply_to(command);
+  // Content follows, whatever the answer is: nobody reads it here.
+  const bool is_content = command.verb == Verb::kData || command.verb == Verb::kBdat;
+  if (is_content) note("{} without valid RCPT from {}", last_command_, name_);
+  const bool is_end = is_content || reply.starts_with("421") || reply.starts_with("521");
+  if (!co_await say(reply)) {
+    log_hang_up(Phase::kAfterHandshake);
+    co_return false;
+  }
+  if (is_end) note("DISCONNECT {}", name_);
+  co_return !is_end;
+}
+
+loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) {
+  smtpwire::Extensions extensions;
+  switch (command.verb) {
+    case Verb::kHelo:
+    case Verb::kEhlo: {
+      auto name = smtpwire::parse_helo(command.verb, command.argument);
+      if (!name) co_return wire(name.error());
+      helo_ = *std::move(name);
+      sender_.reset();
+      const bool is_extended = command.verb == Verb::kEhlo;
+      protocol_ = is_extended ? "ESMTP" : "SMTP";
+      if (is_extended) co_return ehlo_reply();
+      co_return fmt::format("250 {}\r\n", settings_->myhostname);
+    }
+    case Verb::kMail: {
+      if (helo_.empty() && settings_->params.postscreen_helo_required) {
+        co_return std::string("503 5.5.1 Error: send HELO/EHLO first\r\n");
+      }
+      if (sender_) co_return std::string("503 5.5.1 Error: nested MAIL command\r\n");
+      const auto parsed = smtpwire::parse_mail(command.argument, extensions);
+      if (!parsed) co_return wire(parsed.error());
+      sender_ = parsed->sender.address;
+      co_return std::string("250 2.1.0 Ok\r\n");
+    }
+    case Verb::kRcpt:
+      co_return rcpt_reply(command);
+    case Verb::kData:
+      if (!sender_) co_return std::string("503 5.5.1 Error: need RCPT command\r\n");
+      co_return std::string("554 5.5.1 Error: no valid recipients\r\n");
+    case Verb::kBdat:
+      // The chunk that follows would be taken for commands.
+      co_return std::string("521 5.5.1 Error: command not implemented\r\n");
+    case Verb::kRset:
+      sender_.reset();
+      co_return std::string("250 2.0.0 Ok\r\n");
+    case Verb::kNoop:
+      co_return std::string("250 2.0.0 Ok\r\n");
+    case Verb::kVrfy:
+      if (settings_->params.postscreen_disable_vrfy_command) {
+        co_return std::string("502 5.5.1 VRFY command is disabled\r\n");
+      }
+      if (command.argument.empty()) co_return std::string("501 5.5.4 Syntax: VRFY address\r\n");
+      co_return rcpt_text_ + "\r\n";
+    case Verb::kEtrn:
+      co_return std::string("458 Unable to queue messages\r\n");
+    case Verb::kStarttls:
+    case Verb::kAuth:
+      co_return std::string("502 5.5.1 Error: command not implemented\r\n");
+    default:
+      co_return std::string("502 5.5.2 Error: command not recognized\r\n");
+  }
+}
+
+std::string Contact::ehlo_reply() const {
+  mail::Reply reply;
+  reply.lines.push_back(settings_->myhostname);
+  const auto offer = [&](EhloKeywords keyword, std::string text) {
+    if ((settings_->discarded_keywords & keyword) == 0) reply.lines.push_back(std::move(text));
+  };
+  // Whoever pipelines is judged by it.
+  if (!settings_->params.postscreen_pipelining_enable) offer(kEhloPipelining, "PIPELINING");
+  offer(kEhloSize, settings_->message_size_limit > 0
+                       ? fmt::format("SIZE {}", settings_->message_size_limit)
+                       : "SIZE");
+  if (!settings_->params.postscreen_disable_vrfy_command) offer(kEhloVrfy, "VRFY");
+  offer(kEhloEtrn, "ETRN");
+  offer(kEhloEnhancedStatusCodes, "ENHANCEDSTATUSCODES");
+  offer(kEhlo8BitMime, "8BITMIME");
+  offer(kEhloDsn, "DSN");
+  if (settings_->smtputf8_enable) offer(kEhloSmtputf8, "SMTPUTF8");
+  offer(kEhloChunking, "CHUNKING");
+  return reply.to_wire();
+}
+
+std::string Contact::rcpt_reply(const smtpwire::CommandLine& command) {
+  if (!sender_) return "503 5.5.1 Error: need MAIL command\r\n";
+  const auto parsed = smtpwire::parse_rcpt(command.argument, smtpwire::Extensions{});
+  if (!parsed) return wire(parsed.error());
+  // So far without a fault: the client speaks SMTP.
+  for (const ContactTest test :
+       {ContactTest::kPipelining, ContactTest::kNonSmtpCommand, ContactTest::kBareNewline}) {
+    if (!is_failed_ && is_todo(test)) pass(test, wall_seconds() + settings_->ttl(test).count());
+  }
+  save();
+  note("NOQUEUE: reject: RCPT from {}: {}; from=<{}>, to=<{}>, proto={}, helo=<{}>", name_,
+       rcpt_text_, log::clean(mail::quote_address(*sender_)),
+       log::clean(mail::quote_address(parsed->recipient.address)), protocol_, log::clean(helo_));
+  return rcpt_text_ + "\r\n";
+}
+
+loop::Task<bool> Contact::is_forbidden(std::string_view line, std::string name) {
+  if (mail::is_header_line(line)) co_return true;
+  for (const auto& forbidden : settings_->forbidden_commands) {
+    if (!forbidden.is_table || forbidden.word == kStockForbiddenTable) {
+      if (forbidden.is_table ? !is_alpha(name.front()) : forbidden.word == name) co_return true;
+      continue;
+    }
+    ipc::tables::Lookup question;
+    question.tables.push_back(forbidden.word);
+    question.keys.push_back({name, false});
+    const auto found = co_await room_.neighbours_.tables.lookup(std::move(question),
+                                                                loop::Clock::now() + kTablesTime);
+    if (found && found->is_found) co_return true;
+  }
+  co_return false;
+}
+
+loop::Task<std::string> Contact::filtered(std::string line) {
+  ipc::tables::Lookup question;
+  question.tables = settings_->params.postscreen_command_filter;
+  question.keys.push_back({std::string(trim(line)), false});
+  auto found = co_await room_.neighbours_.tables.lookup(std::move(question),
+                                                        loop::Clock::now() + kTablesTime);
+  co_return found && found->is_found ? std::move(found->value) : std::move(line);
+}
+
+}  // namespace postern::smtpd

@@ -1,0 +1,70 @@
+// verification.cpp - reject_unverified_sender and reject_unverified_recipient: whether mail for an
+// address would be taken where it goes (ADDRESS_VERIFICATION_README). verify knows, or finds out.
+
+#include <fmt/format.h>
+
+#include "common/base/text.h"
+#include "common/ipc/verify.h"
+#include "common/log/clean.h"
+#include "common/log/log.h"
+#include "common/mail/address.h"
+#include "smtpd/restrictions/run.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+using ipc::verify::Status;
+
+// For an answer beyond the time that verify waits by itself.
+constexpr std::chrono::seconds kSlack{20};
+constexpr std::size_t kMaxReason = 250;
+
+}  // namespace
+
+loop::Task<Verdict> RestrictionRun::reject_unverified(std::string address, Subject subject,
+                                                      bool is_sender) {
+  const auto& params = session_.settings().restrictions.verify;
+  // Where the probes come from: asking about it would go round in circles.
+  const std::string& prober = params.address_verify_sender;
+  if (equal_nocase(address, prober) ||
+      equal_nocase(mail::split_address(address).local_part, prober)) {
+    co_return Verdict::dunno();
+  }
+  ipc::verify::Ask question;
+  question.address = address;
+  const auto polls = std::max<std::int64_t>(1, params.address_verify_poll_count) - 1;
+  question.wait = params.address_verify_poll_delay * polls;
+  const auto deadline = loop::Clock::now() + question.wait + kSlack;
+  const auto found = co_await session_.neighbours().verify.call(std::move(question), deadline);
+  ipc::verify::Answer answer;
+  answer.text = "Address verification in progress";
+  if (!found) {
+    log::warning("address verification service failure: {}", found.error().text);
+    answer.status = Status::kUnsure;
+    answer.text = "address verification service is not available";
+  } else if (found->status != Status::kUnknown) {
+    answer = *found;
+  }
+  if (answer.status == Status::kGood) co_return Verdict::dunno();
+  const bool is_bad = answer.status == Status::kBad;
+  const std::string_view status = is_sender ? "4.1.7" : "4.1.1";
+  const std::string& own_reason = is_sender ? params.unverified_sender_reject_reason
+                                            : params.unverified_recipient_reject_reason;
+  const std::string reason = own_reason.empty() ? log::clean(answer.text, kMaxReason) : own_reason;
+  const std::string text = fmt::format("{} rejected: {} address: {}", subject.class_name,
+                                       is_bad ? "undeliverable" : "unverified", reason);
+  if (is_bad) {
+    co_return refuse(static_cast<int>(is_sender ? params.unverified_sender_reject_code
+                                                : params.unverified_recipient_reject_code),
+                     status, subject, text);
+  }
+  co_return defer_if_permit(is_sender ? params.unverified_sender_tempfail_action
+                                      : params.unverified_recipient_tempfail_action,
+                            static_cast<int>(is_sender ? params.unverified_sender_defer_code
+                                                       : params.unverified_recipient_defer_code),
+                            status, subject, text);
+}
+
+}  // namespace postern::smtpd

@@ -1,0 +1,1 @@
+postern_unit_test(anvil LINK part_anvil postern_daemon)

@@ -1,0 +1,1 @@
+postern_unit_test(broker LINK part_broker postern_daemon)

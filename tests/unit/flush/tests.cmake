@@ -1,0 +1,1 @@
+postern_unit_test(flush LINK part_flush postern_daemon)

@@ -1,0 +1,1 @@
+postern_unit_test(spawn LINK part_spawn postern_daemon)

@@ -1,0 +1,1 @@
+postern_unit_test(verify LINK part_verify postern_daemon)
