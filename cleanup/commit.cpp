@@ -37,6 +37,21 @@ Result<void> QueueFile::write(std::string_view bytes) {
   return {};
 }
 
+Result<std::string> QueueFile::read(std::uint64_t offset, std::size_t size) const {
+  std::string text(size, '\0');
+  ssize_t count = 0;
+  do {
+    count = ::pread(fd_.get(), text.data(), text.size(), static_cast<off_t>(offset));
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) return sys::fail_errno("read queue file");
+  text.resize(static_cast<std::size_t>(count));
+  return text;
+}
+
+Result<void> QueueFile::mark(queuefile::StateWrite state) {
+  return queuefile::write_state(fd_.get(), state.offset, state.state);
+}
+
 Result<void> QueueFile::seal() {
   if (::fchmod(fd_.get(), queuefile::kCommittedMode) < 0) return failed("mark queue file", errno);
   // With its blocks allocated now, the flush of another file of the batch commits this one as well.

@@ -15,6 +15,7 @@
 
 #include "common/base/result.h"
 #include "common/queuefile/queue_dir.h"
+#include "common/queuefile/writer.h"
 
 namespace postern::cleanup {
 
@@ -30,6 +31,10 @@ class QueueFile {
 
   // Creates the file if this is the first piece. kDamaged error: the name is taken.
   [[nodiscard]] Result<void> write(std::string_view bytes);
+  // Up to `size` bytes of what was written.
+  [[nodiscard]] Result<std::string> read(std::uint64_t offset, std::size_t size) const;
+  // A state byte over what was written.
+  [[nodiscard]] Result<void> mark(queuefile::StateWrite state);
   // All is written: marks the file as a message, and lets the disk begin.
   [[nodiscard]] Result<void> seal();
   // Durable when it returns without error. Precondition: seal().

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "common/base/text.h"
 #include "common/mail/address.h"
@@ -18,6 +19,20 @@ namespace {
 struct Seen {
   bool message_id = false, date = false, from = false, visible_recipient = false;
 };
+
+bool rewrites(const HeaderContext& context) { return context.is_local || context.is_rewritten; }
+
+ipc::tables::AddressRole role_of(const mail::HeaderInfo& info) {
+  return info.has(mail::HeaderInfo::kSender) ? ipc::tables::AddressRole::kHeaderSender
+                                             : ipc::tables::AddressRole::kHeaderRecipient;
+}
+
+std::string complete(const HeaderRules& rules, const HeaderContext& context,
+                     std::string_view address) {
+  return mail::rewrite_external(
+      rules.rewrite,
+      context.is_local ? mail::RewriteContext::kLocal : mail::RewriteContext::kRemote, address);
+}
 
 class HeaderPass {
  public:
@@ -43,7 +58,7 @@ class HeaderPass {
       return;
     }
     const auto* info = mail::find_header_info(field.name);
-    if (context_.is_local && info != nullptr && info->has_addresses() && rewrite(field)) {
+    if (rewrites(context_) && info != nullptr && info->has_addresses() && rewrite(field, *info)) {
       return;
     }
     // "Subject : x" is legal only for readers (RFC 5322 4.5.3): what we send has no blank there.
@@ -77,10 +92,14 @@ class HeaderPass {
     }
   }
 
-  bool rewrite(const mail::HeaderField& field) {
+  bool rewrite(const mail::HeaderField& field, const mail::HeaderInfo& info) {
     auto list = mail::AddressList::parse(field.body, rules_.header_address_token_limit);
+    const auto role = role_of(info);
     const bool changed = list.rewrite([&](const std::string& address) {
-      return mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal, address);
+      std::string completed = complete(rules_, context_, address);
+      if (context_.map == nullptr) return completed;
+      const auto found = context_.map->find(map_key(role, completed));
+      return found == context_.map->end() ? completed : found->second;
     });
     if (!changed) return false;
     add_line(mail::format_address_header(field.name, list));
@@ -144,6 +163,29 @@ class HeaderPass {
 };
 
 }  // namespace
+
+std::string map_key(ipc::tables::AddressRole role, std::string_view address) {
+  std::string key(1, static_cast<char>(role));
+  key += address;
+  return key;
+}
+
+std::vector<HeaderAddress> header_addresses(const HeaderRules& rules, const HeaderContext& context,
+                                            std::string_view block) {
+  std::vector<HeaderAddress> result;
+  if (!rewrites(context)) return result;
+  std::unordered_set<std::string> seen;
+  for (const auto& field : mail::split_header(block)) {
+    const auto* info = mail::find_header_info(field.name);
+    if (info == nullptr || !info->has_addresses()) continue;
+    const auto list = mail::AddressList::parse(field.body, rules.header_address_token_limit);
+    for (const auto& address : list.addresses()) {
+      HeaderAddress each{role_of(*info), complete(rules, context, address)};
+      if (seen.insert(map_key(each.role, each.address)).second) result.push_back(std::move(each));
+    }
+  }
+  return result;
+}
 
 HeaderResult pass_header(const HeaderRules& rules, const HeaderContext& context,
                          std::string_view block) {

@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/ipc/tables.h"
 #include "common/mail/rewrite.h"
 
 namespace postern::cleanup {
@@ -26,8 +28,15 @@ struct HeaderRules {
   std::string header_from_format;  // standard, obsolete
 };
 
+// What the tables make of an address in a header; keys are a role and the address in external form
+// as header_addresses() gives them, values external.
+using AddressMap = std::unordered_map<std::string, std::string>;
+
 struct HeaderContext {
-  bool is_local = false;       // addresses are completed and missing fields added
+  bool is_local = false;  // addresses are completed and missing fields added
+  // remote_header_rewrite_domain: addresses of strangers are completed, too.
+  bool is_rewritten = false;
+  const AddressMap* map = nullptr;
   std::string_view sender;     // rewritten, internal
   std::string_view full_name;  // of the submitting user, for a From: that is missing
   std::string_view queue_id;
@@ -41,6 +50,16 @@ struct HeaderResult {
   bool is_resent_id = false;
   unsigned hops = 0;  // Received: fields, ours included
 };
+
+struct HeaderAddress {
+  ipc::tables::AddressRole role;
+  std::string address;  // external, completed
+};
+[[nodiscard]] std::string map_key(ipc::tables::AddressRole role, std::string_view address);
+// The addresses of the header that are to be mapped, each once.
+[[nodiscard]] std::vector<HeaderAddress> header_addresses(const HeaderRules& rules,
+                                                          const HeaderContext& context,
+                                                          std::string_view block);
 
 // `block` is the header as it came, with or without its empty line.
 [[nodiscard]] HeaderResult pass_header(const HeaderRules& rules, const HeaderContext& context,

@@ -12,7 +12,10 @@
 #include <string_view>
 
 #include "cleanup/commit.h"
+#include "cleanup/content_checks.h"
 #include "cleanup/header_pass.h"
+#include "cleanup/milters.h"
+#include "cleanup/rewriting.h"
 #include "common/ipc/cleanup.h"
 #include "common/ipc/client.h"
 #include "common/ipc/tables_client.h"
@@ -32,7 +35,14 @@ struct Settings {
   unsigned hopcount_limit = 50;
   bool enable_original_recipient = true;
   bool enable_long_queue_ids = false;
-  bool skip_aliases = false;
+  std::int64_t overrides = 0;    // receive_override_options of cleanup itself
+  bool has_sender_maps = false;  // canonical_maps and kin, masquerade_domains, sender_bcc_maps
+  bool has_header_maps = false;  // canonical_maps and kin, masquerade_domains
+  std::string always_bcc;
+  CheckSettings checks;
+  bool filters_bounces = false;  // internal_mail_filter_classes
+  milter::ListSettings non_smtpd_milters;
+  std::string service;  // set if the line of master.cf has -o values
   std::string mail_name;
   std::string myorigin;
 };
@@ -44,20 +54,28 @@ struct Room {
   queuefile::QueueIdSource ids;
   ipc::TablesClient tables;
   ipc::Client qmgr{"public/qmgr"};
+  ipc::Client broker{"private/broker"};
   loop::WorkerPool pool;    // pieces of large messages
   loop::BatchPool commits;  // the last piece, and the flush
 };
 
-class Intake {
+class Intake final : MilterSubject {
  public:
-  Intake(Room& room, std::string queue_id) : room_(room), queue_id_(std::move(queue_id)) {}
+  Intake(Room& room, std::string queue_id)
+      : room_(room), queue_id_(std::move(queue_id)), overrides_(room.settings.overrides) {}
 
   // Reads the envelope run and resolves its recipients; what is wrong is kept for finish().
   [[nodiscard]] loop::Task<void> open(std::string envelope);
   // Content in any pieces. Waits for the disk when much of it is unwritten.
   [[nodiscard]] loop::Task<void> add(std::string content);
+  // Header fields to stand above all others, each with its line end.
+  void prepend(std::string fields) { prepend_ = std::move(fields); }
+  // receive_override_options of who took the message in. Before open().
+  void override_with(std::int64_t bits) { overrides_ |= bits; }
+  // The milters that smtpd has begun to talk to. Before open().
+  void adopt(ipc::milter::Handover handover, std::vector<sys::Fd> fds);
   // Commits, tells qmgr. The message is ours when the outcome says is_accepted.
-  [[nodiscard]] loop::Task<ipc::cleanup::Outcome> finish(bool is_hold);
+  [[nodiscard]] loop::Task<ipc::cleanup::Outcome> finish(bool is_hold, ipc::cleanup::End end = {});
 
   [[nodiscard]] const std::string& queue_id() const { return queue_id_; }
 
@@ -65,23 +83,70 @@ class Intake {
   [[nodiscard]] ipc::cleanup::Outcome refuse(int code, std::string_view status,
                                              std::string_view text) const;
   void fail_with(int code, std::string_view status, std::string_view text);
-  void take_body(std::string_view body);
+  // The header is whole, and is checked.
+  [[nodiscard]] loop::Task<void> begin_body();
+  [[nodiscard]] loop::Task<void> take_body(std::string body);
+  void append_body(std::string body);
+  // Failures of checks and their verdict, as the message's.
+  [[nodiscard]] bool is_unchecked(const Result<std::string>& checked);
+  [[nodiscard]] bool is_checked() const;
+  [[nodiscard]] std::string about() const;
+  // Milters of mail that comes from no client.
+  [[nodiscard]] loop::Task<void> begin_milters();
+  // False: the message ends here, as `outcome` says.
+  [[nodiscard]] loop::Task<bool> run_milters(std::string& header, bool& is_hold,
+                                             ipc::cleanup::Outcome& outcome);
+  [[nodiscard]] bool take_decision(const milter::Decision& decision, bool& is_hold,
+                                   ipc::cleanup::Outcome& outcome);
+  void log_milter(std::string_view action, std::string_view text) const;
+  loop::Task<Result<std::string>> read_body(std::uint64_t offset, std::size_t size) override;
+  void restart_body() override;
+  loop::Task<void> add_body(std::string text) override;
+  loop::Task<std::string> check_field(std::string field) override;
+  void add_recipient(std::string address) override;
+  void delete_recipient(const std::string& address) override;
+  void change_sender(std::string address) override;
+  [[nodiscard]] loop::Task<ipc::cleanup::Outcome> complete(bool is_hold, ipc::cleanup::End end);
+  void log_id(const HeaderResult& header) const;
+  void judge();
+  void judge_structure();
+  [[nodiscard]] loop::Task<void> leave_header();
   [[nodiscard]] loop::Task<void> write_due();
+  [[nodiscard]] loop::Task<void> write_pending();
   [[nodiscard]] std::string trace() const;
+  [[nodiscard]] RewriteOptions rewrite_options() const;
+  [[nodiscard]] bool maps_addresses() const;
+  // Envelope, header and BCC of the mail system's own messages are left alone.
+  [[nodiscard]] bool is_internal() const;
   [[nodiscard]] std::string attribute(std::string_view name) const;
   void tell_qmgr() const;
+  // What was decided after the content, as changes of the envelope.
+  [[nodiscard]] loop::Task<Result<void>> amend(ipc::cleanup::End end,
+                                               queuefile::Amendment& amendment);
 
   Room& room_;
   std::string queue_id_;
+  std::int64_t overrides_ = 0;  // ipc::cleanup::Override
   queuefile::Envelope envelope_;
   std::size_t received_recipients_ = 0;
   std::string only_recipient_;
+  std::string first_recipient_;  // rewritten
+  std::string prepend_;
   WallTime arrival_;
   ipc::cleanup::Outcome failure_;  // reply_code 0: none so far
   std::string head_;               // content until the header is whole
   mail::HeaderScanner scanner_{kMaxHeader};
   bool in_body_ = false;
-  std::string early_body_;  // before the writer is there
+  std::unique_ptr<ContentChecks> checks_;
+  bool checks_body_ = false;
+  std::unique_ptr<Milters> milters_;
+  // The body again, as long as it is small: milters read it.
+  std::string body_copy_;
+  bool is_body_in_file_ = false;
+  bool is_held_by_milter_ = false;
+  std::optional<std::string> new_sender_;
+  std::vector<std::string> more_recipients_;
+  std::vector<queuefile::StateWrite> state_writes_;
   std::uint64_t content_size_ = 0;
   std::uint64_t size_ = 0;  // of the finished message
   bool is_8bit_ = false;

@@ -1,9 +1,11 @@
 #include "cleanup/rewriting.h"
 
+#include <algorithm>
 #include <memory>
 #include <unordered_set>
 
 #include "common/base/text.h"
+#include "common/mail/address.h"
 
 namespace postern::cleanup {
 
@@ -13,6 +15,9 @@ constexpr std::chrono::seconds kTablesTime{100};
 
 // Questions under way for one message: more would only wait in the service's queue.
 constexpr std::size_t kAtOnce = 100;
+
+// Addresses of a header in one question.
+constexpr std::size_t kMapAtOnce = 5000;
 
 queuefile::AddressClass class_of(ipc::tables::AddressClass address_class) {
   switch (address_class) {
@@ -54,10 +59,55 @@ loop::Task<void> ask(ipc::TablesClient& tables, ipc::tables::Expand question,
 
 }  // namespace
 
+loop::Task<Result<Sender>> map_sender(ipc::TablesClient& tables, std::string address,
+                                      std::string service) {
+  ipc::tables::Map question;
+  question.service = std::move(service);
+  question.items.push_back({std::move(address), ipc::tables::AddressRole::kEnvelopeSender});
+  CO_TRY(auto answer, co_await tables.map(std::move(question), loop::Clock::now() + kTablesTime));
+  if (answer.addresses.size() != 1) co_return fail_temporary("no answer for the sender");
+  co_return Sender{std::move(answer.addresses.front()), std::move(answer.sender_bcc)};
+}
+
+loop::Task<Result<AddressMap>> map_header(ipc::TablesClient& tables,
+                                          std::vector<HeaderAddress> addresses,
+                                          std::string service) {
+  AddressMap map;
+  for (std::size_t begin = 0; begin < addresses.size(); begin += kMapAtOnce) {
+    const std::size_t end = std::min(begin + kMapAtOnce, addresses.size());
+    ipc::tables::Map question;
+    question.service = service;
+    for (std::size_t i = begin; i < end; ++i) {
+      question.items.push_back({mail::unquote_address(addresses[i].address), addresses[i].role});
+    }
+    const auto asked = question.items;
+    CO_TRY(auto answer, co_await tables.map(std::move(question), loop::Clock::now() + kTablesTime));
+    if (answer.addresses.size() != asked.size()) co_return fail_temporary("answers are missing");
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      if (answer.addresses[i] == asked[i].address) continue;
+      map.emplace(map_key(asked[i].role, addresses[begin + i].address),
+                  mail::quote_address(answer.addresses[i]));
+    }
+  }
+  co_return map;
+}
+
 loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
-                                            queuefile::Envelope& envelope, RewriteOptions options) {
-  const auto received = std::exchange(envelope.recipients, {});
-  const auto answers = std::make_shared<Answers>(received.size());
+                                            queuefile::Envelope& envelope, RewriteOptions options,
+                                            std::string* first) {
+  auto received = std::exchange(envelope.recipients, {});
+  // Recipients that automatic BCC adds get no BCC themselves.
+  const std::size_t asked_for_bcc = options.skip_bcc ? 0 : received.size();
+  const auto add_bcc = [&](std::vector<std::string> addresses) {
+    for (auto& address : addresses) {
+      queuefile::Recipient recipient;
+      recipient.address = std::move(address);
+      recipient.notify = queuefile::kNotifyNever;
+      received.push_back(std::move(recipient));
+    }
+  };
+  if (!received.empty()) add_bcc(std::move(options.bcc));
+  auto answers = std::make_shared<Answers>(received.size());
   const auto answered = std::make_shared<loop::Condition>();
 
   // Some at once, in order; what is in memory is answered on the spot.
@@ -70,12 +120,19 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
       question.address = received[asked].address;
       question.is_local_context = options.is_local_context;
       question.skip_aliases = options.skip_aliases;
+      question.is_for_probe = options.is_for_probe;
+      question.service = options.service;
       loop::spawn(ask(tables, std::move(question), answers, asked, answered));
     }
     while (!(*answers)[i]) co_await answered->wait(loop::kNever);
-    const Result<ipc::tables::Expanded>& answer = *(*answers)[i];
+    Result<ipc::tables::Expanded> answer = *std::move((*answers)[i]);
     if (!answer) co_return std::unexpected(answer.error());
     if (!answer->error.empty()) co_return fail(Error::Kind::kPermanent, answer->error);
+    if (i == 0 && first != nullptr) *first = answer->canonical;
+    if (i < asked_for_bcc && !answer->bcc.empty()) {
+      add_bcc(std::move(answer->bcc));
+      answers->resize(received.size());
+    }
 
     const queuefile::Recipient& from = received[i];
     const std::string orig_to = from.orig_to.empty() ? from.address : from.orig_to;

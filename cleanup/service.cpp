@@ -44,6 +44,7 @@ Service::Service(daemon::Process& process, queuefile::QueueDirs dirs)
             .ids = queuefile::QueueIdSource(process.slot()),
             .tables = ipc::TablesClient(),
             .qmgr = ipc::Client("public/qmgr"),
+            .broker = ipc::Client("private/broker"),
             .pool = loop::WorkerPool(kWriteThreads),
             .commits = loop::BatchPool(kCommitThreads)},
       server_(process.take_listener()),
@@ -78,23 +79,53 @@ void Service::configure() {
   s.hopcount_limit = static_cast<unsigned>(cleanup.hopcount_limit);
   s.enable_original_recipient = cleanup.enable_original_recipient;
   s.enable_long_queue_ids = queue.enable_long_queue_ids;
-  const auto& overrides = cleanup.receive_override_options;
-  s.skip_aliases =
-      std::find(overrides.begin(), overrides.end(), "no_address_mappings") != overrides.end();
+  s.overrides = ipc::cleanup::parse_overrides(cleanup.receive_override_options);
+  s.has_header_maps = !address.canonical_maps.empty() || !address.sender_canonical_maps.empty() ||
+                      !address.recipient_canonical_maps.empty() ||
+                      !address.masquerade_domains.empty();
+  s.has_sender_maps = s.has_header_maps || !cleanup.sender_bcc_maps.empty();
+  s.always_bcc = cleanup.always_bcc;
+  config::Problems problems;
+  s.non_smtpd_milters = milter::read_list(process_.values(), "non_smtpd_milters", problems);
+  for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
+  CheckSettings& checks = s.checks;
+  checks.header_checks = cleanup.header_checks;
+  checks.mime_header_checks = cleanup.mime_header_checks;
+  checks.nested_header_checks = cleanup.nested_header_checks;
+  checks.body_checks = cleanup.body_checks;
+  checks.milter_header_checks = process_.values().list("milter_header_checks");
+  checks.body_checks_size_limit = static_cast<std::uint64_t>(cleanup.body_checks_size_limit);
+  checks.mime.is_enabled = !cleanup.disable_mime_input_processing;
+  checks.mime.header_size_limit = static_cast<std::size_t>(cleanup.header_size_limit);
+  checks.mime.line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
+  checks.mime.mime_nesting_limit = static_cast<std::size_t>(cleanup.mime_nesting_limit);
+  checks.mime.mime_boundary_length_limit =
+      static_cast<std::size_t>(cleanup.mime_boundary_length_limit);
+  checks.strict_7bit_headers = cleanup.strict_7bit_headers || cleanup.strict_8bitmime;
+  checks.strict_8bitmime_body = cleanup.strict_8bitmime_body || cleanup.strict_8bitmime;
+  checks.strict_mime_encoding_domain = cleanup.strict_mime_encoding_domain;
+  checks.message_reject_characters = unescape_characters(cleanup.message_reject_characters);
+  checks.message_strip_characters = unescape_characters(cleanup.message_strip_characters);
+  const auto& classes = cleanup.internal_mail_filter_classes;
+  s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
+  const auto* line = process_.values().service();
+  s.service = line != nullptr && !line->overrides.empty() ? line->name : std::string();
   s.mail_name = process_.values().text("mail_name");
 }
 
 void Service::start() {
   auto& dispatcher = server_.dispatcher();
-  dispatcher.serve<ipc::cleanup::Submit>(
-      [this](ipc::cleanup::Submit request, ipc::ChannelPtr) { return submit(std::move(request)); });
+  dispatcher.serve_with_fds<ipc::cleanup::Submit>(
+      [this](ipc::cleanup::Submit request, ipc::ChannelPtr, std::vector<sys::Fd> fds) {
+        return submit(std::move(request), std::move(fds));
+      });
   dispatcher.answer<ipc::cleanup::NewId>(
       [this](ipc::cleanup::NewId&, const ipc::ChannelPtr&) -> Result<ipc::cleanup::Opened> {
         return ipc::cleanup::Opened{id_for({})};
       });
-  dispatcher.answer<ipc::cleanup::Open>(
-      [this](ipc::cleanup::Open& request, const ipc::ChannelPtr& channel) {
-        return open(request, channel);
+  dispatcher.serve_with_fds<ipc::cleanup::Open>(
+      [this](ipc::cleanup::Open request, ipc::ChannelPtr channel, std::vector<sys::Fd> fds) {
+        return open(std::move(request), std::move(channel), std::move(fds));
       });
   dispatcher.raw(
       ipc::cleanup::kContentType,
@@ -148,24 +179,32 @@ std::string Service::id_for(const std::string& wanted) {
                                        : queuefile::IdForm::kShort);
 }
 
-loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit request) {
+loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit request,
+                                                          std::vector<sys::Fd> fds) {
   begin();
   Intake intake(room_, id_for(request.queue_id));
+  intake.override_with(request.overrides);
+  intake.adopt(std::move(request.milters), std::move(fds));
   co_await intake.open(std::move(request.envelope));
   co_await intake.add(std::move(request.content));
-  ipc::cleanup::Outcome outcome = co_await intake.finish(request.is_hold);
+  intake.prepend(std::move(request.prepend));
+  ipc::cleanup::Outcome outcome = co_await intake.finish(request.is_hold, std::move(request.end));
   end();
   co_return outcome;
 }
 
-Result<ipc::cleanup::Opened> Service::open(ipc::cleanup::Open& request,
-                                           const ipc::ChannelPtr& channel) {
+loop::Task<Result<ipc::cleanup::Opened>> Service::open(ipc::cleanup::Open request,
+                                                       ipc::ChannelPtr channel,
+                                                       std::vector<sys::Fd> fds) {
   auto transaction = std::make_shared<Transaction>(room_, id_for(request.queue_id));
   const auto [place, is_new] = peer(channel).transactions.emplace(request.transaction, transaction);
-  if (!is_new) return fail_temporary("transaction number is in use");
+  if (!is_new) co_return fail_temporary("transaction number is in use");
   begin();
+  transaction->intake.prepend(std::move(request.prepend));
+  transaction->intake.override_with(request.overrides);
+  transaction->intake.adopt(std::move(request.milters), std::move(fds));
   loop::spawn(work(transaction, request.transaction, channel, std::move(request.envelope)));
-  return ipc::cleanup::Opened{transaction->intake.queue_id()};
+  co_return ipc::cleanup::Opened{transaction->intake.queue_id()};
 }
 
 // One piece after the other: an envelope first, when there is one, then content as it has come.
@@ -201,7 +240,8 @@ loop::Task<Result<ipc::cleanup::Outcome>> Service::finish(ipc::cleanup::Finish r
   if (found == peer(channel).transactions.end()) co_return fail_temporary("no such transaction");
   const TransactionPtr transaction = found->second;
   while (transaction->is_working) co_await transaction->idle.wait(loop::kNever);
-  ipc::cleanup::Outcome outcome = co_await transaction->intake.finish(request.is_hold);
+  ipc::cleanup::Outcome outcome =
+      co_await transaction->intake.finish(request.is_hold, std::move(request.end));
   if (channel->is_open() && peer(channel).transactions.erase(request.transaction) > 0) end();
   co_return outcome;
 }

@@ -32,9 +32,11 @@ class Service {
     std::map<std::uint32_t, TransactionPtr> transactions;
   };
 
-  [[nodiscard]] loop::Task<Result<ipc::cleanup::Outcome>> submit(ipc::cleanup::Submit request);
-  [[nodiscard]] Result<ipc::cleanup::Opened> open(ipc::cleanup::Open& request,
-                                                  const ipc::ChannelPtr& channel);
+  [[nodiscard]] loop::Task<Result<ipc::cleanup::Outcome>> submit(ipc::cleanup::Submit request,
+                                                                 std::vector<sys::Fd> fds);
+  [[nodiscard]] loop::Task<Result<ipc::cleanup::Opened>> open(ipc::cleanup::Open request,
+                                                              ipc::ChannelPtr channel,
+                                                              std::vector<sys::Fd> fds);
   loop::Task<void> work(TransactionPtr transaction, std::uint32_t number, ipc::ChannelPtr channel,
                         std::string envelope);
   void content(const ipc::ChannelPtr& channel, ipc::Frame& frame);

@@ -39,6 +39,7 @@ postern_need(ldns_pc ldns libldns-dev)
 postern_need(pcre2_pc libpcre2-8 libpcre2-dev)
 postern_need(lmdb_pc lmdb liblmdb-dev)
 postern_need(cdb_pc libcdb libcdb-dev)
+postern_need(sqlite_pc sqlite3 libsqlite3-dev)
 postern_need_library(berkeley_db db-5.3 db.h libdb5.3-dev)
 
 function(postern_print_summary)

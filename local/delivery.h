@@ -39,9 +39,29 @@ struct Settings {
   std::string forward_expansion_filter{};
   bool adds_delivered_to_file = true;  // prepend_delivered_header
   bool adds_delivered_to_forward = true;
+  bool adds_delivered_to_command = true;
   std::vector<std::string> allow_mail_to_commands{};
   std::vector<std::string> allow_mail_to_files{};
   agent::MailboxSettings mailbox{};
+  bool require_home_directory = false;
+  // Commands.
+  std::string mailbox_command{};
+  std::vector<std::string> mailbox_command_maps{};
+  std::string local_command_shell{};
+  std::string command_execution_directory{};  // not expanded
+  std::string execution_directory_expansion_filter{};
+  std::string command_expansion_filter{};
+  std::chrono::seconds time_limit{1000};
+  std::vector<std::string> environment{};  // export_environment, as NAME=value
+  std::string queue_directory{};
+  // Other agents.
+  std::string mailbox_transport{};
+  std::vector<std::string> mailbox_transport_maps{};
+  std::string fallback_transport{};
+  std::vector<std::string> fallback_transport_maps{};
+  std::string luser_relay{};  // not expanded
+  bool expand_owner_alias = false;
+  bool reset_owner_alias = false;
 };
 [[nodiscard]] Settings load_settings(const config::Values& values, std::string service);
 

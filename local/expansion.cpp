@@ -41,6 +41,7 @@ int rank(Outcome outcome) {
     case Outcome::kBounced:
       return 1;
     case Outcome::kDeferred:
+    case Outcome::kRerouted:
       return 2;
   }
   return 2;
@@ -96,6 +97,11 @@ loop::Task<void> Expansion::run() {
   }
   // A deferred part is tried again, with all the rest: nothing is forwarded twice.
   if (!outcome_ || *outcome_ != Outcome::kDeferred) co_await send_forwards();
+  // The other agent speaks for the whole recipient.
+  if (passed_ && (!outcome_ || *outcome_ == Outcome::kDelivered)) {
+    delivery_.reroute(index_, passed_->first, passed_->second);
+    co_return;
+  }
   // An alias for nobody, or for what was delivered to already.
   if (!outcome_) finish(recipient_.address, "2.0.0", "discarded");
   delivery_.record(index_, *outcome_, verdict_);
@@ -107,7 +113,7 @@ loop::Task<void> Expansion::work(Task task) {
       co_await deliver_address(std::move(task));
       break;
     case DestinationKind::kCommand:
-      refuse_command(task);
+      co_await deliver_command(std::move(task));
       break;
     case DestinationKind::kFile:
       co_await deliver_file(std::move(task));
@@ -121,7 +127,7 @@ loop::Task<void> Expansion::work(Task task) {
       if (!user) {
         finish(task.origin->address, "4.3.0", "user lookup error");
       } else if (!*user) {
-        finish(task.origin->address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
+        co_await deliver_unknown(name, task.origin->address, task.origin);
       } else {
         co_await deliver_mailbox(**user, task.origin->address, task.origin);
       }
@@ -262,7 +268,7 @@ loop::Task<void> Expansion::deliver_user(const std::string& local_part, const st
     co_return;
   }
   if (!*user) {
-    finish(address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
+    co_await deliver_unknown(local_part, address, origin);
     co_return;
   }
   const bool was_forwarded = co_await deliver_forward_file(**user, local_part, address, origin);
@@ -321,6 +327,7 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
     next->address = address;
     next->rights = identity_of(user);
     next->rights.user = user.name;
+    next->user = user;
     add(destinations, std::move(next));
     co_return true;
   }
@@ -340,6 +347,18 @@ std::string Expansion::prepended(const Origin& origin) const {
 loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string& address,
                                             std::shared_ptr<const Origin> origin) {
   if (!done_.insert("mailbox " + user.name).second) co_return;
+  const auto transport =
+      co_await setting_for("mailbox_transport_maps", settings_->mailbox_transport_maps,
+                           settings_->mailbox_transport, user.name, address);
+  if (!transport) co_return;
+  if (!transport->empty()) co_return pass_to(*transport, address, *origin);
+  const auto command = co_await setting_for("mailbox_command_maps", settings_->mailbox_command_maps,
+                                            settings_->mailbox_command, user.name, address);
+  if (!command) co_return;
+  if (!command->empty()) {
+    co_await run_command(*command, address, *origin, &user);
+    co_return;
+  }
   const MailboxPlace place = mailbox_place(*settings_, user);
   agent::Job job =
       agent::mailbox_job(delivery_, message_, place.path, prepended(*origin), settings_->mailbox);
@@ -362,14 +381,140 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
   finish(address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
 }
 
-void Expansion::refuse_command(const Task& task) {
-  const std::string_view where = task.origin->source == Source::kForward   ? "forward"
-                                 : task.origin->source == Source::kInclude ? "include"
-                                                                           : "alias";
-  if (!has_word(settings_->allow_mail_to_commands, where)) {
-    return finish(task.origin->address, "5.7.1", "mail to command is restricted");
+loop::Task<std::optional<std::string>> Expansion::setting_for(std::string_view parameter,
+                                                              const std::vector<std::string>& maps,
+                                                              const std::string& otherwise,
+                                                              const std::string& name,
+                                                              const std::string& address) {
+  if (maps.empty()) co_return otherwise;
+  ipc::tables::Lookup question;
+  question.tables = maps;
+  question.keys.emplace_back().text = name;
+  const auto found =
+      co_await agent_.tables_.lookup(std::move(question), loop::Clock::now() + kTablesTime);
+  if (!found) {
+    log::warning("{}: {}: {}", delivery_.queue_id(), parameter, found.error().text);
+    finish(address, "4.3.0", fmt::format("{} lookup error", parameter));
+    co_return std::nullopt;
   }
-  finish(task.origin->address, "4.3.5", "delivery to commands is not supported yet");
+  co_return found->is_found ? found->value : otherwise;
+}
+
+void Expansion::pass_to(std::string transport, const std::string& address, const Origin& origin) {
+  if (transport.find(':') == std::string::npos) transport += ':';
+  if (transport.ends_with(':')) transport += delivery_.request().nexthop;
+  // One agent can take the recipient over. More of them, and those with a sender of their own, are
+  // messages of their own, which come back here as recipients.
+  if (passed_ || origin.owner) return forward(address, origin);
+  passed_.emplace(std::move(transport), address);
+}
+
+loop::Task<void> Expansion::deliver_unknown(const std::string& local_part,
+                                            const std::string& address,
+                                            std::shared_ptr<const Origin> origin) {
+  const std::string name(mail::split_extension(local_part, settings_->recipient_delimiter,
+                                               settings_->owner_request_special)
+                             .user);
+  const auto mailbox =
+      co_await setting_for("mailbox_transport_maps", settings_->mailbox_transport_maps,
+                           settings_->mailbox_transport, name, address);
+  if (!mailbox) co_return;
+  if (!mailbox->empty()) co_return pass_to(*mailbox, address, *origin);
+  const auto fallback =
+      co_await setting_for("fallback_transport_maps", settings_->fallback_transport_maps,
+                           settings_->fallback_transport, name, address);
+  if (!fallback) co_return;
+  if (!fallback->empty()) co_return pass_to(*fallback, address, *origin);
+  if (!settings_->luser_relay.empty() && !origin->is_luser) {
+    const CommandContext context = context_of(address, *origin, nullptr);
+    const std::string relay =
+        expand_for(context, settings_->luser_relay, settings_->recipient_delimiter, {});
+    if (relay.empty()) {
+      log::warning("luser_relay: bad value \"{}\"", settings_->luser_relay);
+      finish(address, "4.3.5", "mail system configuration error");
+      co_return;
+    }
+    auto next = std::make_shared<Origin>(*origin);
+    next->is_luser = true;
+    next->address = address;
+    tasks_.push_front({{DestinationKind::kAddress, mail::unquote_address(relay)}, next, false});
+    co_return;
+  }
+  // The postmaster of a machine that names none is root's reader; mail to him never bounces.
+  finish(address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
+}
+
+CommandContext Expansion::context_of(const std::string& address, const Origin& origin,
+                                     const User* user) const {
+  CommandContext context;
+  const auto parts = mail::split_address(address);
+  context.local_part = to_lower(parts.local_part);
+  context.domain = parts.has_domain ? std::string(parts.domain) : domain_;
+  const auto split = mail::split_extension(context.local_part, settings_->recipient_delimiter,
+                                           settings_->owner_request_special);
+  context.user = split.user;
+  context.extension = split.extension;
+  if (user != nullptr) {
+    context.user = user->name;
+    context.home = user->home;
+    context.shell = user->shell;
+    if (context.local_part == user->name) context.extension.clear();
+  }
+  context.recipient = address;
+  context.sender = sender_of(origin);
+  context.orig_to = recipient_.orig_to;
+  return context;
+}
+
+loop::Task<void> Expansion::run_command(std::string line, const std::string& address,
+                                        const Origin& origin, const User* user) {
+  const CommandContext context = context_of(address, origin, user);
+  const std::string sender = mail::quote_address(context.sender);
+  agent::Job job = agent::command_job(
+      message_,
+      agent::from_line(sender,
+                       std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())) +
+          agent::mailbox_headers(
+              sender, mail::quote_address(recipient_.orig_to),
+              settings_->adds_delivered_to_command ? delivered_to_ : std::string()),
+      settings_->time_limit);
+  job.line = line;
+  job.shell = settings_->local_command_shell;
+  job.environment = settings_->environment;
+  job.limit = static_cast<std::int64_t>(settings_->mailbox.limit);
+  for (auto& entry : describe(context, message_.envelope, settings_->command_expansion_filter)) {
+    job.environment.push_back(std::move(entry));
+  }
+  job.directory = settings_->queue_directory;
+  if (!settings_->command_execution_directory.empty()) {
+    job.directory =
+        expand_for(context, settings_->command_execution_directory, settings_->recipient_delimiter,
+                   settings_->execution_directory_expansion_filter);
+    job.must_have_directory = true;
+  }
+  agent::Identity who = user != nullptr ? identity_of(*user) : origin.rights;
+  const auto reply =
+      co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
+  agent::Verdict verdict = agent::verdict_of(reply, delivery_.queue_id(), kRelay);
+  if (verdict.status.starts_with('2')) verdict.text = "delivered to command: " + line;
+  finish(address, verdict);
+}
+
+loop::Task<void> Expansion::deliver_command(Task task) {
+  const Origin& origin = *task.origin;
+  const std::string_view where = origin.source == Source::kForward   ? "forward"
+                                 : origin.source == Source::kInclude ? "include"
+                                                                     : "alias";
+  if (!has_word(settings_->allow_mail_to_commands, where)) {
+    finish(origin.address, "5.7.1", "mail to command is restricted");
+    co_return;
+  }
+  if (!done_.insert(fmt::format("command {} {}", origin.rights.uid, task.destination.text))
+           .second) {
+    co_return;
+  }
+  const User* user = origin.user ? &*origin.user : nullptr;
+  co_await run_command(task.destination.text, origin.address, origin, user);
 }
 
 loop::Task<void> Expansion::deliver_file(Task task) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "local/command.h"
 #include "local/delivery.h"
 #include "local/destinations.h"
 
@@ -34,6 +35,8 @@ class Expansion {
     agent::Identity rights{};            // whose files these are
     std::optional<std::string> owner{};  // the sender from here on
     std::vector<std::string> names{};    // of the aliases on the way here: loops
+    std::optional<User> user{};          // whose .forward this is
+    bool is_luser = false;               // luser_relay has been here
   };
   struct Task {
     Destination destination{};
@@ -61,11 +64,25 @@ class Expansion {
                                                       const std::string& local_part,
                                                       const std::string& address,
                                                       std::shared_ptr<const Origin> origin);
+  // The mailbox of a user, or what stands in its place.
   [[nodiscard]] loop::Task<void> deliver_mailbox(const User& user, const std::string& address,
                                                  std::shared_ptr<const Origin> origin);
+  [[nodiscard]] loop::Task<void> deliver_unknown(const std::string& local_part,
+                                                 const std::string& address,
+                                                 std::shared_ptr<const Origin> origin);
+  // The value for this user name, else `otherwise`; an error was reported for `address`.
+  [[nodiscard]] loop::Task<std::optional<std::string>> setting_for(
+      std::string_view parameter, const std::vector<std::string>& maps,
+      const std::string& otherwise, const std::string& name, const std::string& address);
+  // Another agent delivers: at the end, when no part of the recipient waits.
+  void pass_to(std::string transport, const std::string& address, const Origin& origin);
+  [[nodiscard]] loop::Task<void> run_command(std::string line, const std::string& address,
+                                             const Origin& origin, const User* user);
+  [[nodiscard]] CommandContext context_of(const std::string& address, const Origin& origin,
+                                          const User* user) const;
   [[nodiscard]] loop::Task<void> deliver_file(Task task);
   [[nodiscard]] loop::Task<void> deliver_include(Task task);
-  void refuse_command(const Task& task);
+  [[nodiscard]] loop::Task<void> deliver_command(Task task);
   void forward(const std::string& address, const Origin& origin);
   [[nodiscard]] loop::Task<void> send_forwards();
   [[nodiscard]] loop::Task<Result<std::string>> submit(const Forward& forward);
@@ -92,6 +109,7 @@ class Expansion {
   std::size_t done_tasks_ = 0;
   std::set<std::string, std::less<>> done_;  // mailboxes, files and addresses: each once
   std::map<std::pair<std::string, std::string>, Forward> forwards_;
+  std::optional<std::pair<std::string, std::string>> passed_{};  // transport:nexthop, address
   std::optional<ipc::agent::Outcome> outcome_{};
   agent::Verdict verdict_{};
 };

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   policy.must_be_user = true;
   policy.fallback = *fallback;
   policy.mail_spool_directory = params.mail_spool_directory;
+  policy.runs_commands = true;
   const auto chroot =
       process.values().service()->is_chroot ? agent::Chroot::kHere : agent::Chroot::kNone;
   auto broker = agent::split_rights(policy, process.mail_owner(), chroot);

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 
 #include "common/base/encode.h"
@@ -104,8 +105,12 @@ Result<std::string> read_input() {
   return all;
 }
 
+// Millions of them: straight into the buffer of standard output.
 void print_pair(const Options& options, std::string_view key, std::string_view value) {
-  fmt::print("{}{}\t{}\n", key, options.program == Program::kPostalias ? ":" : "", value);
+  std::fwrite(key.data(), 1, key.size(), stdout);
+  std::fputs(options.program == Program::kPostalias ? ":\t" : "\t", stdout);
+  std::fwrite(value.data(), 1, value.size(), stdout);
+  std::fputc('\n', stdout);
 }
 
 class Command {
@@ -150,7 +155,10 @@ class Command {
     const std::string file = table::file_of_table(type_of(name), name_of(name));
     const auto made = table::stamp_of(file);
     const auto source = table::stamp_of(name_of(name));
-    if (made && source && source->seconds > made->seconds) {
+    // Whoever has just written the source is about to run postmap.
+    constexpr std::int64_t kJustWritten = 100;
+    if (made && source && source->seconds > made->seconds &&
+        source->seconds < static_cast<std::int64_t>(std::time(nullptr)) - kJustWritten) {
       warn(fmt::format("database {} is older than source file {}", file, name_of(name)));
     }
   }
@@ -201,12 +209,16 @@ class Command {
     if (value && options_.values_are_files) {
       auto bytes = base64_decode_folded(*value);
       if (!bytes) {
-        return fail(Error::Kind::kConfig,
-                    fmt::format("table {}: key {}: malformed BASE64 value", table.name(), key));
+        return malformed_base64(table, key);
       }
       return *std::move(bytes);
     }
     return value;
+  }
+
+  static std::unexpected<Error> malformed_base64(const Table& table, std::string_view key) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("table {}: key {}: malformed BASE64 value", table.name(), key));
   }
 
   // Header fields and body lines of the message on standard input. A part's header within a
@@ -225,13 +237,9 @@ class Command {
       const auto end = std::min(rest.find('\n'), rest.size());
       const std::string_view line = rest.substr(0, end);
       rest.remove_prefix(std::min(end + 1, rest.size()));
-      if (options_.mime && line.starts_with("--") && mail::is_header_line(rest)) {
-        mail::HeaderScanner part(rest.size());
-        part.scan(rest, true);
-        for (const auto& field : mail::split_header(rest.substr(0, part.header_size()))) {
-          if (options_.match_headers) DO(ask(field.raw));
-        }
-        rest.remove_prefix(part.body_start());
+      if (options_.mime && line.starts_with("--")) {
+        if (options_.match_body) DO(ask(line));
+        DO(ask_part_headers(rest, ask));
         continue;
       }
       if (options_.match_body) DO(ask(line));
@@ -239,13 +247,42 @@ class Command {
     return {};
   }
 
+  // The header of a part at the start of `rest`, and of the message that the part may be.
+  Result<void> ask_part_headers(std::string_view& rest,
+                                const std::function<Result<void>(std::string_view)>& ask) {
+    for (bool is_message = true; is_message && mail::is_header_line(rest);) {
+      is_message = false;
+      mail::HeaderScanner part(rest.size());
+      part.scan(rest, true);
+      for (const auto& field : mail::split_header(rest.substr(0, part.header_size()))) {
+        if (options_.match_headers) DO(ask(field.raw));
+        const auto [name, value] = split_at_first(field.raw, ':');
+        is_message = is_message || (equal_nocase(trim(name), "Content-Type") &&
+                                    starts_with_nocase(trim(value), "message/"));
+      }
+      rest.remove_prefix(part.body_start());
+    }
+    return {};
+  }
+
   Result<int> list() {
     for (const auto& name : options_.tables) {
       TRY(const auto table, open(typed(name)));
+      Result<void> outcome;
       DO(table->for_each([&](std::string_view key, std::string_view value) {
-        print_pair(options_, key, value);
+        if (!options_.values_are_files) {
+          print_pair(options_, key, value);
+          return true;
+        }
+        const auto bytes = base64_decode_folded(value);
+        if (!bytes) {
+          outcome = malformed_base64(*table, key);
+          return false;
+        }
+        print_pair(options_, key, *bytes);
         return true;
       }));
+      DO(outcome);
     }
     return 0;
   }
@@ -323,23 +360,32 @@ class Command {
     } else {
       TRY(text, table::read_text_file(path, kMaxSource));
     }
-    auto source = table::parse_source(text, options_.format(), false, path);
-    for (const auto& warning : source.warnings) warn(warning);
-
     TRY(const auto build_with, build_options(name, options_.incremental));
     BorrowedIdentity identity;
     DO(drop_rights(name, build_with, identity));
     TRY(const auto builder, Builder::open(name, build_with));
-    for (auto& record : source.records) {
+    Result<void> outcome;
+    const auto take = [&](table::Record& record) {
+      if (!outcome) return;
       if (options_.values_are_files) {
-        TRY(record.value, files_in_base64(record));
+        auto bytes = files_in_base64(record);
+        if (!bytes) {
+          return warn(fmt::format("{}, line {}: {}: skipping this entry", path, record.line,
+                                  bytes.error().text));
+        }
+        record.value = *std::move(bytes);
       }
-      TRY(const bool added, builder->add(record.key, record.value));
-      if (!added && options_.duplicates == table::Duplicates::kWarn) {
-        warn(fmt::format("{}: duplicate entry: \"{}\"", name,
+      const auto added = builder->add(record.key, record.value);
+      if (!added) {
+        outcome = std::unexpected(added.error());
+      } else if (!*added && options_.duplicates == table::Duplicates::kWarn) {
+        warn(fmt::format("{}: duplicate entry: \"{}\"", file_in_warnings(name),
                          options_.fold_keys ? to_lower(record.key) : record.key));
       }
-    }
+    };
+    table::walk_source(text, options_.format(), path, take,
+                       [&](const std::string& warning) { warn(warning); });
+    DO(outcome);
     if (options_.program == Program::kPostalias && !options_.incremental) {
       // Tells sendmail and NIS clients that the database is complete.
       TRY(const bool added, builder->add("@", "@"));
@@ -348,10 +394,18 @@ class Command {
     return builder->commit();
   }
 
+  // What Postfix calls a table when it speaks of an entry.
+  static std::string file_in_warnings(const std::string& name) {
+    const std::string type = type_of(name);
+    if (type == "lmdb") return name;
+    return type == "cdb" ? name_of(name) : table::file_of_table(type, name_of(name));
+  }
+
   Result<std::string> files_in_base64(const table::Record& record) {
     std::string bytes;
     for (const auto file : split_words(record.value)) {
       TRY(const auto part, table::read_text_file(std::string(file), kMaxValueFile));
+      if (!bytes.empty()) bytes += '\n';
       bytes += part;
     }
     return base64_encode(bytes);

@@ -1,20 +1,40 @@
 #include "postmap/default_type.h"
 
+#include <memory>
+
 #include "common/config/install_paths.h"
 #include "common/config/load.h"
 #include "common/config/values.h"
+#include "common/table/database.h"
 
 namespace postern::postmap {
 
-std::string default_database_type(const std::string& config_directory) {
-  constexpr auto kFallback = "lmdb";
+namespace {
+
+std::shared_ptr<config::Values> read_values(const std::string& config_directory) {
   const auto paths = config::find_install_paths();
   const auto directory = config::choose_config_directory(config_directory, paths);
-  if (!directory) return kFallback;
+  if (!directory) return nullptr;
   const auto loaded = config::load_configuration(directory->path, paths);
-  if (!loaded) return kFallback;
-  const std::string type = config::Values(loaded->snapshot).text("default_database_type");
+  if (!loaded) return nullptr;
+  return std::make_shared<config::Values>(loaded->snapshot);
+}
+
+}  // namespace
+
+std::string default_database_type(const std::string& config_directory) {
+  constexpr auto kFallback = "lmdb";
+  const auto values = read_values(config_directory);
+  const std::string type = values ? values->text("default_database_type") : "";
   return type.empty() ? kFallback : type;
+}
+
+void register_database_types(const std::string& config_directory) {
+  table::register_database_types(
+      [config_directory, values = std::shared_ptr<config::Values>()]() mutable {
+        if (!values) values = read_values(config_directory);
+        return values.get();
+      });
 }
 
 }  // namespace postern::postmap

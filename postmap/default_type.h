@@ -1,4 +1,4 @@
-// default_type.h - what main.cf says about tables that are given without a type.
+// default_type.h - what postmap takes from main.cf; read only when it is needed.
 
 #pragma once
 
@@ -6,8 +6,10 @@
 
 namespace postern::postmap {
 
-// default_database_type of the given configuration (empty: the installed one); "lmdb" where that
-// cannot be read: postmap must work before there is a main.cf.
+// The table type of names that have none.
 [[nodiscard]] std::string default_database_type(const std::string& config_directory);
+
+// sqlite: and its like, with settings from a file or from main.cf.
+void register_database_types(const std::string& config_directory);
 
 }  // namespace postern::postmap

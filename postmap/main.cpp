@@ -1,6 +1,7 @@
 // postmap and postalias: maintain lookup tables. The name of the program decides which one it is.
 
 #include "postmap/commands.h"
+#include "postmap/default_type.h"
 #include "postmap/options.h"
 
 int main(int argc, char** argv) {
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
     postmap::say({}, "fatal", options.error().text);
     return 1;
   }
+  postmap::register_database_types(options->config_directory);
   const auto status = postmap::run(*options);
   if (!status) {
     postmap::say(*options, "fatal", status.error().text);

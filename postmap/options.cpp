@@ -16,7 +16,7 @@ std::unexpected<Error> usage(Program program) {
   return fail(Error::Kind::kConfig, fmt::format("usage: {} [-{}] [-c config_dir] [-d key] [-q key] "
                                                 "[map_type:]file...",
                                                 is_postmap ? "postmap" : "postalias",
-                                                is_postmap ? "NbfFhimnoprsuUvw" : "Nfinoprsuvw"));
+                                                is_postmap ? "bfFhimnNoprsuUvw" : "Nfinoprsuvw"));
 }
 
 std::unexpected<Error> conflict(std::string_view what) {
@@ -32,7 +32,7 @@ Result<void> check(const Options& o) {
     return conflict("specify -b -h or -m only with \"-q -\"");
   }
   if (o.mime && !o.match_headers && !o.match_body) {
-    return conflict("specify -m only with -b or -h");
+    return conflict("specify -m only together with -b or -h");
   }
   if (o.tables.empty()) return usage(o.program);
   return {};
@@ -45,7 +45,6 @@ Result<Options> parse_options(int argc, char** argv) {
   const std::string_view path = argc > 0 ? argv[0] : "postmap";
   if (path.substr(path.rfind('/') + 1) == "postalias") o.program = Program::kPostalias;
 
-  ::opterr = 0;
   const bool is_postmap = o.program == Program::kPostmap;
   const char* const letters = is_postmap ? "NbFUhmc:d:finopq:rsuvw" : "Nc:d:finopq:rsuvw";
   for (int letter = 0; (letter = ::getopt(argc, argv, letters)) != -1;) {

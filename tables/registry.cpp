@@ -28,8 +28,21 @@ constexpr std::chrono::seconds kPollPeriod{30};
 
 constexpr std::uint32_t kChanges = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MODIFY | IN_CREATE | IN_DELETE;
 
+constexpr std::string_view kProxy = "proxy:";
+
+// Only proxymap may use the network or hold what opens a data base.
+constexpr std::string_view kServerTypes[] = {"ldap",  "memcache",  "mongodb", "mysql", "pgsql",
+                                             "redis", "socketmap", "sqlite",  "tcp"};
+constexpr std::string_view kComposites[] = {"pipemap:", "unionmap:"};
+
+bool has_server_type(std::string_view name) {
+  return std::ranges::any_of(kServerTypes, [&](std::string_view type) {
+    return name.size() > type.size() && name.starts_with(type) && name[type.size()] == ':';
+  });
+}
+
 std::string without_proxy(std::string_view name) {
-  while (name.starts_with("proxy:")) name.remove_prefix(6);
+  while (name.starts_with(kProxy)) name.remove_prefix(kProxy.size());
   return std::string(name);
 }
 
@@ -53,6 +66,20 @@ GenerationPage::GenerationPage()
 GenerationPage::~GenerationPage() { ::munmap(page_, kPageSize); }
 
 Result<sys::Fd> GenerationPage::share() const { return sys::duplicate(fd_.get()); }
+
+bool is_proxied(std::string_view name) {
+  const auto needs_server = [](std::string_view part) {
+    while (part.starts_with(kProxy)) part.remove_prefix(kProxy.size());
+    return has_server_type(part);
+  };
+  if (needs_server(name)) return true;
+  for (const auto composite : kComposites) {
+    if (!name.starts_with(composite)) continue;
+    const auto parts = split_words(name.substr(composite.size()), ", \t\r\n{}");
+    if (std::ranges::any_of(parts, needs_server)) return true;
+  }
+  return false;
+}
 
 bool is_pattern_table(std::string_view name) {
   const std::string bare = without_proxy(name);
@@ -88,8 +115,10 @@ void Registry::open_all(const config::Values& values) {
     }
   }
   allowed_ = std::move(wanted);
+  if (role_ == Role::kProxymap) allow_proxied(values);
   const auto types = table::known_types();
   for (const auto& name : allowed_) {
+    if (role_ == Role::kTables && is_proxied(name)) continue;
     const std::string bare = without_proxy(name);
     if (std::find(types.begin(), types.end(), type_of(bare)) == types.end()) continue;
     // A table that only a default names may well be missing.
@@ -100,10 +129,40 @@ void Registry::open_all(const config::Values& values) {
   generation_.grow();
 }
 
+// For proxymap, of all that the configuration names: what only it can open, and what
+// proxy_read_maps and proxy_write_maps approve of.
+void Registry::allow_proxied(const config::Values& values) {
+  std::erase_if(allowed_, [](const std::string& name) {
+    return name.starts_with(kProxy) || !is_proxied(name);
+  });
+  for (const std::string_view list : {"proxy_read_maps", "proxy_write_maps"}) {
+    for (const auto& word : values.list(list)) {
+      if (word.starts_with(kProxy)) allowed_.insert(word);
+    }
+  }
+}
+
+table::Found Registry::find_elsewhere(const std::string& name, std::string_view key) {
+  if (!allowed_.contains(name)) {
+    return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
+  }
+  if (answers_ == nullptr) return fail_temporary(fmt::format("{}: proxymap was not asked", name));
+  const ProxyAnswers::Missing wanted{name, std::string(key)};
+  const auto found = answers_->known.find(wanted);
+  if (found != answers_->known.end()) return found->second;
+  answers_->missing = wanted;
+  return fail_temporary(fmt::format("{}: proxymap has not answered yet", name));
+}
+
 Result<table::Table*> Registry::find(const std::string& name) {
   const auto found = open_.find(name);
   if (found != open_.end()) return found->second.get();
   if (!allowed_.contains(name)) {
+    if (role_ == Role::kProxymap && name.starts_with(kProxy)) {
+      log::warning("request for unapproved table: \"{}\"", without_proxy(name));
+      return fail(Error::Kind::kConfig,
+                  fmt::format("{}: to approve of this table, list it in proxy_read_maps", name));
+    }
     return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
   }
   auto opened = table::open_table(name);
@@ -117,8 +176,13 @@ Result<std::optional<Registry::Hit>> Registry::find_key(const std::vector<std::s
                                                         std::string_view key, bool is_partial) {
   for (std::size_t i = 0; i < tables.size(); ++i) {
     if (is_partial && is_pattern_table(tables[i])) continue;
-    TRY(table::Table * table, find(tables[i]));
-    auto value = table->find(key);
+    table::Found value = std::nullopt;
+    if (role_ == Role::kTables && is_proxied(tables[i])) {
+      value = find_elsewhere(tables[i], key);
+    } else {
+      TRY(table::Table * table, find(tables[i]));
+      value = table->find(key);
+    }
     if (!value) return fail_in(tables[i], std::move(value).error());
     if (*value) return Hit{i, **std::move(value)};
   }

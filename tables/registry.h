@@ -10,6 +10,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -40,9 +41,27 @@ class GenerationPage {
   std::atomic<std::uint64_t>* page_;
 };
 
+// The two instances of this program: `tables` opens files, `proxymap` what needs a server, a data
+// base or rights of its own, for `tables` and for tables called proxy:type:name.
+enum class Role : unsigned char { kTables, kProxymap };
+
+// What proxymap has answered while one question is worked on. Code that asks for tables is plain
+// and does not wait: an answer that is not here yet ends the attempt, and once it has come the
+// question is begun again from the start.
+struct ProxyAnswers {
+  struct Missing {
+    std::string table, key;
+    friend bool operator<(const Missing& a, const Missing& b) {
+      return a.table != b.table ? a.table < b.table : a.key < b.key;
+    }
+  };
+  std::map<Missing, table::Found> known;
+  std::optional<Missing> missing;
+};
+
 class Registry final : loop::Watched {
  public:
-  Registry() = default;
+  explicit Registry(Role role = Role::kTables) : role_(role) {}
   ~Registry();
 
   // Opens what the configuration names. Callable again with a new one; what stays named stays open.
@@ -62,6 +81,9 @@ class Registry final : loop::Watched {
   [[nodiscard]] Result<std::optional<Hit>> find_key(const std::vector<std::string>& tables,
                                                     std::string_view key, bool is_partial);
 
+  // Where answers of proxymap are looked for until the next call.
+  void use(ProxyAnswers* answers) { answers_ = answers; }
+
   [[nodiscard]] GenerationPage& generation() { return generation_; }
   // Called when a table cannot be opened again for want of rights.
   std::function<void()> on_rights_missing;
@@ -70,7 +92,11 @@ class Registry final : loop::Watched {
   void on_events(std::uint32_t events) override;
   void refresh();
   void watch_directory_of(const std::string& name);
+  void allow_proxied(const config::Values& values);
+  [[nodiscard]] table::Found find_elsewhere(const std::string& name, std::string_view key);
 
+  Role role_;
+  ProxyAnswers* answers_ = nullptr;
   std::set<std::string, std::less<>> allowed_;
   std::map<std::string, std::unique_ptr<table::Table>, std::less<>> open_;
   GenerationPage generation_;
@@ -78,6 +104,10 @@ class Registry final : loop::Watched {
   std::set<std::string, std::less<>> watched_directories_;
   std::unique_ptr<loop::CallbackTimer> poll_;
 };
+
+// Whether proxymap answers for it: types that need a server or a data base, behind proxy: or not.
+// Other tables behind proxy: are read here, where no detour is needed to open them once.
+[[nodiscard]] bool is_proxied(std::string_view name);
 
 // regexp:, pcre:, cidr: and combinations of them see whole keys only.
 [[nodiscard]] bool is_pattern_table(std::string_view name);

@@ -9,6 +9,7 @@
 #include "common/config/params/cleanup.h"
 #include "common/config/params/local.h"
 #include "common/config/params/smtpd.h"
+#include "common/config/params/verify.h"
 #include "common/config/params/virtual.h"
 #include "common/config/snapshot.h"
 #include "common/mail/address.h"
@@ -85,7 +86,20 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
   s.recipient_delimiter = address.recipient_delimiter;
   s.owner_request_special = local.owner_request_special;
   s.transport_matches_parents = contains(parents, "transport_maps");
-  s.propagate_virtual = contains(address.propagate_unmatched_extensions, "virtual");
+  s.propagate_unmatched_extensions = address.propagate_unmatched_extensions;
+  s.relocated_maps = address.relocated_maps;
+  s.relocated_prefix_enable = address.relocated_prefix_enable;
+  s.mapping = {.canonical_maps = address.canonical_maps,
+               .sender_canonical_maps = address.sender_canonical_maps,
+               .recipient_canonical_maps = address.recipient_canonical_maps,
+               .canonical_classes = address.canonical_classes,
+               .sender_canonical_classes = address.sender_canonical_classes,
+               .recipient_canonical_classes = address.recipient_canonical_classes,
+               .masquerade_domains = address.masquerade_domains,
+               .masquerade_classes = address.masquerade_classes,
+               .masquerade_exceptions = address.masquerade_exceptions,
+               .sender_bcc_maps = cleanup.sender_bcc_maps,
+               .recipient_bcc_maps = cleanup.recipient_bcc_maps};
   s.virtual_alias_mailbox_first = boxes.virtual_alias_mailbox_first;
   s.virtual_alias_expansion_limit = static_cast<std::size_t>(cleanup.virtual_alias_expansion_limit);
   s.virtual_alias_recursion_limit = static_cast<std::size_t>(cleanup.virtual_alias_recursion_limit);
@@ -94,6 +108,22 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
   s.empty_address_relayhost_key = address.empty_address_relayhost_maps_lookup_key;
   s.empty_address_transport_key = address.empty_address_default_transport_maps_lookup_key;
   s.double_bounce_sender = values.text("double_bounce_sender");
+  return s;
+}
+
+ResolveSettings read_probe_settings(const config::Values& values, config::Problems& problems) {
+  ResolveSettings s = read_resolve_settings(values, problems);
+  auto verify = config::load<config::VerifyParams>(values, problems);
+  s.local_transport = std::move(verify.address_verify_local_transport);
+  s.virtual_transport = std::move(verify.address_verify_virtual_transport);
+  s.relay_transport = std::move(verify.address_verify_relay_transport);
+  s.default_transport = std::move(verify.address_verify_default_transport);
+  s.relayhost = std::move(verify.address_verify_relayhost);
+  s.transport_maps = std::move(verify.address_verify_transport_maps);
+  s.sender_dependent_relayhost_maps =
+      std::move(verify.address_verify_sender_dependent_relayhost_maps);
+  s.sender_dependent_default_transport_maps =
+      std::move(verify.address_verify_sender_dependent_default_transport_maps);
   return s;
 }
 
@@ -207,6 +237,17 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
   if (resolved.address_class != AddressClass::kVirtualAlias) {
     DO(apply_transport_maps(resolved, form.domain));
   }
+  if (!settings_.relocated_maps.empty()) {
+    // Whatever the class: an address that has moved is told so.
+    TRY(const auto moved, find_address(settings_.relocated_maps, resolved.recipient, true));
+    if (moved) {
+      resolved.relocated = settings_.relocated_prefix_enable
+                               ? "5.1.6 User has moved to " + moved->value
+                               : moved->value;
+      resolved.transport = "error";
+      resolved.nexthop = resolved.relocated;
+    }
+  }
   resolved.nexthop = tidy_nexthop(resolved.transport, std::move(resolved.nexthop));
   return resolved;
 }
@@ -300,6 +341,9 @@ Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) 
   TRY(const auto alias, find_address(settings_.virtual_alias_maps, resolved.recipient, true));
   is_alias = alias.has_value();
   if (is_alias) return Existence::kKnown;
+  TRY(const bool is_canonical, is_canonical_alias(resolved.recipient));
+  if (is_canonical) return Existence::kKnown;
+  if (!resolved.relocated.empty()) return Existence::kUnknown;
   const std::vector<std::string>* list = nullptr;
   switch (resolved.address_class) {
     case AddressClass::kLocal:
@@ -337,7 +381,13 @@ Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& questi
     std::vector<std::string> path;  // what it came from: an alias of itself is itself
   };
   std::vector<Entry> todo;
-  todo.push_back({rewritten(question.address, question.is_local_context), 0, {}});
+  expanded.canonical = rewritten(question.address, question.is_local_context);
+  if (!question.skip_aliases) {
+    TRY(expanded.canonical,
+        mapped(std::move(expanded.canonical), ipc::tables::AddressRole::kEnvelopeRecipient));
+    TRY(expanded.bcc, bcc_for(settings_.mapping.recipient_bcc_maps, expanded.canonical));
+  }
+  todo.push_back({expanded.canonical, 0, {}});
   std::vector<std::string> final_addresses;
   while (!todo.empty()) {
     Entry entry = std::move(todo.back());
@@ -372,7 +422,7 @@ Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& questi
       std::string address = mail::unquote_address(external);
       if (address.starts_with('@')) {
         address.insert(0, parts.local_part);
-      } else if (settings_.propagate_virtual && !match->extension.empty()) {
+      } else if (propagates("virtual") && !match->extension.empty()) {
         const auto at = mail::split_address(address);
         address = std::string(at.local_part) + match->extension +
                   (at.has_domain ? "@" + std::string(at.domain) : std::string());

@@ -10,6 +10,7 @@
 #include "common/ipc/tables.h"
 #include "common/mail/rewrite.h"
 #include "tables/domain_list.h"
+#include "tables/mapping.h"
 #include "tables/registry.h"
 
 namespace postern::tables {
@@ -29,10 +30,13 @@ struct ResolveSettings {
   std::vector<std::string> sender_dependent_default_transport_maps;
   std::vector<std::string> local_recipient_maps, virtual_mailbox_maps, relay_recipient_maps;
   std::vector<std::string> virtual_alias_maps;
+  std::vector<std::string> relocated_maps;
+  bool relocated_prefix_enable = true;
   std::string recipient_delimiter;
   bool owner_request_special = true;
   bool transport_matches_parents = false;
-  bool propagate_virtual = true;  // propagate_unmatched_extensions
+  std::vector<std::string> propagate_unmatched_extensions;
+  MappingSettings mapping;
   bool virtual_alias_mailbox_first = false;
   std::size_t virtual_alias_expansion_limit = 1000;
   std::size_t virtual_alias_recursion_limit = 1000;
@@ -44,6 +48,9 @@ struct ResolveSettings {
 
 [[nodiscard]] ResolveSettings read_resolve_settings(const config::Values& values,
                                                     config::Problems& problems);
+// The same for probes of address verification: the address_verify_* transports and tables.
+[[nodiscard]] ResolveSettings read_probe_settings(const config::Values& values,
+                                                  config::Problems& problems);
 
 class Resolver {
  public:
@@ -53,6 +60,7 @@ class Resolver {
   // Errors of tables are in the answer (transport empty, existence kError): the caller decides.
   [[nodiscard]] ipc::tables::Resolved resolve(const ipc::tables::Resolve& question);
   [[nodiscard]] Result<ipc::tables::Expanded> expand(const ipc::tables::Expand& question);
+  [[nodiscard]] Result<ipc::tables::Mapped> map(const ipc::tables::Map& question);
 
  private:
   struct Forms;
@@ -71,6 +79,16 @@ class Resolver {
   [[nodiscard]] Result<std::optional<Match>> find_address(const std::vector<std::string>& tables,
                                                           const std::string& address,
                                                           bool with_domain_key);
+  // canonical_maps and kin, then masquerading (mapping.cpp).
+  [[nodiscard]] Result<std::string> mapped(std::string address, ipc::tables::AddressRole role);
+  // Again and again until the address maps to itself or to nothing.
+  [[nodiscard]] Result<std::string> map_address(const std::vector<std::string>& tables,
+                                                std::string address, bool propagates,
+                                                bool once = false);
+  [[nodiscard]] Result<std::vector<std::string>> bcc_for(const std::vector<std::string>& tables,
+                                                         const std::string& address);
+  [[nodiscard]] Result<bool> is_canonical_alias(const std::string& address);
+  [[nodiscard]] bool propagates(std::string_view what) const;
   [[nodiscard]] std::string rewritten(const std::string& address, bool is_local_context) const;
 
   Registry& registry_;

@@ -1,10 +1,24 @@
 #include "tables/service.h"
 
+#include <algorithm>
+
 #include "common/log/log.h"
 
 namespace postern::tables {
 
-Service::Service(daemon::Process& process) : process_(process), server_(process.take_listener()) {
+namespace {
+
+// More than this one question can have to ask of proxymap only where tables go round in circles.
+constexpr std::size_t kMaxProxyAnswers = 5000;
+constexpr std::chrono::seconds kProxyTimeout{60};
+
+}  // namespace
+
+Service::Service(daemon::Process& process, Role role)
+    : process_(process),
+      registry_(role),
+      server_(process.take_listener()),
+      proxymap_("private/proxymap") {
   configure();
 }
 
@@ -12,23 +26,20 @@ void Service::configure() {
   config::Problems problems;
   resolver_ =
       std::make_unique<Resolver>(registry_, read_resolve_settings(process_.values(), problems));
+  config::Problems same_again;
+  probe_resolver_ =
+      std::make_unique<Resolver>(registry_, read_probe_settings(process_.values(), same_again));
+  service_resolvers_.clear();
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   registry_.open_all(process_.values());
 }
 
 void Service::start() {
-  auto& dispatcher = server_.dispatcher();
-  dispatcher.answer<ipc::tables::Lookup>(
-      [this](ipc::tables::Lookup& question, const ipc::ChannelPtr&) { return lookup(question); });
-  dispatcher.answer<ipc::tables::Resolve>(
-      [this](ipc::tables::Resolve& question,
-             const ipc::ChannelPtr&) -> Result<ipc::tables::Resolved> {
-        return resolver_->resolve(question);
-      });
-  dispatcher.answer<ipc::tables::Expand>(
-      [this](ipc::tables::Expand& question, const ipc::ChannelPtr&) {
-        return resolver_->expand(question);
-      });
+  handle<ipc::tables::Lookup>();
+  handle<ipc::tables::Resolve>();
+  handle<ipc::tables::Expand>();
+  handle<ipc::tables::Map>();
+  handle<ipc::tables::Check>();
   server_.on_connected([this](const ipc::ChannelPtr& channel) {
     auto page = registry_.generation().share();
     if (!page) return log::warning("{}", page.error().text);
@@ -46,7 +57,100 @@ void Service::start() {
   server_.start();
 }
 
-Result<ipc::tables::Found> Service::lookup(const ipc::tables::Lookup& question) {
+template <ipc::Message Question>
+void Service::handle() {
+  server_.dispatcher().raw(
+      Question::kType, [this](const ipc::ChannelPtr& channel, ipc::Frame& frame) {
+        auto question = ipc::decode<Question>(frame.payload);
+        if (!question) return channel->close();
+        ProxyAnswers answers;
+        const auto reply = attempt(*question, answers);
+        if (!answers.missing) return channel->reply(Question::kType, frame.id, reply);
+        loop::spawn(answer_later(*std::move(question), channel, frame.id, std::move(answers)));
+      });
+}
+
+template <ipc::Message Question>
+Result<typename Question::Reply> Service::attempt(const Question& question, ProxyAnswers& answers) {
+  answers.missing.reset();
+  registry_.use(&answers);
+  auto reply = ask(question);
+  registry_.use(nullptr);
+  // A data base does not tell when it changes: such answers are not for keeping.
+  if (reply && !answers.known.empty()) reply->generation = 0;
+  return reply;
+}
+
+template <ipc::Message Question>
+loop::Task<void> Service::answer_later(Question question, ipc::ChannelPtr channel, std::uint32_t id,
+                                       ProxyAnswers answers) {
+  Result<typename Question::Reply> reply = fail_temporary("too many questions to proxymap");
+  while (answers.missing && answers.known.size() < kMaxProxyAnswers) {
+    const ProxyAnswers::Missing missing = *answers.missing;
+    ipc::tables::Lookup lookup;
+    lookup.tables.push_back(missing.table);
+    lookup.keys.push_back({missing.key, false});
+    const auto deadline = loop::Clock::now() + kProxyTimeout;
+    auto found = co_await proxymap_.call(lookup, deadline);
+    table::Found value = std::nullopt;
+    if (!found) {
+      log::warning("{} lookup error for \"{}\": {}", missing.table, missing.key,
+                   found.error().text);
+      value = std::unexpected(std::move(found).error());
+    } else if (found->is_found) {
+      value = std::move(found->value);
+    }
+    answers.known.emplace(missing, std::move(value));
+    auto next = attempt(question, answers);
+    if (!answers.missing) reply = std::move(next);
+  }
+  if (channel->is_open()) channel->reply(Question::kType, id, reply);
+}
+
+Result<ipc::tables::Resolved> Service::ask(const ipc::tables::Resolve& question) {
+  return (question.is_for_probe ? probe_resolver_ : resolver_)->resolve(question);
+}
+
+Result<ipc::tables::Expanded> Service::ask(const ipc::tables::Expand& question) {
+  if (question.is_for_probe) return probe_resolver_->expand(question);
+  return resolver_of(question.service).expand(question);
+}
+
+Result<ipc::tables::Mapped> Service::ask(const ipc::tables::Map& question) {
+  return resolver_of(question.service).map(question);
+}
+
+Result<ipc::tables::Checked> Service::ask(const ipc::tables::Check& question) {
+  ipc::tables::Checked answer;
+  for (std::size_t i = 0; i < question.keys.size(); ++i) {
+    const auto& key = question.keys[i];
+    if (key.list < 0 || key.list >= std::ssize(question.lists)) {
+      return fail_temporary("check of a list that is not there");
+    }
+    const auto& tables = question.lists[static_cast<std::size_t>(key.list)].tables;
+    TRY(auto hit, registry_.find_key(tables, key.text, false));
+    if (!hit) continue;
+    answer.hits.push_back(
+        {static_cast<std::int64_t>(i), std::move(hit->value), tables[hit->table]});
+  }
+  return answer;
+}
+
+Resolver& Service::resolver_of(const std::string& service) {
+  if (service.empty()) return *resolver_;
+  const auto known = service_resolvers_.find(service);
+  if (known != service_resolvers_.end()) return *known->second;
+  const auto& lines = process_.values().snapshot().services;
+  const auto line = std::find_if(lines.begin(), lines.end(),
+                                 [&](const auto& each) { return each.name == service; });
+  if (line == lines.end() || line->overrides.empty()) return *resolver_;
+  config::Problems problems;
+  auto own = std::make_unique<Resolver>(
+      registry_, read_resolve_settings(process_.values().of_service(*line), problems));
+  return *service_resolvers_.emplace(service, std::move(own)).first->second;
+}
+
+Result<ipc::tables::Found> Service::ask(const ipc::tables::Lookup& question) {
   ipc::tables::Found found;
   found.generation = registry_.generation().value();
   for (std::size_t i = 0; i < question.keys.size(); ++i) {

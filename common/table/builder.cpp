@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <map>
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include "common/base/text.h"
 #include "common/sys/fd.h"
@@ -21,9 +23,9 @@ namespace postern::table {
 
 namespace {
 
-using Entries = std::map<std::string, std::string, std::less<>>;
-
 constexpr std::size_t kMaxLmdbMap = std::size_t{1} << 40U;
+constexpr std::size_t kMaxDbCache = std::size_t{512} << 20U;
+constexpr std::size_t kMaxItem = std::size_t{1} << 30U;
 
 // Removes the file unless it was renamed away.
 class TemporaryFile {
@@ -48,15 +50,139 @@ struct CloseEnv {
   void operator()(MDB_env* env) const { ::mdb_env_close(env); }
 };
 
-DBT make_dbt(const std::string& bytes) {
+// The entries of a table in the making: a million of them in one pass, with no allocation for each.
+// Keys and values lie one behind the other in large blocks, as they will be stored.
+class Entries {
+ public:
+  struct Entry {
+    char* bytes = nullptr;  // the key, then the value; nullptr once erased
+    std::uint32_t key_size = 0;
+    std::uint32_t value_size = 0;
+    std::uint64_t hash = 0;
+    [[nodiscard]] std::string_view key() const { return {bytes, key_size}; }
+    [[nodiscard]] std::string_view value() const { return {bytes + key_size, value_size}; }
+  };
+
+  // nullptr where there is none.
+  [[nodiscard]] Entry* find(std::string_view key) {
+    if (slots_.empty()) return nullptr;
+    const std::uint32_t index = slots_[slot_of(key, hash_of(key))];
+    return index == 0 ? nullptr : &entries_[index - 1];
+  }
+
+  // Precondition: the key is not there.
+  void add(std::string_view key, std::string_view value) {
+    if (entries_.size() * 2 >= slots_.size()) grow();
+    Entry entry{store(key, value), static_cast<std::uint32_t>(key.size()),
+                static_cast<std::uint32_t>(value.size()), hash_of(key)};
+    bytes_ += key.size() + value.size();
+    const std::size_t slot = slot_of(key, entry.hash);
+    entries_.push_back(entry);
+    slots_[slot] = static_cast<std::uint32_t>(entries_.size());
+  }
+
+  void replace(Entry& entry, std::string_view value) {
+    entry.bytes = store(entry.key(), value);
+    entry.value_size = static_cast<std::uint32_t>(value.size());
+    bytes_ += value.size();
+  }
+
+  // All that find() has given is invalid behind it.
+  void erase(std::string_view key) {
+    const Entry* const gone = find(key);
+    if (gone == nullptr) return;
+    entries_.erase(entries_.begin() + (gone - entries_.data()));
+    slots_.assign(slots_.size(), 0);
+    place_all();
+  }
+
+  [[nodiscard]] const std::vector<Entry>& in_order() const { return entries_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+  [[nodiscard]] std::vector<const Entry*> sorted() const {
+    struct Item {
+      std::uint64_t prefix;  // settles most comparisons without a look into the blocks
+      const Entry* entry;
+    };
+    std::vector<Item> items;
+    items.reserve(entries_.size());
+    for (const Entry& entry : entries_) items.push_back({prefix_of(entry.key()), &entry});
+    std::ranges::sort(items, [](const Item& a, const Item& b) {
+      return a.prefix != b.prefix ? a.prefix < b.prefix : a.entry->key() < b.entry->key();
+    });
+    std::vector<const Entry*> out;
+    out.reserve(items.size());
+    for (const Item& item : items) out.push_back(item.entry);
+    return out;
+  }
+
+ private:
+  static constexpr std::size_t kBlock = std::size_t{1} << 20U;
+
+  [[nodiscard]] static std::uint64_t hash_of(std::string_view key) {
+    return std::hash<std::string_view>{}(key);
+  }
+
+  [[nodiscard]] static std::uint64_t prefix_of(std::string_view key) {
+    std::uint64_t prefix = 0;
+    for (std::size_t i = 0; i < sizeof(prefix); ++i) {
+      prefix = prefix << 8U | (i < key.size() ? static_cast<unsigned char>(key[i]) : 0U);
+    }
+    return prefix;
+  }
+
+  // Where the key is, or the free place where it belongs.
+  [[nodiscard]] std::size_t slot_of(std::string_view key, std::uint64_t hash) const {
+    const std::size_t mask = slots_.size() - 1;
+    for (std::size_t slot = hash & mask;; slot = (slot + 1) & mask) {
+      if (slots_[slot] == 0) return slot;
+      const Entry& entry = entries_[slots_[slot] - 1];
+      if (entry.hash == hash && entry.key() == key) return slot;
+    }
+  }
+
+  void grow() {
+    slots_.assign(std::max<std::size_t>(slots_.size() * 4, 1024), 0);
+    place_all();
+  }
+
+  void place_all() {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      slots_[slot_of(entries_[i].key(), entries_[i].hash)] = static_cast<std::uint32_t>(i + 1);
+    }
+  }
+
+  char* store(std::string_view key, std::string_view value) {
+    const std::size_t size = key.size() + value.size();
+    if (size > room_) {
+      room_ = std::max(kBlock, size);
+      blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
+      next_ = blocks_.back().get();
+    }
+    char* const bytes = next_;
+    std::ranges::copy(value, std::ranges::copy(key, bytes).out);
+    next_ += size;
+    room_ -= size;
+    return bytes;
+  }
+
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> slots_;  // index + 1 into entries_, 0: free; a power of two
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* next_ = nullptr;
+  std::size_t room_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+DBT make_dbt(std::string_view bytes) {
   DBT dbt{};
   dbt.data = const_cast<char*>(bytes.data());
   dbt.size = static_cast<u_int32_t>(bytes.size());
   return dbt;
 }
 
-// All entries are held in memory and written in key order at commit(): one pass, the same for every
-// type, and a file that depends only on what is in it.
+// All entries are held in memory and written at commit(): one pass, the same for every type, and a
+// file that depends only on what is in it.
 class FileBuilder final : public Builder {
  public:
   FileBuilder(std::string type, std::string_view name, const BuildOptions& options)
@@ -72,30 +198,32 @@ class FileBuilder final : public Builder {
     open_options.fold_keys = false;
     TRY(const auto table, open_table(label_, open_options));
     return table->for_each([&](std::string_view key, std::string_view value) {
-      entries_.emplace(key, value);
+      const std::string_view whole = with_nul(key, key_);
+      if (entries_.find(whole) == nullptr) entries_.add(whole, with_nul(value, value_));
       return true;
     });
   }
 
   Result<bool> add(std::string_view key, std::string_view value) override {
-    const std::string stored = options_.fold_keys ? to_lower(key) : std::string(key);
-    const auto found = entries_.find(stored);
-    if (found == entries_.end()) {
-      entries_.emplace(stored, value);
+    if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
+    const std::string_view whole = key_for(key);
+    auto* const found = entries_.find(whole);
+    if (found == nullptr) {
+      entries_.add(whole, with_nul(value, value_));
       return true;
     }
     if (options_.duplicates == Duplicates::kRefuse) {
       return fail(Error::Kind::kPermanent, fmt::format("{}: duplicate entry: \"{}\"", label_, key));
     }
     if (options_.duplicates != Duplicates::kReplace) return false;
-    found->second = value;
+    entries_.replace(*found, with_nul(value, value_));
     return true;
   }
 
   Result<bool> erase(std::string_view key) override {
-    const auto found = entries_.find(options_.fold_keys ? to_lower(key) : std::string(key));
-    if (found == entries_.end()) return false;
-    entries_.erase(found);
+    const std::string_view whole = key_for(key);
+    if (entries_.find(whole) == nullptr) return false;
+    entries_.erase(whole);
     return true;
   }
 
@@ -134,6 +262,8 @@ class FileBuilder final : public Builder {
         continue;
       }
       old_ = std::move(fd);
+      // Of a cdb file nothing is kept, as it is with Postfix: it is written anew each time.
+      if (type_ == "cdb" && !options_.keep_entries) return {};
       options_.mode = opened.st_mode & 07777U;
       options_.owner = opened.st_uid;
       options_.group = opened.st_gid;
@@ -160,10 +290,17 @@ class FileBuilder final : public Builder {
     return temporary;
   }
 
-  [[nodiscard]] std::string stored(std::string_view bytes) const {
-    std::string out(bytes);
-    if (options_.trailing_nul) out += '\0';
-    return out;
+  // As it is stored, in `buffer`.
+  std::string_view with_nul(std::string_view bytes, std::string& buffer) const {
+    buffer = bytes;
+    if (options_.trailing_nul) buffer += '\0';
+    return buffer;
+  }
+  std::string_view key_for(std::string_view key) {
+    key_ = key;
+    if (options_.fold_keys) make_lower(key_);
+    if (options_.trailing_nul) key_ += '\0';
+    return key_;
   }
 
   [[nodiscard]] std::unexpected<Error> failed(std::string_view reason) const {
@@ -177,16 +314,17 @@ class FileBuilder final : public Builder {
     }
     std::unique_ptr<DB, CloseDb> db(raw);
     raw->set_errcall(raw, [](const DB_ENV*, const char*, const char*) {});
-    raw->set_cachesize(raw, 0, static_cast<u_int32_t>(options_.db_cache_size), 0);
+    // With all of the table in the cache each page is written once.
+    const std::size_t cache = std::clamp(entries_.bytes() * 2, options_.db_cache_size, kMaxDbCache);
+    raw->set_cachesize(raw, 0, static_cast<u_int32_t>(cache), 0);
     const bool hash = type_ == "hash";
-    if (hash && !entries_.empty()) raw->set_h_nelem(raw, static_cast<u_int32_t>(entries_.size()));
+    const auto entries = entries_.sorted();
+    if (hash && !entries.empty()) raw->set_h_nelem(raw, static_cast<u_int32_t>(entries.size()));
     int status = raw->open(raw, nullptr, path.c_str(), nullptr, hash ? DB_HASH : DB_BTREE,
                            DB_CREATE | DB_TRUNCATE, 0);
-    for (auto entry = entries_.begin(); status == 0 && entry != entries_.end(); ++entry) {
-      const std::string key = stored(entry->first);
-      const std::string value = stored(entry->second);
-      DBT key_dbt = make_dbt(key);
-      DBT value_dbt = make_dbt(value);
+    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
+      DBT key_dbt = make_dbt(entries[i]->key());
+      DBT value_dbt = make_dbt(entries[i]->value());
       status = raw->put(raw, nullptr, &key_dbt, &value_dbt, 0);
     }
     if (status == 0) status = raw->sync(raw, 0);
@@ -196,8 +334,7 @@ class FileBuilder final : public Builder {
   }
 
   Result<void> write_lmdb(const std::string& path) {
-    std::size_t bytes = 0;
-    for (const auto& [key, value] : entries_) bytes += key.size() + value.size() + 64;
+    const std::size_t bytes = entries_.bytes() + entries_.in_order().size() * 64;
     for (std::size_t map = std::max(options_.lmdb_map_size, bytes * 2); map <= kMaxLmdbMap;
          map *= 2) {
       const int status = try_lmdb(path, map);
@@ -220,12 +357,12 @@ class FileBuilder final : public Builder {
     if (status != 0) return status;
     MDB_dbi dbi = 0;
     status = ::mdb_dbi_open(txn, nullptr, 0, &dbi);
-    for (auto entry = entries_.begin(); status == 0 && entry != entries_.end(); ++entry) {
-      std::string key = stored(entry->first);
-      std::string value = stored(entry->second);
-      MDB_val key_val{key.size(), key.data()};
-      MDB_val value_val{value.size(), value.data()};
-      status = ::mdb_put(txn, dbi, &key_val, &value_val, 0);
+    const auto entries = entries_.sorted();
+    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
+      const Entries::Entry& entry = *entries[i];
+      MDB_val key{entry.key_size, entry.bytes};
+      MDB_val value{entry.value_size, entry.bytes + entry.key_size};
+      status = ::mdb_put(txn, dbi, &key, &value, MDB_APPEND);
     }
     if (status != 0) {
       ::mdb_txn_abort(txn);
@@ -238,11 +375,11 @@ class FileBuilder final : public Builder {
     static_cast<void>(path);
     struct ::cdb_make make{};
     int status = ::cdb_make_start(&make, file_.get());
-    for (auto entry = entries_.begin(); status == 0 && entry != entries_.end(); ++entry) {
-      const std::string key = stored(entry->first);
-      const std::string value = stored(entry->second);
-      status = ::cdb_make_add(&make, key.data(), static_cast<unsigned>(key.size()), value.data(),
-                              static_cast<unsigned>(value.size()));
+    const auto& entries = entries_.in_order();
+    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
+      const Entries::Entry& entry = entries[i];
+      status = ::cdb_make_add(&make, entry.bytes, entry.key_size, entry.bytes + entry.key_size,
+                              entry.value_size);
     }
     const int error = errno;
     if (::cdb_make_finish(&make) != 0) return failed(sys::errno_text(errno));
@@ -265,6 +402,8 @@ class FileBuilder final : public Builder {
   sys::Fd old_;   // holds the lock
   sys::Fd file_;  // the new file
   Entries entries_;
+  std::string key_;
+  std::string value_;
 };
 
 }  // namespace

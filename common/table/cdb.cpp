@@ -25,8 +25,8 @@ class CdbTable final : public Table {
   Result<void> open(const std::string& path) {
     watch(path);
     fd_ = sys::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd_) return error("open", sys::errno_text(errno));
-    if (::cdb_init(&cdb_, fd_.get()) != 0) return error("open", sys::errno_text(errno));
+    if (!fd_) return open_error(path, sys::errno_text(errno));
+    if (::cdb_init(&cdb_, fd_.get()) != 0) return open_error(path, sys::errno_text(errno));
     mapped_ = true;
     return {};
   }

@@ -1,4 +1,5 @@
-// Tables made of others: unionmap (all answers), pipemap (one answer is the next key), randmap.
+// Tables made of others: unionmap (all answers), pipemap (one answer is the next key), randmap,
+// debug (tells what is asked).
 
 #include <fmt/format.h>
 
@@ -6,6 +7,8 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/log/clean.h"
+#include "common/log/log.h"
 #include "common/table/source.h"
 #include "common/table/table.h"
 #include "common/table/types.h"
@@ -91,6 +94,24 @@ class RandMap final : public Table {
   std::minstd_rand random_;
 };
 
+// Tells the log of every question and its answer.
+class DebugTable final : public CombinedTable {
+ public:
+  DebugTable(std::string_view name, Parts parts) : CombinedTable("debug", name, std::move(parts)) {}
+
+  Result<void> for_each(const Visit& visit) override { return parts_.front()->for_each(visit); }
+
+ private:
+  Found do_find(std::string_view key) override {
+    auto value = parts_.front()->find(key);
+    const std::string answer = !value   ? "error"
+                               : *value ? fmt::format("\"{}\"", log::clean(**value))
+                                        : "not found";
+    log::info("{} lookup: \"{}\" -> {}", name(), log::clean(key), answer);
+    return value;
+  }
+};
+
 Result<std::vector<std::string_view>> words_inside(std::string_view type, std::string_view name) {
   const auto inside = inside_braces(name);
   auto words = split_words_braced(inside.value_or(std::string_view()));
@@ -126,6 +147,18 @@ OpenedTable open_unionmap(std::string_view name, const OpenOptions& options) {
 OpenedTable open_pipemap(std::string_view name, const OpenOptions& options) {
   TRY(auto parts, open_parts("pipemap", name, options));
   return std::make_unique<PipeMap>(name, std::move(parts));
+}
+
+OpenedTable open_debug(std::string_view name, const OpenOptions& options) {
+  if (options.max_depth == 0) {
+    return fail(Error::Kind::kConfig, fmt::format("debug:{}: nested too deeply", name));
+  }
+  OpenOptions inner = options;
+  --inner.max_depth;
+  Parts parts;
+  TRY(auto part, open_table(name, inner));
+  parts.push_back(std::move(part));
+  return std::make_unique<DebugTable>(name, std::move(parts));
 }
 
 OpenedTable open_randmap(std::string_view name, const OpenOptions& options) {

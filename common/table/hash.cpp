@@ -41,14 +41,14 @@ class DbTable final : public Table {
     watch(path);
     DB* db = nullptr;
     if (const int status = ::db_create(&db, nullptr, 0); status != 0) {
-      return error("open", ::db_strerror(status));
+      return open_error(path, ::db_strerror(status));
     }
     db_.reset(db);
     db->set_errcall(db, [](const DB_ENV*, const char*, const char*) {});
     const auto cache = static_cast<u_int32_t>(options.db_cache_size);
     int status = db->set_cachesize(db, 0, cache, 0);
     if (status == 0) status = db->open(db, nullptr, path.c_str(), nullptr, type, DB_RDONLY, 0);
-    if (status != 0) return error("open", ::db_strerror(status));
+    if (status != 0) return open_error(path, ::db_strerror(status));
     return {};
   }
 

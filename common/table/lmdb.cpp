@@ -36,16 +36,18 @@ class LmdbTable final : public Table {
   Result<void> open(const std::string& path) {
     watch(path);
     MDB_env* env = nullptr;
-    if (const int status = ::mdb_env_create(&env); status != 0) return failed("open", status);
+    if (const int status = ::mdb_env_create(&env); status != 0) {
+      return open_error(path, ::mdb_strerror(status));
+    }
     env_.reset(env);
     constexpr unsigned kFlags = MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS;
     if (const int status = ::mdb_env_open(env, path.c_str(), kFlags, 0); status != 0) {
-      return failed("open", status);
+      return open_error(path, ::mdb_strerror(status));
     }
     max_key_ = static_cast<std::size_t>(::mdb_env_get_maxkeysize(env));
     TRY(const auto txn, begin("open"));
     if (const int status = ::mdb_dbi_open(txn.get(), nullptr, 0, &dbi_); status != 0) {
-      return failed("open", status);
+      return open_error(path, ::mdb_strerror(status));
     }
     return {};
   }

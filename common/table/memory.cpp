@@ -37,6 +37,10 @@ class MapTable final : public Table {
     return entries_.emplace(std::move(key), std::move(value)).second;
   }
 
+  void set(std::string key, std::string value) {
+    entries_.insert_or_assign(std::move(key), std::move(value));
+  }
+
   using Table::warn;
   using Table::watch;
 
@@ -124,7 +128,7 @@ OpenedTable open_inline(std::string_view name, const OpenOptions& options) {
   for (const auto word : split_words_braced(*inside)) {
     const auto pair = parse_assignment(word);
     if (!pair) return bad(fmt::format("expected name=value in \"{}\"", word));
-    table->add(options.fold_keys ? to_lower(pair->name) : std::string(pair->name),
+    table->set(options.fold_keys ? to_lower(pair->name) : std::string(pair->name),
                std::string(pair->value));
   }
   return table;

@@ -96,7 +96,7 @@ class PcreTable final : public Table {
     ::pcre2_set_heap_limit(context_.get(), options.pcre_heap_limit_kib);
 
     watch(path);
-    auto text = read_text_file(path, options.max_file_size);
+    auto text = read_rules(path, options.max_file_size);
     if (!text) return fail_in("open " + name(), std::move(text).error());
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kDelimited, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));

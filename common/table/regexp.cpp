@@ -80,7 +80,7 @@ class RegexpTable final : public Table {
   Result<void> open(const std::string& path, const OpenOptions& options) {
     subject_limit_ = options.pattern_subject_limit;
     watch(path);
-    auto text = read_text_file(path, options.max_file_size);
+    auto text = read_rules(path, options.max_file_size);
     if (!text) return fail_in("open " + name(), std::move(text).error());
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kDelimited, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));

@@ -76,35 +76,54 @@ std::size_t alias_colon(std::string_view line) {
   return std::string_view::npos;
 }
 
-// The name of an alias without its quotes and comments; empty where it is not one name.
+// The name of an alias without its quotes and comments; of blanks between words one stays.
 std::string alias_name(std::string_view text) {
-  const auto tokens = mail::scan_address(text);
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const bool outside =
-        i > 0 && tokens[i].space_before && tokens[i].kind != mail::Token::Kind::kComment;
-    if (outside) return {};
+  std::string name;
+  for (const auto& token : mail::scan_address(text)) {
+    const std::string word = mail::print_internal({&token, 1});
+    if (token.space_before && !name.empty() && !word.empty()) name += ' ';
+    name += word;
   }
-  return mail::print_internal(tokens);
+  return name;
 }
 
 }  // namespace
 
-std::vector<LogicalLine> logical_lines(std::string_view text) {
-  std::vector<LogicalLine> lines;
-  std::size_t number = 0;
-  while (!text.empty()) {
-    const auto end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    ++number;
+std::optional<LogicalLineWalker::View> LogicalLineWalker::next_physical() {
+  while (!rest_.empty()) {
+    const auto end = rest_.find('\n');
+    std::string_view line = rest_.substr(0, end);
+    rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+    ++number_;
     if (line.ends_with('\r')) line.remove_suffix(1);
     const std::string_view content = trim_left(line);
     if (content.empty() || content.front() == '#') continue;
-    if (is_space(line.front()) && !lines.empty()) {
-      lines.back().text += line;
-    } else {
-      lines.push_back({std::string(line), number});
-    }
+    return View{line, number_};
+  }
+  return std::nullopt;
+}
+
+std::optional<LogicalLineWalker::View> LogicalLineWalker::next() {
+  std::optional<View> first = ahead_ ? ahead_ : next_physical();
+  ahead_.reset();
+  if (!first) return std::nullopt;
+  bool is_joined = false;
+  for (;;) {
+    ahead_ = next_physical();
+    if (!ahead_ || !is_space(ahead_->text.front())) break;
+    if (!is_joined) joined_ = first->text;
+    is_joined = true;
+    joined_ += ahead_->text;
+  }
+  if (is_joined) first->text = joined_;
+  return first;
+}
+
+std::vector<LogicalLine> logical_lines(std::string_view text) {
+  std::vector<LogicalLine> lines;
+  LogicalLineWalker walker(text);
+  while (const auto line = walker.next()) {
+    lines.push_back({std::string(line->text), line->number});
   }
   return lines;
 }
@@ -124,51 +143,82 @@ Result<std::string> read_text_file(const std::string& path, std::size_t max_size
   }
 }
 
-Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
-                    std::string_view path) {
-  Source source;
-  const auto warn = [&](std::size_t line, std::string_view what) {
-    source.warnings.push_back(fmt::format("{}, line {}: {}", path, line, what));
+Result<std::string> read_rules(const std::string& name, std::size_t max_size) {
+  if (!name.starts_with('{')) return read_text_file(name, max_size);
+  const auto inner = inside_braces(name);
+  if (!inner) return fail(Error::Kind::kConfig, "no closing brace in " + name);
+  std::string text;
+  for (const auto word : split_words_braced(*inner, ", \t\r\n")) {
+    const auto rule = inside_braces(word);
+    if (!rule) return fail(Error::Kind::kConfig, "a rule without braces in " + name);
+    (text += *rule) += '\n';
+  }
+  return text;
+}
+
+void walk_source(std::string_view text, SourceFormat format, std::string_view path,
+                 const std::function<void(Record&)>& take,
+                 const std::function<void(std::string)>& warn) {
+  const auto complain = [&](std::size_t line, std::string_view what) {
+    warn(fmt::format("{}, line {}: {}", path, line, what));
   };
-  for (auto& line : logical_lines(text)) {
-    Record record;
-    record.line = line.number;
-    const std::string_view all = line.text;
+  Record record;
+  LogicalLineWalker walker(text);
+  while (const auto line = walker.next()) {
+    record.line = line->number;
+    const std::string_view all = line->text;
     if (is_space(all.front())) {
-      warn(line.number, "logical line must not start with whitespace");
+      complain(line->number,
+               fmt::format("logical line must not start with whitespace: \"{:.100}\"", all));
       continue;
     }
     if (format == SourceFormat::kAliases) {
       const std::size_t colon = alias_colon(all);
       if (colon == std::string_view::npos) {
-        warn(line.number, "need name:value pair");
+        complain(line->number, "need name:value pair");
         continue;
       }
       record.key = alias_name(all.substr(0, colon));
       record.value = tidy_alias_value(all.substr(colon + 1));
       if (record.key.empty() || record.value.empty()) {
-        warn(line.number, "need name:value pair");
+        complain(line->number, "need name:value pair");
+        continue;
+      }
+      // Unless the @ stood in quotes the alias could never be found.
+      if (all.substr(0, colon).find('@') != std::string_view::npos && !all.starts_with('"')) {
+        complain(line->number, "name must be local");
         continue;
       }
     } else {
       const auto length = plain_key_length(all);
       if (!length) {
-        warn(line.number, fmt::format("unbalanced '\"' in '{}' -- ignoring this line", all));
+        complain(line->number, fmt::format("unbalanced '\"' in '{}' -- ignoring this line", all));
         continue;
       }
       record.key = all.substr(0, *length);
       record.value = trim(all.substr(*length));
       if (record.value.empty()) {
-        warn(line.number, "expected format: key whitespace value");
+        complain(line->number, "expected format: key whitespace value");
         continue;
       }
       if (record.key.ends_with(':')) {
-        warn(line.number, "record is in \"key: value\" format; is this an alias file?");
+        complain(line->number, "record is in \"key: value\" format; is this an alias file?");
       }
     }
-    if (fold_keys) make_lower(record.key);
-    source.records.push_back(std::move(record));
+    take(record);
   }
+}
+
+Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
+                    std::string_view path) {
+  Source source;
+  walk_source(
+      text, format, path,
+      [&](Record& record) {
+        if (fold_keys) make_lower(record.key);
+        source.records.push_back(record);
+      },
+      [&](std::string warning) { source.warnings.push_back(std::move(warning)); });
   return source;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,8 +23,31 @@ struct LogicalLine {
 };
 [[nodiscard]] std::vector<LogicalLine> logical_lines(std::string_view text);
 
+// The same one after the other, without a copy of each: tables of millions of lines.
+class LogicalLineWalker {
+ public:
+  struct View {
+    std::string_view text;  // valid until the next call
+    std::size_t number = 0;
+  };
+  explicit LogicalLineWalker(std::string_view text) : rest_(text) {}
+  [[nodiscard]] std::optional<View> next();
+
+ private:
+  // The next physical line that is neither empty nor a comment; nothing at the end.
+  [[nodiscard]] std::optional<View> next_physical();
+
+  std::string_view rest_;
+  std::size_t number_ = 0;
+  std::optional<View> ahead_;
+  std::string joined_;
+};
+
 // The whole of a text file, up to `max_size`.
 [[nodiscard]] Result<std::string> read_text_file(const std::string& path, std::size_t max_size);
+
+// The rules of a table of patterns: a file, or `{ {rule} {rule} }` in the name itself.
+[[nodiscard]] Result<std::string> read_rules(const std::string& name, std::size_t max_size);
 
 struct Record {
   std::string key;
@@ -41,6 +65,12 @@ struct Source {
   std::vector<std::string>
       warnings;  // "/etc/x, line 3: expected format: ..."; the line is left out
 };
+
+// Calls `take` with each record and `warn` with each complaint, in the order of the file. The
+// record's strings are the walker's and may be moved from.
+void walk_source(std::string_view text, SourceFormat format, std::string_view path,
+                 const std::function<void(Record&)>& take,
+                 const std::function<void(std::string)>& warn);
 
 // Keys are folded to lower case with `fold_keys`. `path` is for the warnings.
 [[nodiscard]] Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,

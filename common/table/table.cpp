@@ -18,11 +18,11 @@ using Registry = std::map<std::string, OpenFunction, std::less<>>;
 Registry& registry() {
   static Registry types = {
       {"btree", open_btree},       {"cdb", open_cdb},           {"cidr", open_cidr},
-      {"environ", open_environ},   {"fail", open_fail},         {"hash", open_hash},
-      {"inline", open_inline},     {"internal", open_internal}, {"lmdb", open_lmdb},
-      {"pcre", open_pcre},         {"pipemap", open_pipemap},   {"randmap", open_randmap},
-      {"regexp", open_regexp},     {"static", open_static},     {"texthash", open_texthash},
-      {"unionmap", open_unionmap}, {"unix", open_unix},
+      {"debug", open_debug},       {"environ", open_environ},   {"fail", open_fail},
+      {"hash", open_hash},         {"inline", open_inline},     {"internal", open_internal},
+      {"lmdb", open_lmdb},         {"pcre", open_pcre},         {"pipemap", open_pipemap},
+      {"randmap", open_randmap},   {"regexp", open_regexp},     {"static", open_static},
+      {"texthash", open_texthash}, {"unionmap", open_unionmap}, {"unix", open_unix},
   };
   return types;
 }
@@ -62,6 +62,10 @@ void Table::watch(std::string path) {
   watched_path_ = std::move(path);
 }
 
+std::unexpected<Error> Table::open_error(std::string_view path, std::string_view reason) {
+  return fail_temporary(fmt::format("open database {}: {}", path, reason));
+}
+
 std::unexpected<Error> Table::error(std::string_view doing, std::string_view reason) const {
   return fail_temporary(fmt::format("{} {}: {}", doing, name_, reason));
 }
@@ -70,9 +74,10 @@ OpenedTable open_table(std::string_view type_and_name, const OpenOptions& option
   constexpr std::string_view kProxy = "proxy:";
   while (type_and_name.starts_with(kProxy)) type_and_name.remove_prefix(kProxy.size());
   const auto [type, name] = split_at_first(type_and_name, ':');
-  if (type.size() == type_and_name.size()) {
+  if (type.empty() || name.empty()) {
     return fail(Error::Kind::kConfig,
-                fmt::format("{}: expected a table of the form type:name", type_and_name));
+                fmt::format("open dictionary: expecting \"type:name\" form instead of \"{}\"",
+                            type_and_name));
   }
   const auto found = registry().find(type);
   if (found == registry().end()) {

@@ -87,6 +87,9 @@ class Table {
   [[nodiscard]] virtual Found do_find(std::string_view key) = 0;
   void watch(std::string path);
   void warn(std::string text) { warnings_.push_back(std::move(text)); }
+  // "open database path: reason", temporary.
+  [[nodiscard]] static std::unexpected<Error> open_error(std::string_view path,
+                                                         std::string_view reason);
   // "doing type:name: reason", temporary.
   [[nodiscard]] std::unexpected<Error> error(std::string_view doing, std::string_view reason) const;
 

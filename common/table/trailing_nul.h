@@ -23,9 +23,9 @@ class TrailingNul {
   template <typename Get>
   [[nodiscard]] Found find(std::string_view key, const Get& get) {
     if (with_) {
-      std::string stored(key);
-      stored += '\0';
-      TRY(auto value, get(std::string_view(stored)));
+      stored_ = key;
+      stored_ += '\0';
+      TRY(auto value, get(std::string_view(stored_)));
       if (value) {
         without_ = false;
         return value;
@@ -42,6 +42,7 @@ class TrailingNul {
   }
 
  private:
+  std::string stored_;
   bool with_ = true;
   bool without_ = true;
 };

@@ -18,6 +18,7 @@ namespace postern::table {
 [[nodiscard]] OpenedTable open_environ(std::string_view name, const OpenOptions& options);
 [[nodiscard]] OpenedTable open_static(std::string_view name, const OpenOptions& options);
 [[nodiscard]] OpenedTable open_fail(std::string_view name, const OpenOptions& options);
+[[nodiscard]] OpenedTable open_debug(std::string_view name, const OpenOptions& options);
 [[nodiscard]] OpenedTable open_unionmap(std::string_view name, const OpenOptions& options);
 [[nodiscard]] OpenedTable open_pipemap(std::string_view name, const OpenOptions& options);
 [[nodiscard]] OpenedTable open_randmap(std::string_view name, const OpenOptions& options);

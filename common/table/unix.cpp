@@ -39,7 +39,7 @@ Result<bool> look_up(Function function, const std::string& key, Entry& entry, st
 
 class PasswdTable final : public Table {
  public:
-  PasswdTable() : Table("unix", "passwd.byname", false) {}
+  explicit PasswdTable(bool fold_keys) : Table("unix", "passwd.byname", fold_keys) {}
 
  private:
   Found do_find(std::string_view key) override {
@@ -55,7 +55,7 @@ class PasswdTable final : public Table {
 
 class GroupTable final : public Table {
  public:
-  GroupTable() : Table("unix", "group.byname", false) {}
+  explicit GroupTable(bool fold_keys) : Table("unix", "group.byname", fold_keys) {}
 
  private:
   Found do_find(std::string_view key) override {
@@ -76,9 +76,8 @@ class GroupTable final : public Table {
 }  // namespace
 
 OpenedTable open_unix(std::string_view name, const OpenOptions& options) {
-  static_cast<void>(options);
-  if (name == "passwd.byname") return std::make_unique<PasswdTable>();
-  if (name == "group.byname") return std::make_unique<GroupTable>();
+  if (name == "passwd.byname") return std::make_unique<PasswdTable>(options.fold_keys);
+  if (name == "group.byname") return std::make_unique<GroupTable>(options.fold_keys);
   return fail(Error::Kind::kConfig,
               fmt::format("unknown table: unix:{} (passwd.byname and group.byname exist)", name));
 }

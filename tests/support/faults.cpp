@@ -123,6 +123,22 @@ int openat64(int dir, const char* path, int flags, ...) {
   return open_at("openat64", dir, path, flags, mode);
 }
 
+int open(const char* path, int flags, ...) {
+  std::va_list list;
+  va_start(list, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(list, mode_t) : 0;
+  va_end(list);
+  return open_at("openat", AT_FDCWD, path, flags, mode);
+}
+
+int open64(const char* path, int flags, ...) {
+  std::va_list list;
+  va_start(list, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(list, mode_t) : 0;
+  va_end(list);
+  return open_at("openat64", AT_FDCWD, path, flags, mode);
+}
+
 ssize_t write(int fd, const void* data, std::size_t size) {
   static auto* const real = find<ssize_t(int, const void*, std::size_t)>("write");
   return counts(fd) ? perform(kWrite, real, fd, data, size) : real(fd, data, size);
