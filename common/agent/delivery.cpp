@@ -1,7 +1,5 @@
 #include "common/agent/delivery.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <cassert>
 
@@ -23,21 +21,6 @@ std::int64_t wall_us() {
 }
 
 constexpr std::size_t kMaxLoggedText = 1500;
-
-// So many leave holes in the heap that are worth giving back to the system.
-constexpr std::size_t kManyRecipients = 1000;
-
-// The recipients of a delivery come with the request; those of the message may be thousands, and
-// many deliveries of it are under way at once: they are not kept.
-queuefile::Opened<queuefile::Message> open_for_delivery(int fd,
-                                                        const queuefile::OpenOptions& options) {
-  auto opened = queuefile::open_message(fd, options);
-  if (!opened) return opened;
-  const bool are_many = opened->envelope.recipients.size() > kManyRecipients;
-  opened->envelope.recipients = {};
-  if (are_many) ::malloc_trim(0);
-  return opened;
-}
 
 std::string_view action_of(ipc::agent::Outcome outcome) {
   switch (outcome) {
@@ -70,14 +53,16 @@ Delivery::~Delivery() { loop::Loop::current().forget(*this); }
 loop::Task<const queuefile::Message*> Delivery::open() {
   if (message_ != nullptr) co_return message_.get();
   const queuefile::OpenOptions options{
-      .verify = request_.is_fresh ? queuefile::Verify::kStructure : queuefile::Verify::kEverything};
+      .verify = request_.is_fresh ? queuefile::Verify::kStructure : queuefile::Verify::kEverything,
+      .recipients = queuefile::Recipients::kSkip};  // those of this delivery came with it
   const int fd = fd_.get();
   queuefile::Opened<queuefile::Message> opened =
       std::unexpected(queuefile::Refusal{queuefile::RefusalKind::kNotRead, "not read"});
   if (request_.message_size < static_cast<std::int64_t>(queuefile::kSmallFile)) {
-    opened = open_for_delivery(fd, options);
+    opened = queuefile::open_message(fd, options);
   } else {
-    opened = co_await service_.pool().run([fd, options] { return open_for_delivery(fd, options); });
+    opened = co_await service_.pool().run(
+        [fd, options] { return queuefile::open_message(fd, options); });
   }
   if (opened) {
     message_ = std::make_unique<queuefile::Message>(*std::move(opened));

@@ -334,11 +334,13 @@ void append_amendment(std::string& out, Amendment& amendment, std::uint64_t out_
   append_record(out, {RecordType::kEnd, ""});
 }
 
-Result<void> read_amendment(std::string_view run, std::uint64_t file_offset, Envelope& envelope) {
+Result<void> read_amendment(std::string_view run, std::uint64_t file_offset, Envelope& envelope,
+                            Recipients recipients) {
   RecordReader reader(run);
   for (;;) {
     TRY(const std::optional<Record> record, reader.next());
     if (!record) break;
+    if (record->type == RecordType::kRecipient && recipients == Recipients::kSkip) continue;
     const std::uint64_t payload_offset = file_offset + reader.payload_offset();
     if (auto applied = apply_record(*record, payload_offset, envelope); !applied) {
       return damage(fmt::format("{} at offset {}", applied.error().text, payload_offset));
@@ -351,9 +353,10 @@ Result<void> read_amendment(std::string_view run, std::uint64_t file_offset, Env
   return {};
 }
 
-Result<Envelope> read_envelope(std::string_view run, std::uint64_t file_offset) {
+Result<Envelope> read_envelope(std::string_view run, std::uint64_t file_offset,
+                               Recipients recipients) {
   Envelope envelope;
-  DO(read_amendment(run, file_offset, envelope));
+  DO(read_amendment(run, file_offset, envelope, recipients));
   return envelope;
 }
 

@@ -181,11 +181,14 @@ void append_amendment(std::string& out, Amendment& amendment, std::uint64_t out_
 
 // Reads one whole run: it must end with the view. `file_offset` is where the run starts in the
 // file. Any bytes give an envelope or kDamaged.
-[[nodiscard]] Result<Envelope> read_envelope(std::string_view run, std::uint64_t file_offset = 0);
+enum class Recipients { kRead, kSkip };
+[[nodiscard]] Result<Envelope> read_envelope(std::string_view run, std::uint64_t file_offset = 0,
+                                             Recipients recipients = Recipients::kRead);
 
 // The same for the extra run, applied to what the first one gave.
 [[nodiscard]] Result<void> read_amendment(std::string_view run, std::uint64_t file_offset,
-                                          Envelope& envelope);
+                                          Envelope& envelope,
+                                          Recipients recipients = Recipients::kRead);
 
 // Every attribute of the envelope by the name postcat(1) shows it under, in file order.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> named_attributes(

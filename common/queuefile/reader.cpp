@@ -51,14 +51,15 @@ struct Runs {
   std::string_view extra;
 };
 
-Opened<Envelope> parse_runs(const Runs& runs, const Layout& layout) {
+Opened<Envelope> parse_runs(const Runs& runs, const Layout& layout, Recipients recipients) {
   if (!runs.head.starts_with(kVersionLine)) {
     return refuse(RefusalKind::kDamaged, "bad version line at offset 0");
   }
-  auto envelope = read_envelope(runs.head.substr(layout.envelope.offset), layout.envelope.offset);
+  auto envelope =
+      read_envelope(runs.head.substr(layout.envelope.offset), layout.envelope.offset, recipients);
   if (!envelope) return damaged(envelope.error());
   if (!runs.extra.empty()) {
-    if (auto read = read_amendment(runs.extra, layout.extra.offset, *envelope); !read) {
+    if (auto read = read_amendment(runs.extra, layout.extra.offset, *envelope, recipients); !read) {
       return damaged(read.error());
     }
   }
@@ -119,7 +120,9 @@ Result<std::string> pread_string(int fd, std::uint64_t offset, std::size_t size)
   return bytes;
 }
 
-Opened<Message> open_large(int fd, std::uint64_t size, Verify verify) {
+Opened<Message> open_large(int fd, std::uint64_t size, const OpenOptions& options) {
+  const bool is_verified = options.verify == Verify::kEverything;
+
   auto tail = pread_string(fd, size - kTailRead, kTailRead);
   if (!tail) return not_read(tail.error());
   if (!has_trailer(*tail)) {
@@ -138,10 +141,12 @@ Opened<Message> open_large(int fd, std::uint64_t size, Verify verify) {
                                   : pread_string(fd, layout->extra.offset, layout->extra.length);
   if (!extra) return not_read(extra.error());
 
-  auto envelope = parse_runs({*head, *extra}, *layout);
+  // The checksum leaves out the recipients' state bytes: it needs to know where they are.
+  auto envelope =
+      parse_runs({*head, *extra}, *layout, is_verified ? Recipients::kRead : options.recipients);
   if (!envelope) return std::unexpected(std::move(envelope).error());
 
-  if (verify == Verify::kEverything) {
+  if (is_verified) {
     Checksum checksum;
     add_neutral(checksum, *head, 0, *envelope);
     std::string chunk(kChunk, '\0');
@@ -189,7 +194,7 @@ Opened<Message> parse_message(std::string_view file) {
 
   const Runs runs{file.substr(0, layout->envelope.end()),
                   file.substr(layout->extra.offset, layout->extra.length)};
-  auto envelope = parse_runs(runs, *layout);
+  auto envelope = parse_runs(runs, *layout, Recipients::kRead);
   if (!envelope) return std::unexpected(std::move(envelope).error());
 
   Checksum checksum;
@@ -226,9 +231,14 @@ Opened<Message> open_message(int fd, const OpenOptions& options) {
     message = parse_message(*bytes);
     if (message) message->bytes = *std::move(bytes);
   } else {
-    message = open_large(fd, size, options.verify);
+    message = open_large(fd, size, options);
   }
-  if (message) message->forced_expire = (mode & kForcedExpireBit) != 0;
+  if (!message) return message;
+  message->forced_expire = (mode & kForcedExpireBit) != 0;
+  if (options.recipients == Recipients::kSkip) {
+    // Not "= {}", which keeps the memory.
+    message->envelope.recipients = std::vector<Recipient>();
+  }
   return message;
 }
 

@@ -83,6 +83,9 @@ enum class Verify {
 struct OpenOptions {
   std::optional<uid_t> owner{};  // any other is refused
   Verify verify = Verify::kEverything;
+  // kSkip: Message.envelope.recipients is empty. For whoever was told its recipients otherwise:
+  // the message may have ten thousands.
+  Recipients recipients = Recipients::kRead;
 };
 
 // Blocks for as long as the disk takes. The descriptor stays the caller's.
