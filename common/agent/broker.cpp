@@ -87,7 +87,7 @@ Result<void> make_mailbox(const sys::Account& account, std::string_view user,
 }
 
 [[noreturn]] void serve_broker(const BrokerPolicy& policy) {
-  while (const auto packet = wait_packet(kSocket, kMaxPacket)) {
+  while (const auto packet = wait_packet(kSocket)) {
     const auto request = ipc::decode<BrokerRequest>(packet->bytes);
     if (!request) break;
     BrokerReply reply;

@@ -172,7 +172,7 @@ class Threads {
   void work() {
     for (;;) {
       if (!become_reader()) return;
-      auto first = take(wait_packet(socket_, kMaxPacket));
+      auto first = take(wait_packet(socket_));
       if (!first) return end();
       bool is_going_on = true;
       if (first->job.kind == JobKind::kMaildir) {
@@ -270,7 +270,7 @@ class Threads {
     std::optional<Work> other;
     batch.push_back(std::move(first));
     while (batch.size() < kMaxBatch) {
-      auto next = take(next_packet(socket_, kMaxPacket));
+      auto next = take(next_packet(socket_));
       if (!next) break;
       if (next->job.kind != JobKind::kMaildir) {
         other = std::move(next);

@@ -6,6 +6,7 @@
 
 #include "common/agent/deliverer.h"
 #include "common/agent/packet.h"
+#include "common/base/scratch.h"
 #include "common/log/log.h"
 #include "common/sys/socket.h"
 
@@ -108,7 +109,7 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
 
   loop::Task<void> read_replies() {
     const auto self = shared_from_this();
-    std::string buffer(kMaxPacket, '\0');
+    const auto buffer = scratch<Packet, kMaxPacket>();
     while (is_open_) {
       const loop::Wait wait = co_await watch_.readable(loop::kNever);
       if (wait != loop::Wait::kReady) break;
@@ -119,8 +120,8 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
         continue;
       }
       if (count <= 0) break;
-      auto reply = ipc::decode<JobReply>(
-          std::string_view(buffer).substr(0, static_cast<std::size_t>(count)));
+      auto reply =
+          ipc::decode<JobReply>(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
       if (!reply) break;
       const auto found = waiting_.find(reply->id);
       if (found == waiting_.end()) continue;  // its caller gave up
@@ -196,7 +197,7 @@ loop::Task<Result<Deliverers::BrokerAnswer>> Deliverers::ask_broker(BrokerReques
   const std::string bytes = ipc::encode(request);
   const std::array<std::string_view, 1> parts = {bytes};
   if (sys::send_with_fds(broker_.get(), parts, {}) >= 0) {
-    std::string buffer(kMaxPacket, '\0');
+    const auto buffer = scratch<Packet, kMaxPacket>();
     for (;;) {
       std::vector<sys::Fd> fds;
       const ssize_t count = sys::receive_with_fds(broker_.get(), buffer.data(), buffer.size(), fds);
@@ -211,7 +212,7 @@ loop::Task<Result<Deliverers::BrokerAnswer>> Deliverers::ask_broker(BrokerReques
       }
       if (count <= 0) break;
       auto reply = ipc::decode<BrokerReply>(
-          std::string_view(buffer).substr(0, static_cast<std::size_t>(count)));
+          std::string_view(buffer.data(), static_cast<std::size_t>(count)));
       if (!reply) break;
       result = BrokerAnswer{*std::move(reply), fds.empty() ? sys::Fd() : std::move(fds.front())};
       break;

@@ -15,9 +15,6 @@
 
 namespace postern::agent {
 
-// Longer packets are refused on both sides.
-inline constexpr std::size_t kMaxPacket = std::size_t{64} << 10;
-
 // ---- main to broker ----
 
 enum class BrokerAction : std::uint8_t {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/base/scratch.h"
 #include "common/sys/socket.h"
 
 namespace postern::agent {
@@ -27,11 +28,10 @@ Result<PacketPair> packet_pair() {
 
 namespace {
 
-std::optional<Packet> receive_packet(int socket, std::size_t max_size, int flags) {
-  static thread_local std::string buffer;
-  if (buffer.size() < max_size) buffer.resize(max_size);
+std::optional<Packet> receive_packet(int socket, int flags) {
+  const auto buffer = scratch<Packet, kMaxPacket>();
   Packet packet;
-  iovec vector{buffer.data(), max_size};
+  iovec vector{buffer.data(), buffer.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &vector;
@@ -56,14 +56,12 @@ std::optional<Packet> receive_packet(int socket, std::size_t max_size, int flags
 
 }  // namespace
 
-std::optional<Packet> wait_packet(int socket, std::size_t max_size) {
+std::optional<Packet> wait_packet(int socket) {
   // Not poll and receive: of several threads that wait here, the kernel wakes one.
-  return receive_packet(socket, max_size, 0);
+  return receive_packet(socket, 0);
 }
 
-std::optional<Packet> next_packet(int socket, std::size_t max_size) {
-  return receive_packet(socket, max_size, MSG_DONTWAIT);
-}
+std::optional<Packet> next_packet(int socket) { return receive_packet(socket, MSG_DONTWAIT); }
 
 bool send_packet(int socket, std::string_view bytes, int fd) {
   const std::array<std::string_view, 1> parts = {bytes};

@@ -12,6 +12,9 @@
 
 namespace postern::agent {
 
+// Longer ones are refused on both sides.
+inline constexpr std::size_t kMaxPacket = std::size_t{64} << 10;
+
 struct Packet {
   std::string bytes;
   std::vector<sys::Fd> fds;
@@ -25,9 +28,9 @@ struct PacketPair {
 
 // Waits for the next packet; nothing when the other side has closed. An oversized packet counts as
 // closed.
-[[nodiscard]] std::optional<Packet> wait_packet(int socket, std::size_t max_size);
+[[nodiscard]] std::optional<Packet> wait_packet(int socket);
 // One that is there already.
-[[nodiscard]] std::optional<Packet> next_packet(int socket, std::size_t max_size);
+[[nodiscard]] std::optional<Packet> next_packet(int socket);
 // Waits until it is sent; false when the other side is gone.
 bool send_packet(int socket, std::string_view bytes, int fd = -1);
 

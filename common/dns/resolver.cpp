@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/base/scratch.h"
 #include "common/base/text.h"
 #include "common/loop/stream.h"
 
@@ -263,7 +264,7 @@ loop::Task<Result<Answer>> Resolver::exchange_udp(sys::SocketAddress server, Que
   }
   loop::FdWatch watch(fd.get());
   watch.clear_read();
-  static thread_local std::array<char, kMaxMessage> buffer;
+  const auto buffer = scratch<Resolver, kMaxMessage>();
   for (unsigned strays = 0; strays < kMaxStrays;) {
     const loop::Wait outcome = co_await watch.readable(deadline);
     if (outcome != loop::Wait::kReady) co_return fail_temporary("no answer in time");

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "common/base/scratch.h"
 #include "common/sys/socket.h"
 
 namespace postern::ipc {
@@ -17,11 +18,6 @@ constexpr std::size_t kReceiveSize = std::size_t{256} << 10;
 constexpr std::size_t kMaxWaitingFds = 1024;
 // A peer that never stops sending gets its share of the loop, not all of it.
 constexpr unsigned kReadsPerTurn = 16;
-
-std::array<char, kReceiveSize>& receive_buffer() {
-  static thread_local std::array<char, kReceiveSize> buffer;
-  return buffer;
-}
 
 template <typename T>
 void append_number(std::string& out, T value) {
@@ -117,7 +113,7 @@ void Channel::close() {
 
 loop::Task<void> Channel::read_frames() {
   const ChannelPtr self = shared_from_this();
-  auto& buffer = receive_buffer();
+  const auto buffer = scratch<Channel, kReceiveSize>();
   // Who started us is not through with it: the first frame must find `context` and the like set,
   // also when it is there already.
   co_await loop::Yield();
@@ -242,6 +238,7 @@ void Channel::flush_now() {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) {
         watch_.clear_write();
+        forget_sent();
         if (!flushing_) loop::spawn(flush_later());
         return;
       }
@@ -260,6 +257,14 @@ void Channel::flush_now() {
     }
   }
   drained_.notify_all();
+}
+
+// With a peer that is always a little behind, the buffer would never be empty.
+void Channel::forget_sent() {
+  if (sent_ < kReceiveSize) return;
+  out_.erase(0, sent_);
+  for (auto& each : out_fds_) each.frame_start -= sent_;
+  sent_ = 0;
 }
 
 loop::Task<void> Channel::flush_later() {

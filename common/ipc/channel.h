@@ -133,6 +133,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, loop::TurnEn
   [[nodiscard]] bool take_frames(std::string_view bytes);
   void handle(Frame& frame);
   loop::Task<void> flush_later();
+  void forget_sent();
   [[nodiscard]] loop::Task<Answer> ask(std::uint16_t type, std::string payload,
                                        std::vector<sys::Fd> fds, loop::Deadline deadline);
 

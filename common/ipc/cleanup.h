@@ -19,7 +19,7 @@ namespace postern::ipc::cleanup {
 
 inline constexpr std::size_t kSmallContent = std::size_t{64} << 10;
 // Content that one transaction may have sent beyond what cleanup has acknowledged.
-inline constexpr std::size_t kContentWindow = std::size_t{512} << 10;
+inline constexpr std::size_t kContentWindow = std::size_t{256} << 10;
 
 // Why a message was not taken; the numbers of reply and status code come with it.
 struct Outcome {

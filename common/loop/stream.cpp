@@ -4,8 +4,9 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+
+#include "common/base/scratch.h"
 
 namespace postern::loop {
 
@@ -13,10 +14,7 @@ namespace {
 
 // One scratch buffer a thread: what was read is copied to a string of its own size, so that ten
 // thousand sessions that each sent a line hold ten thousand lines, not ten thousand buffers.
-std::array<char, Stream::kReadSize>& scratch() {
-  static thread_local std::array<char, Stream::kReadSize> buffer;
-  return buffer;
-}
+auto read_buffer() { return scratch<Stream, Stream::kReadSize>(); }
 
 }  // namespace
 
@@ -37,7 +35,7 @@ Io Stream::failed(Wait wait) const {
 
 Io Stream::read_now(std::size_t limit, bool& nothing) {
   nothing = false;
-  auto& buffer = scratch();
+  const auto buffer = read_buffer();
   const std::size_t room = std::min(buffer.size(), limit - std::min(limit, input().size()));
   if (room == 0) return Io::kOk;
   const ssize_t count = ::recv(fd_.get(), buffer.data(), room, MSG_DONTWAIT);
