@@ -107,11 +107,12 @@ ipc::anvil::Greylisted Greylist::judge(const ipc::anvil::Greylist& question, std
     const bool is_earned = question.auto_allow_clients > 0 &&
                            entry.passes >= question.auto_allow_clients && entry.until > now;
     if (entry.is_allowed || is_earned) {
+      answer.verdict = entry.is_allowed ? Verdict::kAllowed : Verdict::kAutoAllowed;
+      if (question.is_asked_only) return answer;
       const bool is_news = entry.until < now + question.lifetime - kNotable;
       entry.until = now + question.lifetime;
       if (is_news) kept = file_.append(print(*network, entry));
       ++counts_.passed;
-      answer.verdict = entry.is_allowed ? Verdict::kAllowed : Verdict::kAutoAllowed;
       return answer;
     }
   }
@@ -119,23 +120,25 @@ ipc::anvil::Greylisted Greylist::judge(const ipc::anvil::Greylist& question, std
   const std::string key = key_of(*network, question);
   auto found = triplets_.find(key);
   if (found == triplets_.end() || found->second.until <= now) {
+    answer.seconds = question.delay;
+    if (question.is_asked_only) return answer;
     if (found == triplets_.end()) make_room(now);
     const Triplet triplet{now, now + question.window, false};
     triplets_.insert_or_assign(key, triplet);
     kept = file_.append(print(key, triplet));
     ++counts_.greylisted;
-    answer.seconds = question.delay;
     return answer;
   }
   Triplet& triplet = found->second;
   if (!triplet.has_passed && now - triplet.first < question.delay) {
     answer.verdict = Verdict::kEarly;
     answer.seconds = question.delay - (now - triplet.first);
-    ++counts_.greylisted;
+    if (!question.is_asked_only) ++counts_.greylisted;
     return answer;
   }
   answer.verdict = triplet.has_passed ? Verdict::kKnown : Verdict::kDelayed;
   answer.seconds = now - triplet.first;
+  if (question.is_asked_only) return answer;
   ++counts_.passed;
   const bool is_news = !triplet.has_passed || triplet.until < now + question.lifetime - kNotable;
   triplet.until = now + question.lifetime;

@@ -31,7 +31,8 @@ class Greylist {
   // What an earlier process kept; what is wrong or over is left out.
   [[nodiscard]] Result<void> load(std::int64_t now);
 
-  // What becomes of one recipient, now. An error tells only that it could not be kept.
+  // What becomes of one recipient, now; with is_asked_only what would. An error tells only that it
+  // could not be kept.
   [[nodiscard]] ipc::anvil::Greylisted judge(const ipc::anvil::Greylist& question, std::int64_t now,
                                              Result<void>& kept);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/config/load.h"
 #include "common/config/params/address.h"
@@ -24,6 +25,10 @@ constexpr std::chrono::seconds kCleanupTime{280};
 // Whatever the limits say: so much of a message is held in memory for its notification.
 constexpr std::uint64_t kMaxReturned = std::uint64_t{64} << 20;
 constexpr std::uint64_t kMaxHeader = std::uint64_t{1} << 20;
+
+// A line of the defer log that is no recipient's: the sender has had his warning.
+constexpr std::string_view kWarned = "warned";
+bool is_warning_mark(const queuefile::Reason& reason) { return reason.action == kWarned; }
 
 std::int64_t wall_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -361,7 +366,8 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
   report.to = notice.to;
   report.queue_id = request.queue_id;
   report.sender = request.sender;
-  report.dsn_envid = request.dsn_envid;
+  // It travels as xtext (RFC 3461 4.4), and is shown as it was meant.
+  report.dsn_envid = xtext_decode(request.dsn_envid).value_or(request.dsn_envid);
   report.arrival = WallTime(std::chrono::microseconds(request.arrival_us));
   report.now = std::chrono::system_clock::now();
   if (notice.kind == NoticeKind::kDelay) {
@@ -428,6 +434,18 @@ loop::Task<Result<std::string>> Service::send_all(const ipc::bounce::Notify& req
   co_return queue_id;
 }
 
+void Service::mark_warned(const std::string& queue_id) {
+  queuefile::Reason mark;
+  mark.address = settings_.double_bounce;
+  mark.time = wall_us() / 1'000'000;
+  mark.action = kWarned;
+  mark.status = "4.0.0";
+  mark.text = "the sender was told";
+  const auto done = queuefile::append_reasons(dirs_, queuefile::Queue::kDefer, queue_id, {mark},
+                                              queuefile::Durability::kUnflushed);
+  if (!done) log::warning("{}: defer log: {}", queue_id, done.error().text);
+}
+
 void Service::remove_logs(const ipc::bounce::Notify& request) {
   const auto remove = [&](queuefile::Queue log) {
     const auto removed = dirs_.remove(log, request.queue_id);
@@ -455,8 +473,15 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
                  subject.error().text);
     subject = Subject{};
   }
-  const auto reasons = co_await collect(request, is_readable ? &subject->envelope : nullptr);
+  auto reasons = co_await collect(request, is_readable ? &subject->envelope : nullptr);
   Result<ipc::bounce::Sent> result = ipc::bounce::Sent{};
+  if (reasons && request.kind == ipc::bounce::Kind::kDelay) {
+    // The mark stands in the log: what is removed with it is forgotten with it.
+    if (std::erase_if(*reasons, is_warning_mark) > 0) {
+      end();
+      co_return result;
+    }
+  }
   if (!reasons) {
     result = std::unexpected(reasons.error());
   } else if (request.kind == ipc::bounce::Kind::kFailure && !settings_.disable_verp_bounces &&
@@ -483,6 +508,7 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
     }
   }
   if (result) remove_logs(request);
+  if (result && request.kind == ipc::bounce::Kind::kDelay) mark_warned(request.queue_id);
   end();
   co_return result;
 }

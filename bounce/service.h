@@ -79,6 +79,8 @@ class Service {
       const ipc::bounce::Notify& request, const Subject& subject,
       const std::vector<queuefile::Reason>& reasons);
   void remove_logs(const ipc::bounce::Notify& request);
+  // Delay warnings are sent once.
+  void mark_warned(const std::string& queue_id);
   void configure();
   void begin();
   void end();

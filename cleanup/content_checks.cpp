@@ -15,8 +15,9 @@ namespace {
 using Verb = mail::CheckAction::Verb;
 
 constexpr std::chrono::seconds kTablesTime{100};
-// Text of one question, and of what is looked at at once.
-constexpr std::size_t kSlice = std::size_t{64} << 10;
+// Text of one question: with thousands of patterns it keeps `tables` busy for a while, and others
+// wait for their turn.
+constexpr std::size_t kSlice = std::size_t{8} << 10;
 constexpr std::size_t kMaxLogged = 200;
 
 }  // namespace

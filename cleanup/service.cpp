@@ -183,11 +183,11 @@ loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit r
                                                           std::vector<sys::Fd> fds) {
   begin();
   Intake intake(room_, id_for(request.queue_id));
+  intake.prepend(std::move(request.prepend));
   intake.override_with(request.overrides);
   intake.adopt(std::move(request.milters), std::move(fds));
   co_await intake.open(std::move(request.envelope));
   co_await intake.add(std::move(request.content));
-  intake.prepend(std::move(request.prepend));
   ipc::cleanup::Outcome outcome = co_await intake.finish(request.is_hold, std::move(request.end));
   end();
   co_return outcome;

@@ -43,7 +43,6 @@ Settings load_settings(const config::Values& values, std::string service) {
   s.adds_delivered_to_file = has_word(params.prepend_delivered_header, "file");
   s.adds_delivered_to_forward = has_word(params.prepend_delivered_header, "forward");
   s.adds_delivered_to_command = has_word(params.prepend_delivered_header, "command");
-  s.require_home_directory = params.require_home_directory;
   s.mailbox_command = trim(params.mailbox_command);
   s.mailbox_command_maps = params.mailbox_command_maps;
   s.local_command_shell = params.local_command_shell;
@@ -59,8 +58,6 @@ Settings load_settings(const config::Values& values, std::string service) {
   s.fallback_transport = params.fallback_transport;
   s.fallback_transport_maps = params.fallback_transport_maps;
   s.luser_relay = params.luser_relay;
-  s.expand_owner_alias = params.expand_owner_alias;
-  s.reset_owner_alias = params.reset_owner_alias;
   s.allow_mail_to_commands = params.allow_mail_to_commands;
   s.allow_mail_to_files = params.allow_mail_to_files;
   s.mailbox.limit = static_cast<std::uint64_t>(params.mailbox_size_limit);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,6 @@ struct Settings {
   std::vector<std::string> allow_mail_to_commands{};
   std::vector<std::string> allow_mail_to_files{};
   agent::MailboxSettings mailbox{};
-  bool require_home_directory = false;
   // Commands.
   std::string mailbox_command{};
   std::vector<std::string> mailbox_command_maps{};
@@ -60,8 +60,6 @@ struct Settings {
   std::string fallback_transport{};
   std::vector<std::string> fallback_transport_maps{};
   std::string luser_relay{};  // not expanded
-  bool expand_owner_alias = false;
-  bool reset_owner_alias = false;
 };
 [[nodiscard]] Settings load_settings(const config::Values& values, std::string service);
 
@@ -98,6 +96,9 @@ class Agent {
   ipc::TablesClient tables_;
   ipc::CleanupClient cleanup_;
   agent::Deliverers deliverers_;
+  // Users whose spool file is being written, or made for the first: mail keeps its order.
+  std::set<std::string, std::less<>> busy_spools_;
+  loop::Condition spool_free_;
 };
 
 }  // namespace postern::local

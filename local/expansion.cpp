@@ -102,6 +102,11 @@ loop::Task<void> Expansion::run() {
     delivery_.reroute(index_, passed_->first, passed_->second);
     co_return;
   }
+  if (is_expanded_ && outcome_ == Outcome::kDelivered) {
+    // RFC 3461 6.2.7.4: the sender hears of the list, not of its members.
+    verdict_.action = "expanded";
+    verdict_.address.clear();
+  }
   // An alias for nobody, or for what was delivered to already.
   if (!outcome_) finish(recipient_.address, "2.0.0", "discarded");
   delivery_.record(index_, *outcome_, verdict_);
@@ -138,6 +143,7 @@ loop::Task<void> Expansion::work(Task task) {
 
 void Expansion::add(const std::vector<Destination>& destinations,
                     std::shared_ptr<const Origin> origin) {
+  is_expanded_ = is_expanded_ || destinations.size() > 1 || origin->owner;
   // Depth first, in the order of the list: as it was before there was a list of things to do.
   for (auto each = destinations.rbegin(); each != destinations.rend(); ++each) {
     tasks_.push_front({*each, origin, false});
@@ -369,6 +375,12 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     job.must_exist = place.is_spool;
   }
   const agent::Identity who = identity_of(user);
+  if (place.is_spool) {
+    while (agent_.busy_spools_.contains(user.name)) {
+      co_await agent_.spool_free_.wait(loop::kNever);
+    }
+    agent_.busy_spools_.insert(user.name);
+  }
   auto reply = co_await agent_.deliverers_.run(who, job, delivery_.fd());
   if (reply && reply->outcome == agent::JobOutcome::kMissing) {
     // The recipient may not make files in the spool; the broker does it then.
@@ -378,7 +390,11 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     job.must_exist = false;
     reply = co_await agent_.deliverers_.run(who, std::move(job), delivery_.fd());
   }
-  finish(address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
+  if (place.is_spool) {
+    agent_.busy_spools_.erase(user.name);
+    agent_.spool_free_.notify_all();
+  }
+  finish_final(address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
 }
 
 loop::Task<std::optional<std::string>> Expansion::setting_for(std::string_view parameter,
@@ -440,7 +456,6 @@ loop::Task<void> Expansion::deliver_unknown(const std::string& local_part,
     tasks_.push_front({{DestinationKind::kAddress, mail::unquote_address(relay)}, next, false});
     co_return;
   }
-  // The postmaster of a machine that names none is root's reader; mail to him never bounces.
   finish(address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
 }
 
@@ -497,7 +512,7 @@ loop::Task<void> Expansion::run_command(std::string line, const std::string& add
       co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
   agent::Verdict verdict = agent::verdict_of(reply, delivery_.queue_id(), kRelay);
   if (verdict.status.starts_with('2')) verdict.text = "delivered to command: " + line;
-  finish(address, verdict);
+  finish_final(address, std::move(verdict));
 }
 
 loop::Task<void> Expansion::deliver_command(Task task) {
@@ -540,7 +555,7 @@ loop::Task<void> Expansion::deliver_file(Task task) {
   agent::Identity who = origin.rights;
   const auto reply =
       co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
-  finish(origin.address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
+  finish_final(origin.address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
 }
 
 loop::Task<void> Expansion::deliver_include(Task task) {
@@ -608,7 +623,12 @@ loop::Task<void> Expansion::send_forwards() {
   for (const auto& [key, forward] : forwards_) {
     const auto sent = co_await submit(forward);
     if (sent) {
-      finish(forward.logged_as, "2.0.0", fmt::format("forwarded as {}", *sent));
+      // Who gets the new message reports on it.
+      agent::Verdict verdict;
+      verdict.status = "2.0.0";
+      verdict.text = fmt::format("forwarded as {}", *sent);
+      verdict.relay = kRelay;
+      finish(forward.logged_as, verdict);
     } else {
       log::warning("{}: forward: {}", delivery_.queue_id(), sent.error().text);
       finish(forward.logged_as, "4.3.0", "unable to forward message");
@@ -642,6 +662,10 @@ loop::Task<Result<std::string>> Expansion::submit(const Forward& forward) {
     recipient.orig_to = recipient_.orig_to;
     recipient.dsn_orcpt = recipient_.dsn_orcpt;
     recipient.notify = static_cast<std::uint8_t>(recipient_.notify);
+    if (is_expanded_ && (recipient.notify & queuefile::kNotifySuccess) != 0) {
+      const unsigned rest = recipient.notify & ~unsigned{queuefile::kNotifySuccess};
+      recipient.notify = rest == 0 ? queuefile::kNotifyNever : static_cast<std::uint8_t>(rest);
+    }
   }
   CO_DO(queuefile::check_bounds(envelope));
   ipc::SubmissionStart start;
@@ -677,6 +701,12 @@ void Expansion::finish(const std::string& address, std::string_view status, std:
   verdict.status = status;
   verdict.text = std::move(text);
   verdict.relay = kRelay;
+  if (status.starts_with('2')) verdict.action = "delivered";
+  finish(address, verdict);
+}
+
+void Expansion::finish_final(const std::string& address, agent::Verdict verdict) {
+  if (verdict.status.starts_with('2')) verdict.action = "delivered";
   finish(address, verdict);
 }
 

@@ -94,6 +94,8 @@ class Expansion {
   void add(const std::vector<Destination>& destinations, std::shared_ptr<const Origin> origin);
   // Logs and remembers what has become of one part.
   void finish(const std::string& address, const agent::Verdict& verdict);
+  // The same for what was delivered here, and not passed on.
+  void finish_final(const std::string& address, agent::Verdict verdict);
   void finish(const std::string& address, std::string_view status, std::string text);
 
   Agent& agent_;
@@ -112,6 +114,7 @@ class Expansion {
   std::optional<std::pair<std::string, std::string>> passed_{};  // transport:nexthop, address
   std::optional<ipc::agent::Outcome> outcome_{};
   agent::Verdict verdict_{};
+  bool is_expanded_ = false;  // into several: no success of one of them is the recipient's
 };
 
 }  // namespace postern::local

@@ -6,7 +6,7 @@
 #include "common/config/param.h"
 #include "common/config/params/paths.h"
 #include "common/ipc/anvil.h"
-#include "postern/ask_anvil.h"
+#include "postern/ask_service.h"
 #include "postern/mail_system.h"
 
 namespace postern::control {

@@ -279,7 +279,7 @@ Problems check_restrictions(const Snapshot& snapshot) {
     const auto params = load<SmtpdParams>(values, said);
     const auto lists = policy::parse_restriction_lists(params, values, problems);
     policy::find_odd_restrictions(lists, values, problems);
-    policy::visit_lists(lists, [&](std::string_view parameter, const auto& list) {
+    policy::visit_lists(lists, [&](std::string_view parameter, const auto& list, auto) {
       for (const auto& restriction : list) {
         if (restriction.check != policy::Check::kAccess) continue;
         check_table(values, parameter, restriction.argument, false, problems);
@@ -317,7 +317,8 @@ Problems check_listeners(const Snapshot& snapshot) {
     const std::string port = entry == nullptr ? name : std::to_string(ntohs(entry->s_port));
     if (!is_all_digits(port)) {
       problems.push_back({service.file, service.line, "",
-                          fmt::format("{}: unknown TCP service", service.name), Severity::kError});
+                          fmt::format("{}: unknown TCP service", service.name),
+                          Severity::kWarning});
     }
     std::vector<Listener>& others = by_port[port];
     for (const Listener& other : others) {
@@ -325,8 +326,8 @@ Problems check_listeners(const Snapshot& snapshot) {
       // check_services: there the later line counts.
       if (other.host != host || other.service->name == service.name) continue;
       problems.push_back({service.file, service.line, "",
-                          fmt::format("{}: {} in line {} listens on the same port",
-                                      service.name, other.service->name, other.service->line),
+                          fmt::format("{}: {} in line {} listens on the same port", service.name,
+                                      other.service->name, other.service->line),
                           Severity::kError});
     }
     others.push_back({&service, host});
@@ -359,9 +360,10 @@ Problems check_accounts(const Snapshot& snapshot) {
 Problems check_configuration(const Loaded& loaded) {
   const Snapshot& snapshot = *loaded.snapshot;
   Problems problems = loaded.problems;
-  for (Problems found : {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
-                         check_listeners(snapshot), check_restrictions(snapshot), check_tables(snapshot), check_accounts(snapshot),
-                         check_owners(Values(unowned(snapshot)))}) {
+  for (Problems found :
+       {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
+        check_listeners(snapshot), check_restrictions(snapshot), check_tables(snapshot),
+        check_accounts(snapshot), check_owners(Values(unowned(snapshot)))}) {
     std::ranges::move(found, std::back_inserter(problems));
   }
   remove_duplicates(problems);

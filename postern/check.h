@@ -20,8 +20,8 @@ namespace postern::control {
 [[nodiscard]] config::Problems check_values(const config::Snapshot& snapshot);
 [[nodiscard]] config::Problems check_services(const config::Snapshot& snapshot);
 [[nodiscard]] config::Problems check_tables(const config::Snapshot& snapshot);
-// Restriction lists of each smtpd service: misspelt words, words that are never reached, tables that
-// are missing, none that keeps strangers from relaying.
+// Restriction lists of each smtpd service: misspelt words, words that are never reached, tables
+// that are missing, none that keeps strangers from relaying.
 [[nodiscard]] config::Problems check_restrictions(const config::Snapshot& snapshot);
 // Services that want one port.
 [[nodiscard]] config::Problems check_listeners(const config::Snapshot& snapshot);

@@ -5,6 +5,7 @@
 #include "postern/ban.h"
 #include "postern/check.h"
 #include "postern/config_verbs.h"
+#include "postern/explain.h"
 #include "postern/greylist.h"
 #include "postern/mail_system.h"
 #include "postern/manual.h"
@@ -36,6 +37,7 @@ constexpr Command kVerbs[] = {
     {"ban", ban_main},
     {"check", check_main},
     {"config", config_main},
+    {"explain", explain_main},
     {"flush", flush_main},
     {"greylist", greylist_main},
     {"logrotate", logrotate_main},

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "common/log/clean.h"
-#include "postern/ask_anvil.h"
+#include "postern/ask_service.h"
 #include "postern/mail_system.h"
 
 namespace postern::control {

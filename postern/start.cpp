@@ -20,6 +20,7 @@
 #include "postern/check.h"
 #include "postern/mail_system.h"
 #include "postern/owners.h"
+#include "postern/rebuild.h"
 
 namespace postern::control {
 
@@ -58,6 +59,7 @@ std::optional<std::string> find_obstacle(const MailSystem& system) {
     return fmt::format("{}; \"postern set-permissions\" makes the account", owner.error().text);
   }
   if (owner->uid == 0) return "mail_owner must not be the superuser";
+  rebuild_tables(system.loaded, system.directory);
   std::size_t warnings = 0;
   for (const Problem& problem : check_configuration(system.loaded)) {
     if (problem.severity == Severity::kError) {

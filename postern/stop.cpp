@@ -23,6 +23,7 @@
 #include "postern/check.h"
 #include "postern/mail_system.h"
 #include "postern/queue_tools.h"
+#include "postern/rebuild.h"
 
 namespace postern::control {
 
@@ -168,6 +169,7 @@ int status_main(int /*argc*/, char** /*argv*/) {
 int reload_main(int /*argc*/, char** /*argv*/) {
   const auto running = find_running();
   if (!running) return 1;
+  rebuild_tables(running->system.loaded, running->system.directory);
   const Problems problems = check_configuration(running->system.loaded);
   if (has_error(problems)) {
     for (const Problem& problem : problems) {

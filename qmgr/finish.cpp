@@ -34,28 +34,53 @@ bool Manager::is_expired(const Message& message) const {
   return age > lifetime;
 }
 
-// What sendmail -v has promised; sent once, whatever still waits.
-loop::Task<void> Manager::send_trace(Message& message) {
-  message.is_traced = false;
-  message.has_trace = false;
-  auto fd = dirs_.open_message(message.queue, message.id);
-  if (!fd || !*fd) co_return;
+ipc::bounce::Notify Manager::notice_of(const Message& message, ipc::bounce::Kind kind) {
   ipc::bounce::Notify notice;
-  notice.kind = ipc::bounce::Kind::kTrace;
+  notice.kind = kind;
   notice.queue_id = message.id;
   notice.sender = message.sender;
   notice.dsn_envid = message.dsn_envid;
   notice.dsn_ret = static_cast<std::int64_t>(message.dsn_ret);
   notice.arrival_us = message.arrival_us;
+  return notice;
+}
+
+// What sendmail -v or NOTIFY=SUCCESS has promised; sent once, whatever still waits.
+loop::Task<void> Manager::send_trace(Message& message, ipc::bounce::Kind kind) {
+  message.is_traced = false;
+  message.has_trace = false;
+  message.has_successes = false;
+  auto fd = dirs_.open_message(message.queue, message.id);
+  if (!fd || !*fd) co_return;
   std::vector<sys::Fd> fds;
   fds.push_back(std::move(**fd));
-  const auto sent = co_await trace_.call(notice, loop::Clock::now() + kNotifyTime, std::move(fds));
+  const auto sent = co_await trace_.call(notice_of(message, kind), loop::Clock::now() + kNotifyTime,
+                                         std::move(fds));
   if (!sent) log::warning("{}: delivery status report: {}", message.id, sent.error().text);
 }
 
+// Asked at the end of each round; bounce knows whether the sender has been told.
+loop::Task<void> Manager::warn_of_delay(Message& message) {
+  if (settings_.delay_warning_time.count() == 0 || message.sender.empty()) co_return;
+  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  if (age < settings_.delay_warning_time) co_return;
+  auto fd = dirs_.open_message(message.queue, message.id);
+  if (!fd || !*fd) co_return;
+  std::vector<sys::Fd> fds;
+  fds.push_back(std::move(**fd));
+  const auto sent = co_await defer_.call(notice_of(message, ipc::bounce::Kind::kDelay),
+                                         loop::Clock::now() + kNotifyTime, std::move(fds));
+  if (!sent) log::warning("{}: delay notification: {}", message.id, sent.error().text);
+}
+
 loop::Task<void> Manager::finish(Message* message) {
-  if (message->has_trace) co_await send_trace(*message);
-  if ((message->remaining == 0 && !message->has_bounces) || message->is_probe) {
+  if (message->has_trace) {
+    co_await send_trace(*message, ipc::bounce::Kind::kTrace);
+  } else if (message->has_successes) {
+    co_await send_trace(*message, ipc::bounce::Kind::kSuccess);
+  }
+  if ((message->remaining == 0 && !message->has_bounces) || message->is_probe ||
+      message->is_dry_run) {
     remove(*message);
     co_return;
   }
@@ -71,6 +96,7 @@ loop::Task<void> Manager::finish(Message* message) {
       co_return;
     }
   }
+  if (!expired) co_await warn_of_delay(*message);
   defer(*message);
 }
 
@@ -81,13 +107,7 @@ loop::Task<bool> Manager::return_to_sender(Message& message, bool is_expired) {
     co_return false;
   }
   if (!*fd) co_return true;  // taken away by an operator: nothing is left to return
-  ipc::bounce::Notify notice;
-  notice.kind = ipc::bounce::Kind::kFailure;
-  notice.queue_id = message.id;
-  notice.sender = message.sender;
-  notice.dsn_envid = message.dsn_envid;
-  notice.dsn_ret = static_cast<std::int64_t>(message.dsn_ret);
-  notice.arrival_us = message.arrival_us;
+  ipc::bounce::Notify notice = notice_of(message, ipc::bounce::Kind::kFailure);
   notice.is_expired = is_expired;
   std::vector<sys::Fd> fds;
   fds.push_back(std::move(**fd));

@@ -59,7 +59,8 @@ void fill(Message& message, const queuefile::Envelope& envelope) {
   }
   message.dsn_ret = envelope.dsn_ret;
   // Told once: of the first round.
-  message.is_traced = (envelope.flags & queuefile::kFlagTrace) != 0 &&
+  message.is_dry_run = (envelope.flags & queuefile::kFlagProbe) != 0 && !message.is_probe;
+  message.is_traced = (message.is_dry_run || (envelope.flags & queuefile::kFlagTrace) != 0) &&
                       message.queue == queuefile::Queue::kIncoming && !envelope.sender.empty();
   message.arrival_us = envelope.arrival.seconds * 1'000'000 + envelope.arrival.microseconds;
   message.recipients.reserve(envelope.recipients.size());
@@ -80,8 +81,11 @@ void Manager::accept_notice(ipc::qmgr::NewMessage& notice) {
   }
   auto envelope = queuefile::read_envelope(notice.envelope);
   const auto resolved = [](const auto& recipient) { return recipient.resolved.has_value(); };
-  // What the notice does not have whole is read from the file.
-  if (!envelope || envelope->recipients.empty() || !envelope->redirect.empty() ||
+  // What the notice does not have whole is read from the file; and of a probe cleanup has not asked
+  // whether the recipient exists.
+  const bool is_probe = envelope && (envelope->origin == queuefile::Origin::kProbe ||
+                                     (envelope->flags & queuefile::kFlagProbe) != 0);
+  if (!envelope || is_probe || envelope->recipients.empty() || !envelope->redirect.empty() ||
       envelope->recipients.size() != notice.state_offsets.size() ||
       !std::all_of(envelope->recipients.begin(), envelope->recipients.end(), resolved)) {
     loop::spawn(load(notice.queue_id, queuefile::Queue::kIncoming));
@@ -272,12 +276,20 @@ loop::Task<Result<void>> Manager::resolve(Message& message) {
     question.sender = message.sender;
     question.address = message.redirect.empty() ? recipient.address : message.redirect;
     question.is_for_probe = message.is_probe;
+    // Agents that deliver to mailboxes are not asked whether there is one.
+    question.check_existence = message.is_probe || message.is_dry_run;
     auto answer = co_await tables_.call(question, loop::Clock::now() + kTablesTime);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     if (answer->transport.empty()) co_return fail_temporary(answer->error);
     recipient.transport = std::move(answer->transport);
     recipient.nexthop = std::move(answer->nexthop);
     recipient.address = std::move(answer->recipient);
+    if (answer->existence == ipc::tables::Existence::kUnknown &&
+        (answer->address_class == ipc::tables::AddressClass::kLocal ||
+         answer->address_class == ipc::tables::AddressClass::kVirtualMailbox)) {
+      recipient.transport = process_.values().text("error_service_name");
+      recipient.nexthop = "5.1.1 unknown user: \"" + recipient.address + "\"";
+    }
   }
   co_return Result<void>{};
 }

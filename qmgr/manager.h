@@ -35,6 +35,7 @@ struct Settings {
   std::chrono::seconds minimal_backoff_time{};
   std::chrono::seconds maximal_backoff_time{};
   std::chrono::seconds transport_retry_time{};
+  std::chrono::seconds delay_warning_time{};
   std::size_t message_active_limit = 20'000;
   std::size_t message_recipient_limit = 20'000;
   std::vector<std::string> defer_transports;
@@ -91,6 +92,8 @@ class Manager {
   void record_probe(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> record(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> trace(Message& message, const ipc::agent::Report& report);
+  // Keeps what NOTIFY=SUCCESS asks about.
+  [[nodiscard]] loop::Task<void> note_successes(Message& message, const ipc::agent::Report& report);
   // The fast flush service keeps who waits for the sites that it serves.
   void tell_flush(const Message& message, const std::vector<Recipient*>& waiting);
   void write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
@@ -103,7 +106,12 @@ class Manager {
   void finish_if_done(Message& message);
   loop::Task<void> finish(Message* message);
   [[nodiscard]] loop::Task<bool> return_to_sender(Message& message, bool is_expired);
-  [[nodiscard]] loop::Task<void> send_trace(Message& message);
+  // kTrace or kSuccess: what the trace log holds.
+  [[nodiscard]] loop::Task<void> send_trace(Message& message, ipc::bounce::Kind kind);
+  // delay_warning_time: bounce tells the sender, once.
+  [[nodiscard]] loop::Task<void> warn_of_delay(Message& message);
+  [[nodiscard]] static ipc::bounce::Notify notice_of(const Message& message,
+                                                     ipc::bounce::Kind kind);
   void defer(Message& message);
   void remove(Message& message);
   void forget(Message& message);

@@ -47,13 +47,15 @@ struct Message {
   std::int64_t active_us = 0;
   // Committed while this qmgr was there: nobody else can be delivering it.
   bool is_fresh = false;
-  bool is_new = false;        // came with a notice: its content is what was written a moment ago
-  bool has_bounces = false;   // there is a bounce log
-  bool was_deferred = false;  // there is a defer log
-  bool is_traced = false;     // sendmail -v: the sender is told of every recipient of this round
-  bool has_trace = false;     // there is a trace log
+  bool is_new = false;         // came with a notice: its content is what was written a moment ago
+  bool has_bounces = false;    // there is a bounce log
+  bool was_deferred = false;   // there is a defer log
+  bool is_traced = false;      // sendmail -v: the sender is told of every recipient of this round
+  bool has_trace = false;      // there is a trace log
+  bool has_successes = false;  // it holds deliveries that NOTIFY=SUCCESS asks about
   bool is_forced_expire = false;
-  bool is_probe = false;  // tells verify what became of it, and nobody else; one attempt
+  bool is_dry_run = false;  // sendmail -bv: one attempt that delivers nothing, all of it traced
+  bool is_probe = false;    // tells verify what became of it, and nobody else; one attempt
   bool is_finishing = false;
   std::vector<Recipient> recipients;
   std::size_t waiting = 0;    // recipients in Progress::kWaiting

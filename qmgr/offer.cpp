@@ -238,7 +238,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.arrival_us = message.arrival_us;
   delivery.active_us = message.active_us;
   delivery.is_fresh = message.is_new;
-  delivery.is_probe = message.is_probe;
+  delivery.is_probe = message.is_probe || message.is_dry_run;
   delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
   delivery.recipients.reserve(job.recipients.size());
   for (auto index = job.recipients.rbegin(); index != job.recipients.rend(); ++index) {

@@ -58,7 +58,11 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
       recipient.progress = Progress::kDeferred;
     }
   } else {
-    if (message->is_traced) co_await trace(*message, report);
+    if (message->is_traced) {
+      co_await trace(*message, report);
+    } else {
+      co_await note_successes(*message, report);
+    }
     co_await record(*message, report);
   }
   --message->flights;
@@ -77,6 +81,10 @@ void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
   for (const auto& entry : report.recipients) {
     Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
+    if (recipient->progress == Progress::kWaiting) --message.waiting;
+    --message.remaining;
+    recipient->progress = Progress::kDone;
+    if (message.is_dry_run) continue;
     ipc::verify::Outcome notice;
     notice.address = recipient->orig_to.empty() ? recipient->address : recipient->orig_to;
     notice.status = entry.outcome == ipc::agent::Outcome::kDelivered ? ipc::verify::Status::kGood
@@ -84,14 +92,11 @@ void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
                                                                      : ipc::verify::Status::kUnsure;
     notice.text = entry.text;
     verify_.notify(notice);
-    if (recipient->progress == Progress::kWaiting) --message.waiting;
-    --message.remaining;
-    recipient->progress = Progress::kDone;
   }
 }
 
 loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& report) {
-  if (message.is_probe) {
+  if (message.is_probe || message.is_dry_run) {
     record_probe(message, report);
     co_return;
   }
@@ -179,11 +184,38 @@ loop::Task<void> Manager::trace(Message& message, const ipc::agent::Report& repo
     if (entry.outcome == ipc::agent::Outcome::kBounced) kept.action = "failed";
     if (entry.outcome == ipc::agent::Outcome::kDeferred) kept.action = "delayed";
     if (kept.action.empty()) kept.action = "delivered";
+    if (message.is_dry_run) {
+      const bool is_good = entry.outcome == ipc::agent::Outcome::kDelivered;
+      kept.action = is_good ? "deliverable" : "undeliverable";
+    }
   }
   if (traced.reports.empty()) co_return;
   const auto logged = co_await trace_.call(std::move(traced), loop::Clock::now() + kBounceTime);
   if (logged) {
     message.has_trace = true;
+  } else {
+    log::warning("{}: trace: {}", message.id, logged.error().text);
+  }
+}
+
+loop::Task<void> Manager::note_successes(Message& message, const ipc::agent::Report& report) {
+  if (message.sender.empty() || message.is_probe) co_return;
+  ipc::bounce::Append successes;
+  for (const auto& entry : report.recipients) {
+    // Without an action it was passed on to a server that reports itself.
+    if (entry.outcome != ipc::agent::Outcome::kDelivered || entry.action.empty()) continue;
+    const Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
+    if ((recipient->notify & queuefile::kNotifySuccess) == 0) continue;
+    successes.recipients.push_back(for_log(*recipient));
+    successes.reports.push_back(entry);
+  }
+  if (successes.reports.empty()) co_return;
+  successes.log = "trace";
+  successes.queue_id = message.id;
+  const auto logged = co_await trace_.call(std::move(successes), loop::Clock::now() + kBounceTime);
+  if (logged) {
+    message.has_successes = true;
   } else {
     log::warning("{}: trace: {}", message.id, logged.error().text);
   }

@@ -23,14 +23,16 @@
 #include "common/ipc/anvil.h"
 #include "common/ipc/client.h"
 #include "common/loop/stream.h"
+#include "common/policy/dns_list.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/line.h"
 #include "common/smtpwire/proxy_header.h"
 #include "common/sys/socket.h"
-#include "smtpd/restrictions/dns_list.h"
 #include "smtpd/settings.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 struct Neighbours;
 

@@ -39,6 +39,7 @@ Server::Server(daemon::Process& process)
           .verify = ipc::Client("private/" + process.values().text("address_verify_service_name")),
           .ids = queuefile::QueueIdSource(process.slot())},
       limits_(process.service(), process.load<config::ProcessParams>().service_workers) {
+  is_explaining_ = process.service() == kExplainService;
   raise_descriptor_limit();
   reload();
 }

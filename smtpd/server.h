@@ -41,6 +41,8 @@ class Server final : loop::Watched {
   [[nodiscard]] Neighbours& neighbours() { return neighbours_; }
   [[nodiscard]] ClientLimits& limits() { return limits_; }
   [[nodiscard]] bool is_draining() const { return process_.is_draining(); }
+  // Started by `postern explain` for one session that sends nothing: each verdict is told.
+  [[nodiscard]] bool is_explaining() const { return is_explaining_; }
 
  private:
   void on_events(std::uint32_t events) override;
@@ -67,6 +69,7 @@ class Server final : loop::Watched {
   std::int64_t limit_ = 0;  // 0: none but sessions_per_process
   std::int64_t sessions_per_process_ = 1000;
   bool is_stress_ = false;
+  bool is_explaining_ = false;
   bool watching_ = false;
   std::int64_t last_session_ = 0;
 };

@@ -535,6 +535,9 @@ void Session::reset() {
   refused_recipients_ = 0;
   if (restriction_state_) restriction_state_->end_of_message();
   if (milters_) milters_->end_message();
+  proxy_.reset();
+  proxied_size_ = 0;
+  proxy_content_failed_ = false;
   if (extras_ && extras_->has_forward) {
     extras_->has_forward = false;
     extras_->forward = {};
@@ -600,7 +603,8 @@ loop::Task<std::optional<std::string>> Session::filter_command(std::string line)
 
 void Session::log_reject(const mail::Reply& reply, std::string_view where,
                          std::string_view recipient, bool has_recipient, std::string_view action) {
-  note_offence(ipc::anvil::OffenceKind::kReject);
+  // Who is asked to come again, by greylisting for one, has done nothing wrong.
+  if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
   log::RejectLine line;
   line.queue_id = transaction_ ? std::string_view(transaction_->queue_id()) : std::string_view();
   line.action = action;

@@ -26,6 +26,7 @@
 #include "common/smtpwire/proxy_header.h"
 #include "common/sys/socket.h"
 #include "smtpd/milters.h"
+#include "smtpd/proxy_filter.h"
 #include "smtpd/restrictions/state.h"
 #include "smtpd/server.h"
 #include "smtpd/settings.h"
@@ -172,6 +173,15 @@ class Session {
   [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
 
+  // ---- proxy_filter.cpp: smtpd_proxy_filter
+  [[nodiscard]] bool has_proxy_filter() const;
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> open_proxy();
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> proxy_recipient(std::string address);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> begin_proxy_content();
+  [[nodiscard]] loop::Task<mail::Reply> finish_proxy_content();
+  [[nodiscard]] loop::Task<bool> add_content(std::string content);
+  [[nodiscard]] std::uint64_t content_size() const;
+
   // ---- milters.cpp
   loop::Task<void> start_milters();
   // One event; the refusal, logged, where one of them refuses.
@@ -228,6 +238,9 @@ class Session {
   EhloKeywords discarded_keywords_ = 0;
   std::unique_ptr<SessionExtras> extras_;
   std::unique_ptr<SessionMilters> milters_;
+  std::unique_ptr<ProxyFilter> proxy_;
+  std::uint64_t proxied_size_ = 0;
+  bool proxy_content_failed_ = false;
   ClientEntry* limits_ = nullptr;  // of a client that limits apply to
   unsigned errors_ = 0;
   unsigned junk_commands_ = 0;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "common/base/text.h"
+#include "common/config/endpoints.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/queue.h"
 #include "common/config/snapshot.h"
@@ -83,6 +84,21 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   settings->no_unknown_recipient_checks =
       std::find(overrides.begin(), overrides.end(), "no_unknown_recipient_checks") !=
       overrides.end();
+  if (!settings->smtpd.smtpd_proxy_filter.empty()) {
+    auto endpoint = config::canonical_endpoint(settings->smtpd.smtpd_proxy_filter);
+    if (endpoint) {
+      auto& proxy = settings->proxy_filter;
+      proxy.number = config::endpoint_number(*endpoint);
+      proxy.endpoint = *std::move(endpoint);
+      proxy.ehlo = settings->smtpd.smtpd_proxy_ehlo;
+      proxy.timeout = settings->smtpd.smtpd_proxy_timeout;
+      const auto& options = settings->smtpd.smtpd_proxy_options;
+      proxy.is_late = std::find(options.begin(), options.end(), "speed_adjust") != options.end();
+      settings->content_filter.clear();
+    } else {
+      problems.push_back(values.problem("smtpd_proxy_filter", endpoint.error().text));
+    }
+  }
   if ((settings->cleanup_overrides & ipc::cleanup::kNoMilters) == 0) {
     settings->milters = milter::read_list(values, "smtpd_milters", problems);
     settings->smtpd_milter_maps = values.list("smtpd_milter_maps");

@@ -14,11 +14,14 @@
 #include "common/config/params/smtpd.h"
 #include "common/config/values.h"
 #include "common/milter/spec.h"
+#include "common/policy/list.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
-#include "smtpd/restrictions/list.h"
+#include "smtpd/proxy_filter.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 // What EHLO may offer, as bits: what is switched off for everybody or for one client.
 enum EhloKeyword : std::uint32_t {
@@ -66,6 +69,7 @@ struct Settings {
   std::vector<ForbiddenCommand> forbidden_commands;
   EhloKeywords discarded_keywords = 0;
   std::string content_filter;
+  ProxyFilter::Settings proxy_filter;
   milter::ListSettings milters;
   std::vector<std::string> smtpd_milter_maps;
   std::int64_t cleanup_overrides = 0;  // receive_override_options, for cleanup

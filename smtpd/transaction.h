@@ -43,6 +43,7 @@ class Transaction {
   [[nodiscard]] ipc::SubmissionEnd end_of_content(const MessageActions& actions) const;
   [[nodiscard]] bool has_content() const { return submission_ != nullptr; }
   [[nodiscard]] ipc::Submission& submission() { return *submission_; }
+  [[nodiscard]] std::uint64_t submission_size() const { return submission_->size(); }
 
  private:
   queuefile::Envelope envelope_;

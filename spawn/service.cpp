@@ -63,9 +63,15 @@ class Service::Child final : loop::Watched {
     loop::Loop::current().watch_level(fd_.get(), *this);
     if (limit.count() > 0) timer_.arm(loop::Clock::now() + limit);
   }
-  ~Child() { loop::Loop::current().unwatch(fd_.get(), *this); }
+  ~Child() { stop_watching(); }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
+  // What goes together with the loop must not wait for anything any more.
+  void stop_watching() {
+    timer_.disarm();
+    if (fd_) loop::Loop::current().unwatch(fd_.get(), *this);
+    fd_.reset();
+  }
 
  private:
   void on_events(std::uint32_t /*events*/) override {
@@ -202,6 +208,7 @@ void Service::ended(pid_t pid, int status) {
   }
   // The caller is the child's own object: it goes when its events have been told.
   auto node = children_.extract(pid);
+  node.mapped()->stop_watching();
   loop::Loop::current().post(
       [gone = std::make_shared<std::unique_ptr<Child>>(std::move(node.mapped()))] {});
   process_.report_load(static_cast<std::int64_t>(children_.size()), false);

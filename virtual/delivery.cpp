@@ -77,8 +77,9 @@ loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
 loop::Task<void> Agent::deliver_one(std::shared_ptr<agent::Delivery> delivery,
                                     const queuefile::Message& message, std::size_t index,
                                     std::shared_ptr<Progress> progress) {
-  const agent::Verdict result = co_await deliver_to(*delivery, message, index);
+  agent::Verdict result = co_await deliver_to(*delivery, message, index);
   if (result.status.starts_with('2')) {
+    result.action = "delivered";
     delivery->delivered(index, result);
   } else {
     delivery->failed(index, result);

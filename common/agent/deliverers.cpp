@@ -1,5 +1,7 @@
 #include "common/agent/deliverers.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -257,8 +259,11 @@ loop::Task<Result<Deliverers::DelivererPtr>> Deliverers::make(Identity who) {
 loop::Task<Result<JobReply>> Deliverers::run(Identity who, Job job, int message_fd,
                                              sys::Fd* opened) {
   job.id = ++last_id_;
-  const bool is_exclusive = job.kind == JobKind::kMbox;
-  const std::string path = job.path;
+  // A user's command line is run for one message at a time: such commands are written with files
+  // in mind, and few of them lock.
+  const bool is_command = job.kind == JobKind::kCommand && !job.line.empty();
+  const bool is_exclusive = job.kind == JobKind::kMbox || is_command;
+  const std::string path = is_command ? fmt::format("|{} {}", who.uid, job.line) : job.path;
   if (is_exclusive) {
     while (busy_files_.contains(path)) co_await file_free_.wait(loop::kNever);
     busy_files_.insert(path);

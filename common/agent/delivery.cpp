@@ -167,8 +167,11 @@ void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const 
   entry.diagnostic_type = verdict.diagnostic_type;
   entry.diagnostic = verdict.diagnostic;
   entry.address = verdict.address;
-  entry.action =
-      verdict.action.empty() || is_soft ? std::string(action_of(entry.outcome)) : verdict.action;
+  // A delivery without an action was passed on to a server that reports itself (RFC 3461).
+  entry.action = verdict.action;
+  if (entry.outcome != ipc::agent::Outcome::kDelivered && (entry.action.empty() || is_soft)) {
+    entry.action = action_of(entry.outcome);
+  }
   loop::Loop::current().schedule(*this, loop::Loop::Order::kLog);
 }
 

@@ -40,8 +40,10 @@ struct Verdict {
   std::string remote_mta{};       // "dns; mx.example.org"
   std::string diagnostic_type{};  // "smtp", "x-unix"
   std::string diagnostic{};       // "550 5.1.1 no such user"; empty: text
-  std::string action{};           // "relayed", "expanded"; empty: by the outcome
-  std::string address{};          // where an alias has led to; empty: the recipient's own
+  // "delivered", "relayed", "expanded": what a report of success says; empty: the next server
+  // reports. Failures have their own.
+  std::string action{};
+  std::string address{};  // where an alias has led to; empty: the recipient's own
 };
 
 class Delivery final : public std::enable_shared_from_this<Delivery>, loop::TurnEnd {

@@ -179,6 +179,7 @@ struct Greylist {
   std::int64_t window = 0;
   std::int64_t lifetime = 0;
   std::int64_t auto_allow_clients = 0;  // 0: never
+  bool is_asked_only = false;           // nothing is remembered
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("client", self.client);
@@ -188,6 +189,7 @@ struct Greylist {
     field("window", self.window);
     field("lifetime", self.lifetime);
     field("auto_allow_clients", self.auto_allow_clients);
+    field("is_asked_only", self.is_asked_only);
   }
 };
 

@@ -21,9 +21,6 @@ std::size_t random_below(std::size_t limit) {
   return std::uniform_int_distribution<std::size_t>(0, limit - 1)(generator);
 }
 
-// Probes of address verification say the same over any connection; the kept ones are for mail.
-bool is_probe(const Job& job) { return job.message().envelope.origin == queuefile::Origin::kProbe; }
-
 }  // namespace
 
 Engine::Engine(SettingsPtr settings, HostFinder find_hosts)
@@ -87,7 +84,8 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
 
 // Kept connections first: they spare the look-up, the hello and two round trips.
 loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
-  if (is_probe(walk.job)) co_return;
+  // Probes say the same over any connection; the kept ones are for mail.
+  if (walk.job.is_probe()) co_return;
   for (;;) {
     ConnectionPtr connection = cache_.take_for_destination(key);
     if (connection == nullptr) co_return;
@@ -140,7 +138,7 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
   std::int64_t sessions = walk.used.empty() ? 0 : 1;
   for (std::size_t i = 0; i < targets.size() && walk.job.unreported() > 0; ++i) {
     ConnectionPtr connection;
-    if (!is_probe(walk.job)) connection = cache_.take_for_endpoint(targets[i]);
+    if (!walk.job.is_probe()) connection = cache_.take_for_endpoint(targets[i]);
     const bool is_kept = connection != nullptr;
     if (!is_kept) connection = co_await connect(walk, targets[i]);
     if (connection == nullptr) continue;

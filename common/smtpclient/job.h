@@ -62,6 +62,13 @@ class Job {
   [[nodiscard]] virtual std::size_t unreported() const = 0;
   // The next hop itself could not be used. Before the last recipient.
   virtual void mark_destination_failure() = 0;
+
+  // Address verification and sendmail -bv: how far the next hop would go; nothing is delivered.
+  [[nodiscard]] bool is_probe() const {
+    const auto& envelope = message().envelope;
+    return envelope.origin == queuefile::Origin::kProbe ||
+           (envelope.flags & queuefile::kFlagProbe) != 0;
+  }
 };
 
 }  // namespace postern::smtpclient

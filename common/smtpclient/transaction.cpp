@@ -29,7 +29,7 @@ Transaction::Transaction(Connection& connection, Job& job, SettingsPtr settings,
       is_final_(is_final),
       tables_(tables),
       states_(job.recipients(), State::kOpen),
-      is_probe_(job.message().envelope.origin == queuefile::Origin::kProbe) {
+      is_probe_(job.is_probe()) {
   for (std::size_t i = 0; i < states_.size(); ++i) {
     if (job_.is_reported(i)) states_[i] = State::kSettled;
   }

@@ -19,7 +19,7 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
   if (chunk_failed_) {
     refusal = mail::make_reply(
         551, fmt::format("5.0.0 Discarded {} bytes after earlier error", parsed->size));
-  } else if (discards(kEhloChunking)) {
+  } else if (discards(kEhloChunking) || has_proxy_filter()) {
     // The chunk that follows would be taken for commands.
     co_return mail::make_reply(521, "5.5.1 Error: command not implemented");
   } else if (!sender_) {

@@ -43,23 +43,33 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
     co_return *refusal;
   }
   if (auto refusal = co_await milter_data("DATA")) co_return *refusal;
+  if (has_proxy_filter()) {
+    if (auto refusal = co_await begin_proxy_content()) {
+      log_reject(*refusal, "DATA", {}, false, "proxy-reject");
+      reset();
+      co_return *refusal;
+    }
+  }
   if (!co_await send(mail::make_reply(354, "End data with <CR><LF>.<CR><LF>")) ||
       !co_await flush()) {
     closing_ = true;
     co_return mail::Reply{};
   }
-  co_await hand_over_milters();
-  transaction_->begin_content(neighbours().cleanup, number_, actions());
+  if (!has_proxy_filter()) {
+    co_await hand_over_milters();
+    transaction_->begin_content(neighbours().cleanup, number_, actions());
+  }
   smtpwire::DotDecoder decoder(decode_rules());
   if (!co_await read_data(decoder)) co_return mail::Reply{};
 
-  const bool too_big = settings_->message_size_limit > 0 &&
-                       transaction_->submission().size() > settings_->message_size_limit;
+  const bool too_big =
+      settings_->message_size_limit > 0 && content_size() > settings_->message_size_limit;
   if (auto fault = content_fault(decoder.seen_bare_lf(), too_big)) {
     log_reject(*fault, "END-OF-MESSAGE");
     reset();
     co_return *fault;
   }
+  if (has_proxy_filter()) co_return co_await finish_proxy_content();
   co_return co_await finish_message();
 }
 
@@ -82,10 +92,10 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
       size += content.size();
       if (limit > 0 && size > limit + 1) {
         // One byte more than allowed is enough to know.
-        failed = failed || transaction_->submission().size() > limit;
+        failed = failed || content_size() > limit;
       }
       if (!failed && !content.empty()) {
-        const auto added = co_await transaction_->submission().add(content, deadline());
+        const bool added = co_await add_content(content);
         if (!added) failed = true;
       }
     }

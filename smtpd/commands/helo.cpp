@@ -70,7 +70,8 @@ loop::Task<mail::Reply> Session::ehlo_reply() {
   offer(kEhlo8BitMime, "8BITMIME");
   offer(kEhloDsn, "DSN");
   if (settings_->smtputf8_enable) offer(kEhloSmtputf8, "SMTPUTF8");
-  offer(kEhloChunking, "CHUNKING");
+  // The filter speaks DATA.
+  if (!has_proxy_filter()) offer(kEhloChunking, "CHUNKING");
   co_return reply;
 }
 

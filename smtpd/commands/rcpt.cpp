@@ -68,11 +68,13 @@ void Session::begin_transaction() {
   } else if (mail_arguments_->ret == smtpwire::DsnReturn::kHeaders) {
     envelope.dsn_ret = queuefile::DsnReturn::kHeaders;
   }
-  transaction.set_queue_id(neighbours().ids.next(now, settings_->enable_long_queue_ids
-                                                          ? queuefile::IdForm::kLong
-                                                          : queuefile::IdForm::kShort));
+  // Behind a proxy filter the mail gets its queue id.
+  if (!has_proxy_filter())
+    transaction.set_queue_id(neighbours().ids.next(now, settings_->enable_long_queue_ids
+                                                            ? queuefile::IdForm::kLong
+                                                            : queuefile::IdForm::kShort));
   log::ClientLine line;
-  line.queue_id = transaction.queue_id();
+  line.queue_id = has_proxy_filter() ? "NOQUEUE" : std::string_view(transaction.queue_id());
   const std::string from = client();
   line.client = from;
   line.sasl_method = envelope.sasl_method;
@@ -116,6 +118,13 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
     co_return *by_milter;
   }
   if (!transaction_) begin_transaction();
+  if (has_proxy_filter() && !settings_->proxy_filter.is_late) {
+    if (auto by_proxy = co_await proxy_recipient(recipient_in_check_)) {
+      log_reject(*by_proxy, "RCPT", recipient_in_check_, true, "proxy-reject");
+      if (transaction_->recipients() == 0) transaction_.reset();
+      co_return *by_proxy;
+    }
+  }
   queuefile::Recipient recipient;
   recipient.address = parsed->recipient.address;
   recipient.orig_to = parsed->recipient.address;

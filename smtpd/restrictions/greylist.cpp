@@ -57,6 +57,7 @@ loop::Task<Verdict> RestrictionRun::greylist() {
   question.window = params.smtpd_greylist_window.count();
   question.lifetime = params.smtpd_greylist_lifetime.count();
   question.auto_allow_clients = params.smtpd_greylist_auto_allow_clients;
+  question.is_asked_only = session_.server_.is_explaining();
   const auto answer = co_await session_.server_.limits().anvil().call(
       std::move(question), loop::Clock::now() + kAnvilTime);
   if (!answer) co_return config_error(fmt::format("smtpd_greylist: {}", answer.error().text));

@@ -15,10 +15,12 @@
 
 #include "common/ipc/client.h"
 #include "common/loop/stream.h"
+#include "common/policy/policy_settings.h"
 #include "smtpd/restrictions/policy_reply.h"
-#include "smtpd/restrictions/policy_settings.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 class PolicyClients {
  public:

@@ -9,6 +9,7 @@
 #include "common/log/event.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "smtpd/server.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
@@ -113,8 +114,8 @@ loop::Task<std::optional<mail::Reply>> RestrictionRun::run() {
     }
   }
   if (stage_ == Stage::kRecipient && settings.smtpd.smtpd_reject_unlisted_recipient &&
-      !settings.no_unknown_recipient_checks &&
-      !recipient_checked_ && !session_.actions().is_discard) {
+      !settings.no_unknown_recipient_checks && !recipient_checked_ &&
+      !session_.actions().is_discard) {
     verdict = co_await reject_unlisted_recipient();
     if (verdict.kind == Verdict::Kind::kRefuse) co_return std::move(verdict.reply);
   }
@@ -167,6 +168,7 @@ loop::Task<Verdict> RestrictionRun::run_list(const RestrictionList& list, Stage 
       continue;
     }
     verdict = co_await apply(restriction, stage, depth);
+    if (session_.server_.is_explaining()) explain(restriction, verdict, depth);
     if (warn_depth_ >= depth) warn_depth_ = 0;
     if (verdict.kind != Verdict::Kind::kDunno) break;
     // Whatever comes now, the answer is a deferral.
@@ -174,6 +176,22 @@ loop::Task<Verdict> RestrictionRun::run_list(const RestrictionList& list, Stage 
   }
   if (warn_depth_ >= depth) warn_depth_ = 0;
   co_return verdict;
+}
+
+void RestrictionRun::explain(const Restriction& restriction, const Verdict& verdict,
+                             unsigned depth) const {
+  std::string said = "-";
+  if (verdict.kind == Verdict::Kind::kPermit) said = "permit";
+  if (verdict.kind == Verdict::Kind::kRefuse) said = verdict.reply.to_line();
+  if (verdict.kind == Verdict::Kind::kDunno && defer_if_permit_) {
+    said = fmt::format("- (deferred in the end: {})", defer_if_permit_->text);
+  }
+  const Restriction* const written = place_ != nullptr ? place_ : &restriction;
+  log::info("{}{}{}{}{}{}{}{}{}{}", kExplainMark, depth, kExplainSeparator, restriction.name,
+            restriction.argument.empty() || restriction.check == Check::kClass ? "" : " ",
+            restriction.check == Check::kClass ? "" : log::clean(restriction.argument),
+            kExplainSeparator, log::clean(said), kExplainSeparator,
+            written->place == nullptr ? "" : *written->place);
 }
 
 std::string_view RestrictionRun::where() const {

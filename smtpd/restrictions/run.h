@@ -25,10 +25,12 @@
 #include "common/ipc/tables.h"
 #include "common/loop/task.h"
 #include "common/mail/reply.h"
-#include "smtpd/restrictions/list.h"
+#include "common/policy/list.h"
 #include "smtpd/restrictions/state.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 class Session;
 
@@ -73,6 +75,7 @@ class RestrictionRun {
   [[nodiscard]] std::vector<Step> steps() const;
   [[nodiscard]] std::optional<Deferral> earlier_deferral();
   void keep_deferral();
+  void explain(const Restriction& restriction, const Verdict& verdict, unsigned depth) const;
   loop::Task<Verdict> run_list(const RestrictionList& list, Stage stage, unsigned depth);
   loop::Task<Verdict> apply(const Restriction& restriction, Stage stage, unsigned depth);
   [[nodiscard]] Subject subject_of(Stage stage) const;

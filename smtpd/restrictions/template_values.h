@@ -8,9 +8,11 @@
 #include <string_view>
 
 #include "common/base/result.h"
-#include "smtpd/restrictions/list.h"
+#include "common/policy/list.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 class Session;
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "smtpd/restrictions/dns_list.h"
+#include "common/policy/dns_list.h"
 #include "smtpd/restrictions/policy_reply.h"
 
 using namespace postern;
@@ -24,6 +24,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     break;
   }
   static_cast<void>(
-      smtpd::parse_dns_list(input, smtpd::DnsListBy::kClientAddress, false).has_value());
+      policy::parse_dns_list(input, policy::DnsListBy::kClientAddress, false).has_value());
   return 0;
 }

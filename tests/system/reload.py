@@ -80,4 +80,25 @@ def wrong_configuration_is_refused():
         wait_for("all daemons again", lambda: set(before) <= set(daemons().values()))
 
 
-main([no_session_is_dropped, wrong_configuration_is_refused])
+def tables_are_made_anew():
+    """auto_rebuild_maps: at start and at reload, and only what has changed."""
+    def answer(recipient):
+        with Client(source=CLIENT) as client:
+            client.command("MAIL FROM:<s@away.test>")
+            return client.command(f"RCPT TO:<{recipient}>")[0]
+    with Mta({"auto_rebuild_maps": "yes", "smtpd_recipient_restrictions":
+              f"check_recipient_access lmdb:{CONF}/access, reject_unauth_destination"},
+             start=False) as mta:
+        write(CONF + "/access", "u1@box.test REJECT\n")
+        mta.start()
+        check_equal((answer("u1@box.test"), answer("u2@box.test")), (554, 250))
+        first = os.stat(CONF + "/access.lmdb").st_mtime_ns
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        check_equal(os.stat(CONF + "/access.lmdb").st_mtime_ns, first, "made for nothing")
+        write(CONF + "/access", "u2@box.test REJECT\n")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        wait_for("the new table",
+                 lambda: (answer("u1@box.test"), answer("u2@box.test")) == (250, 554), 5)
+
+
+main([no_session_is_dropped, wrong_configuration_is_refused, tables_are_made_anew])

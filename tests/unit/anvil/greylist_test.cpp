@@ -26,7 +26,7 @@ struct Fixture {
                              std::int64_t auto_allow = 0) {
     Result<void> kept;
     const auto answer = greylist.judge({std::move(client), std::move(sender), std::move(recipient),
-                                        kDelay, kWindow, kLifetime, auto_allow},
+                                        kDelay, kWindow, kLifetime, auto_allow, false},
                                        now, kept);
     CHECK(kept);
     return answer;
@@ -132,6 +132,21 @@ TEST_CASE("the administrator's word counts at once, and can be taken back") {
   CHECK(f.greylist.disallow("192.0.2.1") == "192.0.2.0");
   CHECK_FALSE(f.greylist.disallow("192.0.2.1"));
   CHECK(f.verdict("192.0.2.1", "s@x.test", "a@y.test") == Verdict::kNew);
+}
+
+TEST_CASE("a question that is asked only leaves nothing behind") {
+  Fixture f;
+  Result<void> kept;
+  ipc::anvil::Greylist question{"192.0.2.1", "s@x.test", "a@y.test", kDelay,
+                                kWindow,     kLifetime,  1,          false};
+  question.is_asked_only = true;
+  CHECK(f.greylist.judge(question, f.now, kept).verdict == Verdict::kNew);
+  CHECK(f.greylist.statistics(f.now).waiting == 0);
+  CHECK(f.verdict("192.0.2.1", "s@x.test", "a@y.test") == Verdict::kNew);
+  f.now += kDelay;
+  CHECK(f.greylist.judge(question, f.now, kept).verdict == Verdict::kDelayed);
+  CHECK(f.greylist.statistics(f.now).known == 0);
+  CHECK(f.greylist.statistics(f.now).networks == 0);
 }
 
 TEST_CASE("what is no address waits for ever") {

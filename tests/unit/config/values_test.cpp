@@ -188,7 +188,7 @@ TEST_CASE("lint finds typos, names without effect and undefined references") {
       "smtpd_recipent_restrictions = permit\n"
       "mymade = x\n"
       "relayhost = $mymade\n"
-      "smtpd_milters = inet:localhost:1\n"
+      "force_mime_input_conversion = inet:localhost:1\n"
       "smtpd_helo_required = yes\n"
       "mydestination = $nosuch\n"
       "slow_destination_rate_delay = 1s\n"
@@ -207,7 +207,7 @@ TEST_CASE("lint finds typos, names without effect and undefined references") {
         std::vector<std::string>{
             "main.cf:1 smtpd_recipent_restrictions: unknown parameter; did you mean "
             "smtpd_recipient_restrictions?",
-            "main.cf:4 smtpd_milters: not supported yet",
+            "main.cf:4 force_mime_input_conversion: not supported yet",
             "main.cf:6 mydestination: undefined parameter: nosuch",
             "main.cf:8 gone_destination_rate_delay: unused parameter; master.cf has no service "
             "\"gone\"",

@@ -107,17 +107,60 @@ TEST_CASE("tables that are missing are errors, their sources and ages are told")
 
 TEST_CASE("an smtpd that would relay for strangers is an error") {
   const char* const smtpd = "smtp inet n - n - - smtpd\n";
-  CHECK(check_relaying(snapshot_of("compatibility_level = 3.6\n", smtpd)).empty());
-  CHECK(check_relaying(snapshot_of("smtpd_recipient_restrictions = permit_mynetworks, reject\n"
-                                   "smtpd_relay_restrictions =\n",
-                                   smtpd))
+  CHECK(check_restrictions(snapshot_of("compatibility_level = 3.6\n", smtpd)).empty());
+  CHECK(check_restrictions(snapshot_of("smtpd_recipient_restrictions = permit_mynetworks, reject\n"
+                                       "smtpd_relay_restrictions =\n",
+                                       smtpd))
             .empty());
-  CHECK(check_relaying(snapshot_of("smtpd_relay_restrictions = permit\n", smtpd)).size() == 1);
-  CHECK(check_relaying(snapshot_of("compatibility_level = 0\n", smtpd)).size() == 1);
-  CHECK(check_relaying(snapshot_of("smtpd_relay_restrictions = permit\n",
-                                   "smtp inet n - n - - smtpd -o "
-                                   "smtpd_relay_restrictions=permit_mynetworks,reject\n"))
+  CHECK(check_restrictions(snapshot_of("smtpd_relay_restrictions = permit\n", smtpd)).size() == 1);
+  CHECK(check_restrictions(snapshot_of("compatibility_level = 0\n", smtpd)).size() == 1);
+  CHECK(check_restrictions(snapshot_of("smtpd_relay_restrictions = permit\n",
+                                       "smtp inet n - n - - smtpd -o "
+                                       "smtpd_relay_restrictions=permit_mynetworks,reject\n"))
             .empty());
+}
+
+TEST_CASE("restriction lists are read as smtpd reads them") {
+  const char* const smtpd = "smtp inet n - n - - smtpd\n";
+  const char* const lists =
+      "smtpd_recipient_restrictions = permit_mynetwork, reject_unauth_destination, permit,\n"
+      "  reject_rbl_client bl.example.org\n"
+      "smtpd_sender_restrictions = check_sender_access hsah:/c/senders, warn_if_reject\n"
+      "smtpd_restriction_classes = one, two\n"
+      "one = two\n"
+      "two = one\n";
+  CHECK(texts(check_restrictions(snapshot_of(lists, smtpd))) ==
+        Texts{"error /c/main.cf:1 smtpd_recipient_restrictions: unknown restriction: "
+              "\"permit_mynetwork\"; did you mean permit_mynetworks?",
+              "warning /c/main.cf:3 smtpd_sender_restrictions: warn_if_reject at the end has "
+              "nothing to stand before",
+              "warning /c/main.cf:1 smtpd_recipient_restrictions: \"reject_rbl_client\" and what "
+              "follows is never reached: \"permit\" stands before it",
+              "error /c/main.cf:5 one: restriction class one leads back to itself",
+              "error /c/main.cf:6 two: restriction class two leads back to itself",
+              "error /c/main.cf:3 smtpd_sender_restrictions: hsah:/c/senders: unknown table type "
+              "\"hsah\""});
+  // A class may guard, too.
+  CHECK(check_restrictions(snapshot_of("smtpd_relay_restrictions = guard\n"
+                                       "smtpd_restriction_classes = guard\n"
+                                       "guard = permit_mynetworks, reject\n",
+                                       smtpd))
+            .empty());
+}
+
+TEST_CASE("two services do not share a port") {
+  CHECK(
+      texts(check_listeners(snapshot_of("",
+                                        "smtp inet n - n - - smtpd\n"
+                                        "25 inet n - n - - smtpd\n"
+                                        "127.0.0.1:25 inet n - n - - smtpd\n"
+                                        "[::1]:25 inet n - n - - smtpd\n"
+                                        "127.0.0.1:smtp inet n - n - - smtpd\n"
+                                        "smtp unix - - n - - smtp\n"
+                                        "no-such-port inet n - n - - smtpd\n"))) ==
+      Texts{"error /c/master.cf:2 25: smtp in line 1 listens on the same port",
+            "error /c/master.cf:5 127.0.0.1:smtp: 127.0.0.1:25 in line 3 listens on the same port",
+            "warning /c/master.cf:7 no-such-port: unknown TCP service"});
 }
 
 TEST_CASE("accounts must exist") {

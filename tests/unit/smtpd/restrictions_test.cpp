@@ -2,13 +2,15 @@
 
 #include "common/config/endpoints.h"
 #include "common/config/snapshot.h"
-#include "smtpd/restrictions/dns_list.h"
-#include "smtpd/restrictions/list.h"
+#include "common/policy/dns_list.h"
+#include "common/policy/list.h"
+#include "common/policy/policy_settings.h"
 #include "smtpd/restrictions/policy_client.h"
-#include "smtpd/restrictions/policy_settings.h"
 #include "smtpd/restrictions/run.h"
 
 namespace postern::smtpd {
+
+using namespace policy;
 
 namespace {
 

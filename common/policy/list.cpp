@@ -1,4 +1,4 @@
-#include "smtpd/restrictions/list.h"
+#include "common/policy/list.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "common/base/text.h"
 #include "common/config/param.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 namespace {
 
@@ -491,7 +491,7 @@ void find_odd_restrictions(const RestrictionLists& lists, const config::Values& 
     return restriction.check == Check::kPermit || restriction.check == Check::kReject ||
            restriction.check == Check::kDefer || restriction.check == Check::kCheckRelayDomains;
   };
-  const auto look = [&](const RestrictionList& list, std::string_view parameter, Stage stage) {
+  const auto look = [&](std::string_view parameter, const RestrictionList& list, Stage stage) {
     const auto complain = [&](std::string text) {
       problems.push_back(values.problem(parameter, std::move(text), config::Severity::kWarning));
     };
@@ -516,15 +516,7 @@ void find_odd_restrictions(const RestrictionLists& lists, const config::Values& 
       }
     }
   };
-  look(lists.client, "smtpd_client_restrictions", Stage::kClient);
-  look(lists.helo, "smtpd_helo_restrictions", Stage::kHelo);
-  look(lists.sender, "smtpd_sender_restrictions", Stage::kSender);
-  look(lists.relay, "smtpd_relay_restrictions", Stage::kRecipient);
-  look(lists.recipient, "smtpd_recipient_restrictions", Stage::kRecipient);
-  look(lists.data, "smtpd_data_restrictions", Stage::kData);
-  look(lists.end_of_data, "smtpd_end_of_data_restrictions", Stage::kEndOfData);
-  look(lists.etrn, "smtpd_etrn_restrictions", Stage::kEtrn);
-  for (const auto& [name, list] : lists.classes) look(list, name, Stage::kRecipient);
+  visit_lists(lists, look);
 
   // A class that leads back to itself answers 451 when it is run.
   for (const auto& [name, list] : lists.classes) {
@@ -554,4 +546,4 @@ std::vector<std::string_view> known_restrictions() {
   return names;
 }
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

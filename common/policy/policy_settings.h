@@ -15,7 +15,7 @@
 #include "common/base/result.h"
 #include "common/config/params/smtpd.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 struct PolicySettings {
   std::string endpoint;      // as config::policy_endpoint() writes it
@@ -37,4 +37,4 @@ struct PolicySettings {
 [[nodiscard]] Result<PolicySettings> parse_policy_service(std::string_view text,
                                                           const PolicySettings& defaults);
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

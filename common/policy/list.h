@@ -17,10 +17,10 @@
 #include "common/config/params/smtpd.h"
 #include "common/config/params/verify.h"
 #include "common/config/values.h"
-#include "smtpd/restrictions/dns_list.h"
-#include "smtpd/restrictions/policy_settings.h"
+#include "common/policy/dns_list.h"
+#include "common/policy/policy_settings.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 // Where in the dialogue a list is run; it decides what `reject` and a bare table are about.
 enum class Stage : unsigned char {
@@ -115,6 +115,13 @@ struct Restriction {
 };
 using RestrictionList = std::vector<Restriction>;
 
+// What the log lines of a process that `postern explain` started begin with; then come depth,
+// restriction, verdict and place.
+inline constexpr std::string_view kExplainMark = "explain: ";
+inline constexpr std::string_view kExplainSeparator = " || ";
+// Its service's name in the snapshot that it gets.
+inline constexpr std::string_view kExplainService = "explain";
+
 struct RestrictionLists {
   RestrictionList client, helo, sender, relay, recipient, data, end_of_data, etrn;
   std::map<std::string, RestrictionList, std::less<>> classes;  // smtpd_restriction_classes
@@ -129,6 +136,20 @@ struct RestrictionLists {
   // A parameter's value, for a template.
   [[nodiscard]] std::optional<std::string> text_of(std::string_view name) const;
 };
+
+// Each list with the parameter that has it, classes too.
+template <typename Visitor>
+void visit_lists(const RestrictionLists& lists, const Visitor& visit) {
+  visit("smtpd_client_restrictions", lists.client, Stage::kClient);
+  visit("smtpd_helo_restrictions", lists.helo, Stage::kHelo);
+  visit("smtpd_sender_restrictions", lists.sender, Stage::kSender);
+  visit("smtpd_relay_restrictions", lists.relay, Stage::kRecipient);
+  visit("smtpd_recipient_restrictions", lists.recipient, Stage::kRecipient);
+  visit("smtpd_data_restrictions", lists.data, Stage::kData);
+  visit("smtpd_end_of_data_restrictions", lists.end_of_data, Stage::kEndOfData);
+  visit("smtpd_etrn_restrictions", lists.etrn, Stage::kEtrn);
+  for (const auto& [name, list] : lists.classes) visit(name, list, Stage::kRecipient);
+}
 
 // What a list may be made of besides the names of restrictions.
 struct ListContext {
@@ -164,4 +185,4 @@ void find_odd_restrictions(const RestrictionLists& lists, const config::Values& 
 // out silently: the names of all that are known, for completion and the nearest name.
 [[nodiscard]] std::vector<std::string_view> known_restrictions();
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

@@ -1,4 +1,4 @@
-// ask_anvil.h - one question of a verb to the anvil of a running mail system.
+// ask_service.h - one question of a verb to a service of a running mail system.
 
 #pragma once
 
@@ -15,28 +15,33 @@
 
 namespace postern::control {
 
-inline constexpr std::chrono::seconds kAnvilTime{10};
+inline constexpr std::chrono::seconds kServiceTime{10};
 
-// Precondition: the working directory is queue_directory. master starts anvil if need be.
+// Precondition: the working directory is queue_directory. master starts the service if need be.
 template <typename Request>
-Result<typename Request::Reply> ask_anvil(Request request) {
-  auto fd = sys::connect_unix("private/anvil");
-  if (!fd) return fail_temporary("anvil cannot be reached; is the mail system running?");
+Result<typename Request::Reply> ask_service(const std::string& name, Request request) {
+  auto fd = sys::connect_unix("private/" + name);
+  if (!fd) return fail_temporary(name + " cannot be reached; is the mail system running?");
   loop::Loop loop;
   ipc::Dispatcher dispatcher;
   dispatcher.notice<ipc::anvil::BanList>([](ipc::anvil::BanList&, const ipc::ChannelPtr&) {});
   const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
   channel->start();
-  Result<typename Request::Reply> result = fail_temporary("anvil did not answer");
+  Result<typename Request::Reply> result = fail_temporary(name + " did not answer");
   const auto wait = [](ipc::ChannelPtr to, Request what, loop::Loop& turns,
                        Result<typename Request::Reply>& answer) -> loop::Task<void> {
-    answer = co_await to->call(std::move(what), loop::Clock::now() + kAnvilTime);
+    answer = co_await to->call(std::move(what), loop::Clock::now() + kServiceTime);
     turns.stop();
   };
   loop::spawn(wait(channel, std::move(request), loop, result));
   loop.run();
   channel->close();
   return result;
+}
+
+template <typename Request>
+Result<typename Request::Reply> ask_anvil(Request request) {
+  return ask_service("anvil", std::move(request));
 }
 
 // "2026-11-22 17:07:35", local time.

@@ -19,7 +19,7 @@
 
 #include "common/base/result.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 // What a list is asked about.
 enum class DnsListBy : unsigned char {
@@ -64,4 +64,4 @@ enum class DnsListAnswer : unsigned char {
 // What one A record of a list says.
 [[nodiscard]] DnsListAnswer judge_dns_list_answer(const DnsList& list, std::string_view address);
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

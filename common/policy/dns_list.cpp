@@ -1,4 +1,4 @@
-#include "smtpd/restrictions/dns_list.h"
+#include "common/policy/dns_list.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "common/base/number.h"
 #include "common/dns/wire.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 namespace {
 
@@ -104,4 +104,4 @@ DnsListAnswer judge_dns_list_answer(const DnsList& list, std::string_view addres
   return DnsListAnswer::kListed;
 }
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

@@ -1,4 +1,4 @@
-#include "smtpd/restrictions/policy_settings.h"
+#include "common/policy/policy_settings.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include "common/config/endpoints.h"
 #include "common/config/param.h"
 
-namespace postern::smtpd {
+namespace postern::policy {
 
 PolicySettings policy_defaults(const config::SmtpdParams& params) {
   PolicySettings settings;
@@ -91,4 +91,4 @@ Result<PolicySettings> parse_policy_service(std::string_view text, const PolicyS
   return settings;
 }
 
-}  // namespace postern::smtpd
+}  // namespace postern::policy

@@ -1,0 +1,243 @@
+#include "smtpd/proxy_filter.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+
+#include "common/base/encode.h"
+#include "common/ipc/broker.h"
+#include "common/log/log.h"
+#include "common/mail/address.h"
+#include "common/mail/received.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 10;
+constexpr std::size_t kEncodeRoom = std::size_t{16} << 10;
+
+mail::Reply reply_of(smtpwire::ServerReply reply) {
+  mail::Reply out;
+  out.code = reply.code;
+  out.lines = std::move(reply.lines);
+  if (out.lines.empty()) out.lines.emplace_back();
+  return out;
+}
+
+}  // namespace
+
+ProxyFilter::~ProxyFilter() {
+  if (stream_ == nullptr) return;
+  constexpr std::string_view kGoodbye = "QUIT\r\n";
+  [[maybe_unused]] const auto sent =
+      ::send(stream_->fd(), kGoodbye.data(), kGoodbye.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+loop::Task<Result<smtpwire::ServerReply>> ProxyFilter::read_reply() {
+  const loop::Deadline until = deadline();
+  for (;;) {
+    std::string_view in = stream_->input();
+    const std::size_t before = in.size();
+    const auto is_whole = reader_.feed(in);
+    stream_->consume(before - in.size());
+    if (!is_whole) co_return std::unexpected(is_whole.error());
+    if (*is_whole) co_return reader_.take();
+    const loop::Io io = co_await stream_->fill(until, kMaxReplyBytes);
+    if (io == loop::Io::kTimeout) co_return fail_temporary("timed out");
+    if (io != loop::Io::kOk) co_return fail_temporary("lost connection");
+  }
+}
+
+loop::Task<Result<smtpwire::ServerReply>> ProxyFilter::ask(std::string text) {
+  text += "\r\n";
+  if (stream_ == nullptr) co_return fail_temporary("no connection");
+  const loop::Io io = co_await stream_->write(text, deadline());
+  if (io == loop::Io::kTimeout) co_return fail_temporary("timed out");
+  if (io != loop::Io::kOk) co_return fail_temporary("lost connection");
+  auto reply = co_await read_reply();
+  co_return reply;
+}
+
+loop::Task<Result<void>> ProxyFilter::open(ipc::Client& broker, queuefile::Client client,
+                                           std::string ident, bool is_local) {
+  ipc::broker::Connect question;
+  question.endpoint = settings_.number;
+  std::vector<sys::Fd> fds;
+  CO_TRY(const auto connected, co_await broker.call(question, deadline(), {}, &fds));
+  if (fds.size() != 1) co_return fail_temporary(connected.peer + ": no connection came");
+  stream_ = std::make_unique<loop::Stream>(std::move(fds.front()));
+  CO_TRY(const auto greeting, co_await read_reply());
+  if (greeting.klass() != '2') co_return fail_temporary("greeting: " + greeting.to_line());
+  CO_TRY(const auto hello, co_await ask("EHLO " + settings_.ehlo));
+  if (hello.klass() == '2') {
+    features_ = smtpwire::parse_ehlo(hello.lines);
+  } else {
+    CO_TRY(const auto plain, co_await ask("HELO " + settings_.ehlo));
+    if (plain.klass() != '2') co_return fail_temporary("HELO: " + plain.to_line());
+  }
+  if (features_.xforward) {
+    std::string text = "XFORWARD";
+    const auto add = [&](std::string_view name, std::string_view value) {
+      const auto& known = features_.xforward_attributes;
+      if (std::ranges::find(known, name) == known.end()) return;
+      text += fmt::format(" {}={}", name, value.empty() ? "[UNAVAILABLE]" : xtext_encode(value));
+    };
+    add("NAME", client.name == "unknown" ? std::string() : client.name);
+    add("ADDR", client.address);
+    add("PORT", client.port);
+    add("HELO", client.helo);
+    add("IDENT", ident);
+    add("PROTO", client.protocol);
+    add("SOURCE", is_local ? "LOCAL" : "REMOTE");
+    CO_TRY(const auto reply, co_await ask(std::move(text)));
+    if (reply.klass() != '2') log::warning("proxy filter: XFORWARD: {}", reply.to_line());
+  }
+  co_return Result<void>{};
+}
+
+loop::Task<Result<mail::Reply>> ProxyFilter::command(std::string text) {
+  CO_TRY(auto reply, co_await ask(std::move(text)));
+  co_return reply_of(std::move(reply));
+}
+
+loop::Task<Result<void>> ProxyFilter::add(std::string content) {
+  std::array<char, kEncodeRoom> room;
+  std::string_view rest = content;
+  while (!rest.empty()) {
+    const std::size_t used = encoder_.encode(rest, room);
+    const loop::Io io = co_await stream_->write({room.data(), used}, deadline());
+    if (io != loop::Io::kOk) co_return fail_temporary("lost connection while sending content");
+  }
+  co_return Result<void>{};
+}
+
+loop::Task<Result<mail::Reply>> ProxyFilter::finish() {
+  std::array<char, smtpwire::DotEncoder::kFinishSize> room{};
+  const std::size_t used = encoder_.finish(room);
+  const loop::Io io = co_await stream_->write({room.data(), used}, deadline());
+  if (io != loop::Io::kOk) co_return fail_temporary("lost connection while sending content");
+  CO_TRY(auto reply, co_await read_reply());
+  co_return reply_of(std::move(reply));
+}
+
+// ---- the session's part
+
+namespace {
+
+mail::Reply proxy_failed(const ProxyFilter& proxy, const Error& error) {
+  log::warning("proxy {}: {}", proxy.settings().endpoint, error.text);
+  return mail::make_reply(451, "4.3.0 Error: queue file write error");
+}
+
+}  // namespace
+
+bool Session::has_proxy_filter() const { return settings_->proxy_filter.number != 0; }
+
+// The proxy hears of the sender with the first recipient that we accept.
+loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
+  const auto& envelope = transaction_->envelope();
+  proxy_ = std::make_unique<ProxyFilter>(settings_->proxy_filter);
+  const auto opened = co_await proxy_->open(neighbours().broker, envelope.client, "NOQUEUE",
+                                            envelope.rewrite_context == "local");
+  if (!opened) co_return proxy_failed(*proxy_, opened.error());
+  std::string text = fmt::format("MAIL FROM:<{}>", mail::quote_address(*sender_));
+  const auto& features = proxy_->features();
+  if (features.size && mail_arguments_->size)
+    text += fmt::format(" SIZE={}", *mail_arguments_->size);
+  if (features.eight_bit_mime && mail_arguments_->body == smtpwire::BodyType::k8BitMime) {
+    text += " BODY=8BITMIME";
+  }
+  if (features.smtputf8 && mail_arguments_->smtputf8) text += " SMTPUTF8";
+  const auto reply = co_await proxy_->command(std::move(text));
+  if (!reply) co_return proxy_failed(*proxy_, reply.error());
+  if (!reply->is_success()) co_return *reply;
+  co_return std::nullopt;
+}
+
+loop::Task<std::optional<mail::Reply>> Session::proxy_recipient(std::string address) {
+  if (proxy_ == nullptr) {
+    if (auto refusal = co_await open_proxy()) {
+      proxy_.reset();
+      co_return refusal;
+    }
+  }
+  const auto reply =
+      co_await proxy_->command(fmt::format("RCPT TO:<{}>", mail::quote_address(address)));
+  if (!reply) {
+    auto failed = proxy_failed(*proxy_, reply.error());
+    proxy_.reset();
+    co_return failed;
+  }
+  if (!reply->is_success()) co_return *reply;
+  co_return std::nullopt;
+}
+
+// DATA to the proxy, and our trace field in front of the content. A refusal is the client's.
+loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
+  if (settings_->proxy_filter.is_late) {
+    const auto recipients = transaction_->envelope().recipients;
+    for (const auto& recipient : recipients) {
+      if (auto refusal = co_await proxy_recipient(recipient.address)) co_return refusal;
+    }
+  }
+  const auto reply = co_await proxy_->command("DATA");
+  if (!reply) co_return proxy_failed(*proxy_, reply.error());
+  if (reply->code != 354) co_return *reply;
+  const auto& envelope = transaction_->envelope();
+  mail::ReceivedTrace trace;
+  trace.helo = helo_;
+  trace.client_name = client_name_;
+  trace.client_address =
+      client_address_.find(':') == std::string::npos ? client_address_ : "IPv6:" + client_address_;
+
+  trace.myhostname = settings_->address.myhostname;
+  trace.mail_name = settings_->mail_name;
+  trace.protocol = protocol_;
+  if (envelope.recipients.size() == 1) trace.recipient = envelope.recipients.front().address;
+  trace.arrival = WallTime(std::chrono::seconds(envelope.arrival.seconds)) +
+                  std::chrono::microseconds(envelope.arrival.microseconds);
+  std::string header;
+  for (const auto& field : actions().prepend) header += field + "\n";
+  header += mail::format_received(trace) + "\n";
+  const auto added = co_await proxy_->add(std::move(header));
+  if (!added) co_return proxy_failed(*proxy_, added.error());
+  co_return std::nullopt;
+}
+
+loop::Task<mail::Reply> Session::finish_proxy_content() {
+  mail::Reply reply;
+  if (proxy_content_failed_) {
+    reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
+  } else {
+    const auto answer = co_await proxy_->finish();
+    reply = answer ? *answer : proxy_failed(*proxy_, answer.error());
+  }
+  if (!reply.is_success()) log_reject(reply, "END-OF-MESSAGE", {}, false, "proxy-reject");
+  reset();
+  co_return reply;
+}
+
+// Content on to where it goes.
+loop::Task<bool> Session::add_content(std::string content) {
+  if (proxy_ == nullptr) {
+    const auto added = co_await transaction_->submission().add(content, deadline());
+    co_return added.has_value();
+  }
+  proxied_size_ += content.size();
+  const auto added = co_await proxy_->add(std::move(content));
+  if (!added) {
+    (void)proxy_failed(*proxy_, added.error());
+    proxy_content_failed_ = true;
+  }
+  co_return added.has_value();
+}
+
+std::uint64_t Session::content_size() const {
+  return proxy_ != nullptr ? proxied_size_ : transaction_->submission_size();
+}
+
+}  // namespace postern::smtpd
