@@ -38,9 +38,9 @@ std::string format_received(const ReceivedTrace& trace) {
   }
   out += fmt::format("\n\tby {} ({}) with {}", trace.myhostname, trace.mail_name, trace.protocol);
   if (!trace.queue_id.empty()) out += " id " + trace.queue_id;
-  if (!trace.recipient.empty()) {
-    out += fmt::format("\n\tfor <{}>", clean_trace_text(quote_address(trace.recipient), true));
-  }
+  // The date goes to the line of "for", and has one of its own where there is none.
+  if (trace.recipient.empty()) return out + ";\n\t" + format_date(trace.arrival);
+  out += fmt::format("\n\tfor <{}>", clean_trace_text(quote_address(trace.recipient), true));
   return out + "; " + format_date(trace.arrival);
 }
 

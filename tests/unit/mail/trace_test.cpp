@@ -66,7 +66,7 @@ TEST_CASE("Received fields have Postfix's lines") {
         "\t(using TLSv1.3 with cipher X (256/256 bits)\n"
         "\t key-exchange X25519)\n"
         "\t(Authenticated sender: alice)\n"
-        "\tby mx.parity.test (Postfix) with ESMTP id 3A15CA8E012; "
+        "\tby mx.parity.test (Postfix) with ESMTP id 3A15CA8E012;\n\t"
         "Sun,  1 Nov 2026 17:07:35 +0000 (UTC)");
   CHECK(format_received_local("h", "Postfix", 1000, "Q", kWhen) ==
         "Received: by h (Postfix, from userid 1000)\n"
