@@ -153,6 +153,26 @@ TEST_CASE("a very large envelope reads back") {
   CHECK(opened->envelope == built.envelope);
 }
 
+TEST_CASE("recipients that are not wanted take no memory, and hide no damage") {
+  Envelope envelope;
+  for (int i = 0; i < 5'000; ++i) {
+    envelope.recipients.push_back({.address = fmt::format("user{}@example.org", i)});
+  }
+  const Built built = build("x\n", nullptr, envelope);
+  const auto verify = GENERATE(Verify::kEverything, Verify::kStructure);
+  const sys::Fd fd = file_with(built.bytes);
+  const OpenOptions options{.verify = verify, .recipients = Recipients::kSkip};
+  const auto opened = open_message(fd.get(), options);
+  REQUIRE(opened.has_value());
+  CHECK(opened->envelope.recipients.capacity() == 0);
+  CHECK(opened->envelope.sender == built.envelope.sender);
+
+  std::string damaged = built.bytes;
+  damaged[damaged.find("user4999@")] = 'x';
+  const sys::Fd bad = file_with(damaged);
+  CHECK(open_message(bad.get(), options).has_value() == (verify == Verify::kStructure));
+}
+
 TEST_CASE("only the second run counts after the body was replaced") {
   Envelope envelope = full_envelope();
   Writer writer(envelope);
