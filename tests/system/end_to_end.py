@@ -149,5 +149,16 @@ def first_messages_of_a_mailbox():
         check_equal([len(maildir(f"u{box}")) for box in range(10)], [8] * 10, "in the Maildirs")
 
 
+def lines_of_old_master_files():
+    """Before Postfix 2.11, pickup and qmgr were woken through FIFOs."""
+    with Mta(master=["pickup fifo n - n 60 1 pickup", "qmgr fifo n - n 300 1 qmgr"]) as mta:
+        check_equal(mta.tool("postern", "check").returncode, 0, "postern check")
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nHi.\n"), 250)
+        mta.wait_log("to=<u1@box.test>.*status=sent")
+        check_equal(mta.tool("sendmail", "u2@box.test", data=b"Subject: y\n\nHi\n").returncode, 0)
+        mta.wait_log("to=<u2@box.test>.*status=sent", seconds=10)
+
+
 main([every_way_out, first_messages_of_a_mailbox, sendmail_and_bounce, five_megabytes_unchanged, chunks,
-      everything_in_one_packet])
+      everything_in_one_packet, lines_of_old_master_files])

@@ -272,8 +272,9 @@ class Mta:
         self.write_main_cf()
         text = MASTER
         for line in self.master:
-            key = tuple(line.split()[:2])
-            text = "".join(old for old in text.splitlines(True) if tuple(old.split()[:2]) != key)
+            # A fifo takes the place of the socket of its name.
+            key = line.replace("fifo", "unix").split()[:2]
+            text = "".join(old for old in text.splitlines(True) if old.split()[:2] != key)
             text += line + "\n"
         write(CONF + "/master.cf", text)
         if self.wants_start:
