@@ -36,12 +36,12 @@ std::string key_of(std::string_view address) {
 Store open_store(daemon::Process& process) {
   const auto params = process.load<config::VerifyParams>();
   if (params.address_verify_map.empty()) return {};
-  std::string path = params.address_verify_map.front();
+  std::string path = params.address_verify_map;
   // Whatever type it names: ours is LMDB, beside a file that Postfix has left.
   if (const auto slash = path.find(":/"); slash != std::string::npos) path.erase(0, slash + 1);
   if (!path.starts_with('/')) {
     log::warning("address_verify_map = {}: no file; results are kept in memory",
-                 params.address_verify_map.front());
+                 params.address_verify_map);
     return {};
   }
   if (!path.ends_with(".lmdb")) path += ".lmdb";

@@ -79,7 +79,12 @@ Result<Network> parse_network(std::string_view text) {
   if (!address) return bad(fmt::format("bad network pattern: \"{:.80}\"", text));
   Network network{*address, address->bits()};
   if (!has_prefix) return network;
-  const auto prefix = parse_integer<unsigned>(length, 0U, address->bits());
+  // An IPv4 network that is written as part of IPv6: [::ffff:127.0.0.0]/104 in many a mynetworks.
+  const bool is_mapped = !address->is_v6 && place.find(':') != std::string_view::npos;
+  constexpr unsigned kMappedBits = 96;
+  auto prefix = is_mapped ? parse_integer<unsigned>(length, kMappedBits, 128U)
+                          : parse_integer<unsigned>(length, 0U, address->bits());
+  if (prefix && is_mapped) *prefix -= kMappedBits;
   if (!prefix) return bad(fmt::format("bad prefix length in network pattern: \"{:.80}\"", text));
   network.prefix = *prefix;
   if (network_of(*address, *prefix) != *address) {
