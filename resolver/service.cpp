@@ -12,6 +12,7 @@
 #include "common/base/text.h"
 #include "common/dns/mx.h"
 #include "common/log/log.h"
+#include "common/loop/gather.h"
 
 namespace postern::resolver {
 
@@ -116,31 +117,6 @@ std::string_view library_words(LookupStatus status) {
   return "";
 }
 
-// Several tasks at once: each stores its own result, done() waits for all.
-class Gather {
- public:
-  void add(loop::Task<void> task) {
-    ++left_;
-    loop::spawn(run(std::move(task)));
-  }
-  loop::Task<void> done() {
-    while (left_ > 0) co_await ready_.wait(loop::kNever);
-  }
-
- private:
-  loop::Task<void> run(loop::Task<void> task) {
-    co_await std::move(task);
-    if (--left_ == 0) ready_.notify_all();
-  }
-  std::size_t left_ = 0;
-  loop::Condition ready_;
-};
-
-template <typename T>
-loop::Task<void> store(loop::Task<T> task, T* out) {
-  *out = co_await std::move(task);
-}
-
 }  // namespace
 
 Finder::Finder(Files files) : files_(std::move(files)), resolver_(dns::ResolvConf{}) {}
@@ -210,9 +186,9 @@ loop::Task<ipc::resolver::Host> Finder::find_addresses(std::string name,
   }
   LookupPtr v4;
   LookupPtr v6;
-  Gather both;
-  if (how.use_ipv4) both.add(store(resolver_.look_up(name, RecordType::kA), &v4));
-  if (how.use_ipv6) both.add(store(resolver_.look_up(name, RecordType::kAaaa), &v6));
+  loop::Gather both;
+  if (how.use_ipv4) both.add(loop::store(resolver_.look_up(name, RecordType::kA), &v4));
+  if (how.use_ipv6) both.add(loop::store(resolver_.look_up(name, RecordType::kAaaa), &v6));
   co_await both.done();
   if (v4 != nullptr) add_addresses(host.addresses, *v4);
   if (v6 != nullptr) add_addresses(host.addresses, *v6);
@@ -257,9 +233,9 @@ loop::Task<Result<ipc::resolver::Hosts>> Finder::find_hosts(ipc::resolver::FindH
       }
       const std::size_t count = std::min(plan.hosts.size(), kMaxMxHosts);
       found.hosts.resize(count);
-      Gather all;
+      loop::Gather all;
       for (std::size_t i = 0; i < count; ++i) {
-        all.add(store(find_addresses(plan.hosts[i].host, request), &found.hosts[i]));
+        all.add(loop::store(find_addresses(plan.hosts[i].host, request), &found.hosts[i]));
       }
       co_await all.done();
       for (std::size_t i = 0; i < count; ++i) found.hosts[i].preference = plan.hosts[i].preference;

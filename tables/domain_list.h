@@ -1,4 +1,4 @@
-// domain_list.h - lists of domains as mydestination, relay_domains and kin have them.
+// domain_list.h - a SiteList whose tables are asked: mydestination, relay_domains and kin.
 //
 //     example.org       the domain; with parent matching also its subdomains
 //     .example.org      its subdomains, where parent matching is off
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/config/site_list.h"
 #include "common/config/values.h"
 #include "tables/registry.h"
 
@@ -26,15 +27,7 @@ class DomainList {
   [[nodiscard]] Result<bool> matches(Registry& registry, std::string_view domain) const;
 
  private:
-  struct Pattern {
-    std::string text;  // lower case, or the table's name
-    bool is_table = false;
-    bool is_negated = false;
-  };
-  void add(std::string_view word, const config::Values& values, unsigned depth);
-
-  std::vector<Pattern> patterns_;
-  bool match_parents_ = false;
+  config::SiteList list_;
 };
 
 }  // namespace postern::tables

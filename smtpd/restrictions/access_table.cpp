@@ -8,9 +8,9 @@
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/loop/gather.h"
 #include "common/mail/address.h"
 #include "common/mail/header.h"
-#include "smtpd/restrictions/gather.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 

@@ -7,8 +7,8 @@
 
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/loop/gather.h"
 #include "common/mail/address.h"
-#include "smtpd/restrictions/gather.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
@@ -66,10 +66,10 @@ loop::Task<DomainState> RestrictionRun::find_domain(std::string domain) {
   Answer v4;
   Answer v6;
   v4.status = v6.status = Status::kNoData;
-  Gather all;
-  all.add(store(query(domain, "MX"), &mx));
-  if (lists.use_ipv4) all.add(store(query(domain, "A"), &v4));
-  if (lists.use_ipv6) all.add(store(query(domain, "AAAA"), &v6));
+  loop::Gather all;
+  all.add(loop::store(query(domain, "MX"), &mx));
+  if (lists.use_ipv4) all.add(loop::store(query(domain, "A"), &v4));
+  if (lists.use_ipv6) all.add(loop::store(query(domain, "AAAA"), &v6));
   co_await all.done();
 
   DomainState found = DomainState::kNotFound;
@@ -128,7 +128,7 @@ loop::Task<std::vector<RestrictionRun::NamedHost>> RestrictionRun::find_hosts(st
   }
   if (names.size() > kMaxHosts) names.resize(kMaxHosts);
   std::vector<ipc::resolver::Hosts> found(names.size());
-  Gather all;
+  loop::Gather all;
   for (std::size_t i = 0; i < names.size(); ++i) {
     ipc::resolver::FindHosts question;
     question.domain = names[i];
