@@ -173,6 +173,7 @@ class FdWatch final : public Watched {
   void clear_read() { can_read_ = false; }
   void clear_write() { can_write_ = false; }
   [[nodiscard]] bool can_read() const { return can_read_; }
+  [[nodiscard]] bool can_write() const { return can_write_; }
   [[nodiscard]] bool has_hung_up() const { return hung_up_; }
 
   class Awaiter final : public Timer {

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 #include "common/base/scratch.h"
@@ -33,6 +34,23 @@ Io Stream::failed(Wait wait) const {
   return wait == Wait::kTimeout ? Io::kTimeout : Io::kCancelled;
 }
 
+void Stream::append_input(std::string_view bytes) {
+  if (consumed_ > 0) {
+    in_.erase(0, consumed_);
+    consumed_ = 0;
+  }
+  in_.append(bytes);
+}
+
+void Stream::forget_output() {
+  sent_ = 0;
+  if (out_.capacity() > 512) {
+    out_ = std::string();
+  } else {
+    out_.clear();
+  }
+}
+
 Io Stream::read_now(std::size_t limit, bool& nothing) {
   nothing = false;
   const auto buffer = read_buffer();
@@ -42,11 +60,7 @@ Io Stream::read_now(std::size_t limit, bool& nothing) {
   if (count > 0) {
     // A read that was not filled took all there was: the next one would only say EAGAIN.
     if (static_cast<std::size_t>(count) < room && !watch_.has_hung_up()) watch_.clear_read();
-    if (consumed_ > 0) {
-      in_.erase(0, consumed_);
-      consumed_ = 0;
-    }
-    in_.append(buffer.data(), static_cast<std::size_t>(count));
+    append_input({buffer.data(), static_cast<std::size_t>(count)});
     return Io::kOk;
   }
   if (count == 0) return Io::kEof;
@@ -60,6 +74,10 @@ Io Stream::read_now(std::size_t limit, bool& nothing) {
 }
 
 Task<Io> Stream::fill(Deadline deadline, std::size_t limit) {
+  return transport_ ? fill_through_transport(deadline, limit) : fill_plain(deadline, limit);
+}
+
+Task<Io> Stream::fill_plain(Deadline deadline, std::size_t limit) {
   for (;;) {
     const Wait wait = co_await watch_.readable(deadline);
     if (wait != Wait::kReady) co_return failed(wait);
@@ -72,6 +90,10 @@ Task<Io> Stream::fill(Deadline deadline, std::size_t limit) {
 Task<Io> Stream::flush(Deadline deadline) { return write({}, deadline); }
 
 Task<Io> Stream::write(std::string_view text, Deadline deadline) {
+  return transport_ ? write_through_transport(text, deadline) : write_plain(text, deadline);
+}
+
+Task<Io> Stream::write_plain(std::string_view text, Deadline deadline) {
   while (sent_ < out_.size() || !text.empty()) {
     const Wait wait = co_await watch_.writable(deadline);
     if (wait != Wait::kReady) co_return failed(wait);
@@ -94,16 +116,100 @@ Task<Io> Stream::write(std::string_view text, Deadline deadline) {
     sent_ += from_out;
     text.remove_prefix(sent - from_out);
   }
-  sent_ = 0;
-  if (out_.capacity() > 512) {
-    out_ = std::string();
-  } else {
-    out_.clear();
-  }
+  forget_output();
   co_return Io::kOk;
 }
 
+// A transport that reads may have to write first, and the other way round, where both sides renew
+// their keys. Somebody else may be waiting for that already, so this rare case looks again in a
+// while; the plain one waits for the event.
+Task<Io> Stream::wait_for(Transport::Status wanted, bool reading, Deadline deadline) {
+  constexpr auto kLookAgain = std::chrono::milliseconds(20);
+  Wait wait = Wait::kReady;
+  if (wanted == Transport::Status::kWantRead && reading) {
+    watch_.clear_read();
+    wait = co_await watch_.readable(deadline);
+  } else if (wanted == Transport::Status::kWantWrite && !reading) {
+    watch_.clear_write();
+    wait = co_await watch_.writable(deadline);
+  } else {
+    if (Loop::current().now() >= deadline) co_return Io::kTimeout;
+    co_await sleep_for(kLookAgain);
+    if (!fd_) co_return Io::kCancelled;
+  }
+  co_return wait == Wait::kReady ? Io::kOk : failed(wait);
+}
+
+Task<Io> Stream::fill_through_transport(Deadline deadline, std::size_t limit) {
+  for (;;) {
+    if (!transport_->holds_input()) {
+      const Wait wait = co_await watch_.readable(deadline);
+      if (wait != Wait::kReady) co_return failed(wait);
+    }
+    Transport::Moved moved;
+    {
+      const auto buffer = read_buffer();
+      const std::size_t room = std::min(buffer.size(), limit - std::min(limit, input().size()));
+      if (room == 0) co_return Io::kOk;
+      moved = transport_->read_some(buffer.first(room));
+      if (moved.status == Transport::Status::kMoved) {
+        append_input({buffer.data(), moved.bytes});
+        co_return Io::kOk;
+      }
+    }
+    if (moved.status == Transport::Status::kEof) co_return Io::kEof;
+    if (moved.status == Transport::Status::kError) {
+      error_ = errno;
+      co_return Io::kError;
+    }
+    const Io io = co_await wait_for(moved.status, true, deadline);
+    if (io != Io::kOk) co_return io;
+  }
+}
+
+Task<Io> Stream::write_through_transport(std::string_view text, Deadline deadline) {
+  // Short text goes behind what is there: one record and one packet instead of two.
+  constexpr std::size_t kOneRecord = std::size_t{16} << 10;
+  if (!text.empty() && pending_output() > 0 && pending_output() + text.size() <= kOneRecord) {
+    out_ += text;
+    text = {};
+  }
+  while (sent_ < out_.size() || !text.empty()) {
+    const bool from_out = sent_ < out_.size();
+    const std::string_view next = from_out ? std::string_view(out_).substr(sent_) : text;
+    const Transport::Moved moved = transport_->write_some(next);
+    if (moved.status == Transport::Status::kMoved) {
+      if (from_out) {
+        sent_ += moved.bytes;
+      } else {
+        text.remove_prefix(moved.bytes);
+      }
+      continue;
+    }
+    if (moved.status == Transport::Status::kEof) co_return Io::kEof;
+    if (moved.status == Transport::Status::kError) {
+      error_ = errno;
+      co_return Io::kError;
+    }
+    const Io io = co_await wait_for(moved.status, false, deadline);
+    if (io != Io::kOk) co_return io;
+  }
+  forget_output();
+  co_return Io::kOk;
+}
+
+void Stream::set_transport(std::unique_ptr<Transport> transport) {
+  assert(pending_output() == 0);
+  in_ = std::string();
+  consumed_ = 0;
+  transport_ = std::move(transport);
+}
+
 void Stream::close() {
+  if (transport_) {
+    if (fd_) transport_->say_goodbye();
+    transport_.reset();
+  }
   watch_.abandon();
   fd_.reset();
 }

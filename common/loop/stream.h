@@ -2,11 +2,14 @@
 //
 // Input is buffered only while there is some: a connection that waits holds no buffer. Every wait
 // has a deadline. Nothing here reads on behalf of a wait to write or the other way round.
+//
+// Bytes pass through a Transport where one is set (TLS); without it they are the socket's own.
 
 #pragma once
 
 #include <sys/types.h>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +26,37 @@ enum class Io : unsigned char {
   kTimeout,    // the deadline passed
   kError,      // reset, unreachable; error() has errno
   kCancelled,  // this side gave up waiting (drain)
+};
+
+// What stands between a Stream and its socket. It moves what it can without waiting; between calls
+// it may hold bytes of both directions.
+class Transport {
+ public:
+  enum class Status : unsigned char {
+    kMoved,      // at least one byte
+    kWantRead,   // the socket has to become readable first
+    kWantWrite,  // or writable
+    kEof,
+    kError,  // errno, or EPROTO for what the peer did wrong
+  };
+  struct Moved {
+    Status status = Status::kMoved;
+    std::size_t bytes = 0;
+  };
+
+  Transport() = default;
+  virtual ~Transport() = default;
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+  // Precondition of both: room for a byte, or one to send. After kWantWrite, write_some() is called
+  // again with the same bytes in front, wherever they are now.
+  [[nodiscard]] virtual Moved read_some(std::span<char> into) = 0;
+  [[nodiscard]] virtual Moved write_some(std::string_view bytes) = 0;
+  // Whether read_some() may have something that the socket no longer has.
+  [[nodiscard]] virtual bool holds_input() const = 0;
+  // Before the socket is closed; does not wait for anybody.
+  virtual void say_goodbye() = 0;
 };
 
 class Stream {
@@ -54,19 +88,33 @@ class Stream {
   // True when the peer has closed its side or the connection is broken, as far as is known
   // without reading.
   [[nodiscard]] bool has_hung_up() const { return watch_.has_hung_up(); }
-  [[nodiscard]] bool has_input_waiting() const { return watch_.can_read(); }
+  [[nodiscard]] bool has_input_waiting() const {
+    return watch_.can_read() || (transport_ && transport_->holds_input());
+  }
   [[nodiscard]] int error() const { return error_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] FdWatch& watch() { return watch_; }
+  // Precondition: no wait is under way, and nothing put() is left. Input that came before belongs
+  // to nobody any more: what was said in the clear must not count as said in secret.
+  void set_transport(std::unique_ptr<Transport> transport);
+  [[nodiscard]] Transport* transport() const { return transport_.get(); }
   void close();
 
   static constexpr std::size_t kReadSize = std::size_t{64} << 10;
 
  private:
   [[nodiscard]] Io read_now(std::size_t limit, bool& nothing);
+  [[nodiscard]] Task<Io> fill_plain(Deadline deadline, std::size_t limit);
+  [[nodiscard]] Task<Io> write_plain(std::string_view text, Deadline deadline);
+  [[nodiscard]] Task<Io> fill_through_transport(Deadline deadline, std::size_t limit);
+  [[nodiscard]] Task<Io> write_through_transport(std::string_view text, Deadline deadline);
+  [[nodiscard]] Task<Io> wait_for(Transport::Status wanted, bool reading, Deadline deadline);
+  void append_input(std::string_view bytes);
+  void forget_output();
   [[nodiscard]] Io failed(Wait wait) const;
 
   sys::Fd fd_;
+  std::unique_ptr<Transport> transport_;  // null: plain
   FdWatch watch_;
   std::string in_;
   std::size_t consumed_ = 0;

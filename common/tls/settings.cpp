@@ -1,0 +1,94 @@
+#include "common/tls/settings.h"
+
+namespace postern::tls {
+
+namespace {
+
+class Reader {
+ public:
+  Reader(const config::Values& values, Role role, config::Problems& problems)
+      : values_(values), role_(role), problems_(problems) {}
+
+  // "smtpd_tls_ciphers" of a server, "smtp_tls_ciphers" or "lmtp_tls_ciphers" of a client.
+  [[nodiscard]] std::string name(std::string_view suffix) const {
+    return role_ == Role::kServer ? fmt::format("smtpd_{}", suffix)
+                                  : values_.member_name(fmt::format("smtp_{}", suffix));
+  }
+
+  template <typename T, typename Parse>
+  T parsed(const std::string& param, const Parse& parse, T instead) {
+    auto result = parse();
+    if (result) return *std::move(result);
+    problems_.push_back(values_.problem(param, result.error().text));
+    return instead;
+  }
+
+ private:
+  const config::Values& values_;
+  Role role_;
+  config::Problems& problems_;
+};
+
+std::vector<std::string> groups_of(const config::Values& values, Role role) {
+  // A client offers what the server may choose from; smtpd_tls_eecdh_grade is the server's alone.
+  const std::string grade = role == Role::kServer ? values.text("smtpd_tls_eecdh_grade") : "auto";
+  if (grade == "strong") return {values.text("tls_eecdh_strong_curve")};
+  if (grade == "ultra") return {values.text("tls_eecdh_ultra_curve")};
+  auto names = values.list("tls_eecdh_auto_curves");
+  for (auto& group : values.list("tls_ffdhe_auto_groups")) names.push_back(std::move(group));
+  return names;
+}
+
+}  // namespace
+
+CipherLists read_cipher_lists(const config::Values& values) {
+  return {.high = values.text("tls_high_cipherlist"),
+          .medium = values.text("tls_medium_cipherlist"),
+          .low = values.text("tls_low_cipherlist"),
+          .export_grade = values.text("tls_export_cipherlist"),
+          .null = values.text("tls_null_cipherlist")};
+}
+
+Algorithms read_algorithms(const config::Values& values, Role role, Demand demand,
+                           config::Problems& problems) {
+  Reader reader(values, role, problems);
+  const bool is_mandatory = demand == Demand::kMandatory;
+  Algorithms algorithms;
+
+  const auto protocols = reader.name(is_mandatory ? "tls_mandatory_protocols" : "tls_protocols");
+  algorithms.protocols = reader.parsed(
+      protocols, [&] { return parse_protocols(values.text(protocols)); },
+      parse_protocols(">=TLSv1").value());
+
+  // tls_exclude_ciphers counts for both, the mandatory list on top of it.
+  auto exclusions = values.list(reader.name("tls_exclude_ciphers"));
+  if (is_mandatory) {
+    for (auto& more : values.list(reader.name("tls_mandatory_exclude_ciphers"))) {
+      exclusions.push_back(std::move(more));
+    }
+  }
+  const auto ciphers = reader.name(is_mandatory ? "tls_mandatory_ciphers" : "tls_ciphers");
+  // The cipher list of Postfix 2.2 goes before the grade, where somebody still has it.
+  const auto old_list = values.text(reader.name("tls_cipherlist"));
+  const auto lists = read_cipher_lists(values);
+  algorithms.ciphers = reader.parsed(
+      ciphers,
+      [&] {
+        auto of_old = lists;
+        if (!old_list.empty()) of_old.medium = old_list;
+        return cipher_string(of_old, old_list.empty() ? values.text(ciphers) : "medium",
+                             exclusions);
+      },
+      lists.medium);
+
+  algorithms.options = reader.parsed(
+      "tls_ssl_options", [&] { return parse_ssl_options(values.list("tls_ssl_options")); },
+      std::uint64_t{0});
+  algorithms.workarounds_off = reader.parsed(
+      "tls_disable_workarounds",
+      [&] { return parse_workarounds(values.list("tls_disable_workarounds")); }, std::uint64_t{0});
+  algorithms.groups = usable_groups(groups_of(values, role));
+  return algorithms;
+}
+
+}  // namespace postern::tls

@@ -1,0 +1,1 @@
+postern_unit_test(tls LINK postern_tls)
