@@ -9,6 +9,7 @@
 #include "common/config/params/cleanup.h"
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
+#include "common/config/params/process.h"
 #include "common/config/params/queue.h"
 #include "common/ipc/qmgr.h"
 #include "common/log/log.h"
@@ -28,6 +29,20 @@ constexpr std::chrono::seconds kIntakeTime{5};
 
 // Content of one transaction that waits for the disk; the client's window is smaller.
 constexpr std::size_t kMaxWaiting = 2 * ipc::cleanup::kContentWindow + ipc::kMaxPayload;
+
+// A message that finds no slot for so long is not taken.
+constexpr std::chrono::seconds kSlotTime{100};
+
+Origin origin_of(bool is_internal) { return is_internal ? Origin::kInternal : Origin::kClient; }
+
+ipc::cleanup::Outcome too_busy(std::string queue_id) {
+  ipc::cleanup::Outcome outcome;
+  outcome.queue_id = std::move(queue_id);
+  outcome.reply_code = 451;
+  outcome.status = "4.3.2";
+  outcome.text = "Error: too many messages at once";
+  return outcome;
+}
 
 std::int64_t wall_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -111,6 +126,8 @@ void Service::configure() {
   const auto* line = process_.values().service();
   s.service = line != nullptr && !line->overrides.empty() ? line->name : std::string();
   s.mail_name = process_.values().text("mail_name");
+  const auto reserve = process_.load<config::ProcessParams>().cleanup_internal_reserve;
+  slots_.configure(limit_, static_cast<std::size_t>(reserve));
 }
 
 void Service::start() {
@@ -148,6 +165,10 @@ void Service::start() {
     peer(channel).transactions.clear();
   });
   process_.on_reload([this] { configure(); });
+  process_.on_share([this](std::int64_t limit, bool) {
+    limit_ = static_cast<std::size_t>(limit);
+    configure();
+  });
   process_.on_drain([this] {
     server_.stop_accepting();
     if (in_use_ == 0) process_.finish();
@@ -182,6 +203,17 @@ std::string Service::id_for(const std::string& wanted) {
 loop::Task<Result<ipc::cleanup::Outcome>> Service::submit(ipc::cleanup::Submit request,
                                                           std::vector<sys::Fd> fds) {
   begin();
+  const Origin origin = origin_of(request.is_internal);
+  Slots::Slot slot;
+  if (slots_.has_room(origin)) {
+    slot = slots_.take();
+  } else {
+    slot = co_await slots_.wait(origin, loop::Clock::now() + kSlotTime);
+    if (!slot) {
+      end();
+      co_return too_busy(std::move(request.queue_id));
+    }
+  }
   Intake intake(room_, id_for(request.queue_id));
   intake.prepend(std::move(request.prepend));
   intake.override_with(request.overrides);
@@ -203,19 +235,33 @@ loop::Task<Result<ipc::cleanup::Opened>> Service::open(ipc::cleanup::Open reques
   transaction->intake.prepend(std::move(request.prepend));
   transaction->intake.override_with(request.overrides);
   transaction->intake.adopt(std::move(request.milters), std::move(fds));
-  loop::spawn(work(transaction, request.transaction, channel, std::move(request.envelope)));
+  loop::spawn(begin_work(transaction, request.transaction, channel, std::move(request.envelope),
+                         origin_of(request.is_internal)));
   co_return ipc::cleanup::Opened{transaction->intake.queue_id()};
 }
 
-// One piece after the other: an envelope first, when there is one, then content as it has come.
-loop::Task<void> Service::work(TransactionPtr transaction, std::uint32_t number,
-                               ipc::ChannelPtr channel, std::string envelope) {
+// The envelope, as soon as there is a slot; content may have come meanwhile.
+loop::Task<void> Service::begin_work(TransactionPtr transaction, std::uint32_t number,
+                                     ipc::ChannelPtr channel, std::string envelope, Origin origin) {
   transaction->is_working = true;
-  if (!envelope.empty()) co_await transaction->intake.open(std::move(envelope));
+  if (slots_.has_room(origin)) {
+    transaction->slot = slots_.take();
+  } else {
+    transaction->slot = co_await slots_.wait(origin, loop::Clock::now() + kSlotTime);
+  }
+  transaction->is_turned_away = !transaction->slot;
+  if (!transaction->is_turned_away) co_await transaction->intake.open(std::move(envelope));
+  co_await work(transaction, number, channel);
+}
+
+// One piece after the other, as they have come.
+loop::Task<void> Service::work(TransactionPtr transaction, std::uint32_t number,
+                               ipc::ChannelPtr channel) {
+  transaction->is_working = true;
   while (!transaction->waiting.empty()) {
     std::string piece = std::exchange(transaction->waiting, {});
     transaction->taken += static_cast<std::int64_t>(piece.size());
-    co_await transaction->intake.add(std::move(piece));
+    if (!transaction->is_turned_away) co_await transaction->intake.add(std::move(piece));
     ipc::cleanup::Taken taken;
     taken.transaction = number;
     taken.bytes = transaction->taken;
@@ -231,7 +277,7 @@ void Service::content(const ipc::ChannelPtr& channel, ipc::Frame& frame) {
   const TransactionPtr transaction = found->second;
   if (transaction->waiting.size() + frame.payload.size() > kMaxWaiting) return channel->close();
   transaction->waiting += frame.payload;
-  if (!transaction->is_working) loop::spawn(work(transaction, frame.id, channel, {}));
+  if (!transaction->is_working) loop::spawn(work(transaction, frame.id, channel));
 }
 
 loop::Task<Result<ipc::cleanup::Outcome>> Service::finish(ipc::cleanup::Finish request,
@@ -240,8 +286,12 @@ loop::Task<Result<ipc::cleanup::Outcome>> Service::finish(ipc::cleanup::Finish r
   if (found == peer(channel).transactions.end()) co_return fail_temporary("no such transaction");
   const TransactionPtr transaction = found->second;
   while (transaction->is_working) co_await transaction->idle.wait(loop::kNever);
-  ipc::cleanup::Outcome outcome =
-      co_await transaction->intake.finish(request.is_hold, std::move(request.end));
+  ipc::cleanup::Outcome outcome;
+  if (transaction->is_turned_away) {
+    outcome = too_busy(transaction->intake.queue_id());
+  } else {
+    outcome = co_await transaction->intake.finish(request.is_hold, std::move(request.end));
+  }
   if (channel->is_open() && peer(channel).transactions.erase(request.transaction) > 0) end();
   co_return outcome;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cleanup/intake.h"
+#include "cleanup/slots.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/server.h"
 
@@ -21,6 +22,8 @@ class Service {
   struct Transaction {
     explicit Transaction(Room& room, std::string id) : intake(room, std::move(id)) {}
     Intake intake;
+    Slots::Slot slot;
+    bool is_turned_away = false;  // there was no slot for it in time
     std::string waiting;
     std::int64_t taken = 0;
     bool is_working = false;
@@ -37,8 +40,9 @@ class Service {
   [[nodiscard]] loop::Task<Result<ipc::cleanup::Opened>> open(ipc::cleanup::Open request,
                                                               ipc::ChannelPtr channel,
                                                               std::vector<sys::Fd> fds);
-  loop::Task<void> work(TransactionPtr transaction, std::uint32_t number, ipc::ChannelPtr channel,
-                        std::string envelope);
+  loop::Task<void> begin_work(TransactionPtr transaction, std::uint32_t number,
+                              ipc::ChannelPtr channel, std::string envelope, Origin origin);
+  loop::Task<void> work(TransactionPtr transaction, std::uint32_t number, ipc::ChannelPtr channel);
   void content(const ipc::ChannelPtr& channel, ipc::Frame& frame);
   [[nodiscard]] loop::Task<Result<ipc::cleanup::Outcome>> finish(ipc::cleanup::Finish request,
                                                                  ipc::ChannelPtr channel);
@@ -52,6 +56,8 @@ class Service {
   void end();
 
   daemon::Process& process_;
+  std::size_t limit_ = 0;  // messages at once, by master's word
+  Slots slots_;
   Room room_;
   ipc::Server server_;
   std::size_t in_use_ = 0;
