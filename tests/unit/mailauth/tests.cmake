@@ -1,0 +1,5 @@
+postern_unit_test(mailauth LINK postern_mailauth)
+postern_fuzzer(spf_record LINK postern_mailauth)
+postern_fuzzer(dkim_header LINK postern_mailauth)
+postern_fuzzer(dmarc_record LINK postern_mailauth)
+postern_fuzzer(srs_address LINK postern_mailauth)
