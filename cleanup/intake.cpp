@@ -484,6 +484,7 @@ std::string Intake::trace() const {
   trace.myhostname = settings.header.myhostname;
   trace.mail_name = settings.mail_name;
   trace.protocol = of_connection("protocol_name", envelope_.client.protocol);
+  if (!trace.sasl_username.empty() && trace.protocol != "SMTP") trace.protocol += 'A';
   trace.queue_id = queue_id_;
   trace.recipient = only_recipient_;
   trace.arrival = arrival_;

@@ -35,7 +35,8 @@ constexpr std::array kOwnServices = {
     OwnService{"broker unix - - n - 1 broker", ServiceType::kUnix},
     OwnService{"keyring unix - - n - 1 keyring", ServiceType::kUnix},
     OwnService{"mailauth unix - - n - - mailauth", ServiceType::kUnix},
-    OwnService{"auth unix - - n - - auth", ServiceType::kUnix},
+    // Not "auth": private/auth is where Dovecot listens on many a machine.
+    OwnService{"postern-auth unix - - n - - auth", ServiceType::kUnix},
 };
 
 // Their first client should not wait for them: mail that comes in needs them all.

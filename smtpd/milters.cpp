@@ -176,8 +176,9 @@ loop::Task<std::optional<mail::Reply>> Session::ask_milters(char command, std::s
                                                             std::string recipient) {
   if (milters_ == nullptr) co_return std::nullopt;
   if (is_authenticated()) {
-    milters_->set("{auth_type}", transaction_ ? transaction_->envelope().sasl_method : "XCLIENT");
+    milters_->set("{auth_type}", sasl_method());
     milters_->set("{auth_authen}", sasl_username());
+    milters_->set("{auth_author}", sasl_sender());
   }
   const std::string at(where);
   const auto decision = co_await milters_->show(command, std::move(payload));

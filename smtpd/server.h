@@ -13,6 +13,7 @@
 #include "common/sys/socket.h"
 #include "smtpd/client_limits.h"
 #include "smtpd/first_contact.h"
+#include "smtpd/login/service.h"
 #include "smtpd/restrictions/policy_client.h"
 #include "smtpd/settings.h"
 
@@ -28,6 +29,7 @@ struct Neighbours {
   ipc::Client flush{"public/flush"};
   ipc::Client broker{"private/broker"};
   PolicyClients policy{};
+  LoginServices login{};
   ipc::Client verify{"private/verify"};
   queuefile::QueueIdSource ids;
 };

@@ -135,6 +135,16 @@ const std::string& Session::sasl_username() const {
   return extras_ ? extras_->login : kNobody;
 }
 
+const std::string& Session::sasl_method() const {
+  static const std::string kNone;
+  return extras_ ? extras_->login_method : kNone;
+}
+
+const std::string& Session::sasl_sender() const {
+  static const std::string kNone;
+  return extras_ ? extras_->login_sender : kNone;
+}
+
 loop::Task<bool> Session::is_client_in(const config::Networks& networks) const {
   if (!ip_) co_return false;
   using Kind = config::Networks::Match::Kind;
@@ -307,7 +317,7 @@ loop::Task<void> Session::converse() {
   co_await handle(*line);
 }
 
-loop::Task<std::optional<std::string>> Session::read_command() {
+loop::Task<std::optional<std::string>> Session::read_command(bool* is_too_long) {
   const ReadDeadline until(*settings_);
   for (;;) {
     const smtpwire::Line line = splitter_.next(stream_.input());
@@ -338,6 +348,7 @@ loop::Task<std::optional<std::string>> Session::read_command() {
     // The beginning of a line that is too long may be another command, and a NUL is in none. The
     // first byte, which is no command, tells whether this is SMTP at all.
     const bool is_broken = line.state == smtpwire::Line::State::kTooLong || line.nul;
+    if (is_too_long != nullptr) *is_too_long = line.state == smtpwire::Line::State::kTooLong;
     std::string text(is_broken ? line.text.substr(0, 1) : line.text);
     stream_.consume(line.consumed);
     if (line.bare_lf && settings_->smtpd.smtpd_forbid_bare_newline == "reject" &&
@@ -468,7 +479,7 @@ loop::Task<void> Session::handle(std::string_view line) {
       co_await refuse(mail::make_reply(221, "2.0.0 Bye"));
       co_return;
     case Verb::kAuth:
-      reply = mail::make_reply(503, "5.5.1 Error: authentication not enabled");
+      reply = co_await auth_command(command);
       break;
     case Verb::kStarttls:
       reply = mail::make_reply(502, "5.5.1 Error: command not implemented");
@@ -538,6 +549,7 @@ void Session::reset() {
   proxy_.reset();
   proxied_size_ = 0;
   proxy_content_failed_ = false;
+  if (extras_) extras_->login_sender.clear();
   if (extras_ && extras_->has_forward) {
     extras_->has_forward = false;
     extras_->forward = {};

@@ -44,7 +44,11 @@ struct SessionExtras {
   // XCLIENT and the proxy protocol.
   std::optional<bool> is_local_client;  // what the real client was
   std::string port;
+  // AUTH, or XCLIENT's word for it.
   std::string login;
+  std::string login_method;
+  std::string login_sender;              // AUTH= of MAIL, as it came
+  std::optional<std::string> tried_login;  // who failed last, where it is known
   std::string server_address;
   std::string server_port;
 };
@@ -74,6 +78,8 @@ class Session {
   [[nodiscard]] Transaction* transaction() { return transaction_ ? &*transaction_ : nullptr; }
   [[nodiscard]] std::string client_port() const;
   [[nodiscard]] const std::string& sasl_username() const;
+  [[nodiscard]] const std::string& sasl_method() const;
+  [[nodiscard]] const std::string& sasl_sender() const;
   [[nodiscard]] bool is_authenticated() const { return !sasl_username().empty(); }
   // The client sent more before it could have our answer, where no pipelining is allowed: the
   // command is the last of its group (RFC 2920 3.1), or no EHLO has offered it.
@@ -105,8 +111,9 @@ class Session {
   loop::Task<void> look_up_client();
   [[nodiscard]] loop::Task<mail::Reply> greeting();
   loop::Task<void> converse();
-  // The next command line, or nothing when the session has ended.
-  [[nodiscard]] loop::Task<std::optional<std::string>> read_command();
+  // The next command line, or nothing when the session has ended. The text of one that is too long
+  // is no command; *is_too_long says so.
+  [[nodiscard]] loop::Task<std::optional<std::string>> read_command(bool* is_too_long = nullptr);
   loop::Task<void> handle(std::string_view line);
   [[nodiscard]] loop::Task<bool> send(const mail::Reply& reply);
   // restrictions/reject_reply.cpp: smtpd_reject_filter_maps, smtpd_reject_footer and its maps.
@@ -153,6 +160,16 @@ class Session {
   loop::Task<mail::Reply> data_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> bdat_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> vrfy_command(const smtpwire::CommandLine& command);
+  loop::Task<mail::Reply> auth_command(const smtpwire::CommandLine& command);
+  [[nodiscard]] loop::Task<mail::Reply> log_in(smtpwire::AuthArguments arguments);
+  [[nodiscard]] loop::Task<LoginStep> first_login_step(LoginExchange& exchange,
+                                                       const smtpwire::AuthArguments& arguments);
+  [[nodiscard]] mail::Reply login_failed(const std::string& mechanism, LoginStep step);
+  [[nodiscard]] bool may_log_in() const;
+  [[nodiscard]] loop::Task<Result<std::vector<sasl::Mechanism>>> login_mechanisms();
+  loop::Task<void> offer_login(mail::Reply& reply);
+  // What a client was before TLS counts for nothing behind it (RFC 3207 4.2).
+  void forget_login();
   loop::Task<mail::Reply> etrn_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> xclient_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> xforward_command(const smtpwire::CommandLine& command);

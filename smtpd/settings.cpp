@@ -103,6 +103,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
     settings->milters = milter::read_list(values, "smtpd_milters", problems);
     settings->smtpd_milter_maps = values.list("smtpd_milter_maps");
   }
+  settings->login = read_login_settings(values, problems);
   settings->smtputf8_enable = cleanup.smtputf8_enable;
   settings->own_addresses = values.snapshot().own_addresses;
   for (const auto& word : settings->smtpd.smtpd_noop_commands) {

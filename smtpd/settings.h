@@ -17,6 +17,7 @@
 #include "common/policy/list.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
+#include "smtpd/login/service.h"
 #include "smtpd/proxy_filter.h"
 
 namespace postern::smtpd {
@@ -70,6 +71,7 @@ struct Settings {
   EhloKeywords discarded_keywords = 0;
   std::string content_filter;
   ProxyFilter::Settings proxy_filter;
+  LoginSettings login;
   milter::ListSettings milters;
   std::vector<std::string> smtpd_milter_maps;
   std::int64_t cleanup_overrides = 0;  // receive_override_options, for cleanup

@@ -5,6 +5,7 @@
 #include "common/base/text.h"
 #include "common/config/master_cf.h"
 #include "common/config/param.h"
+#include "common/config/sasl_profile.h"
 #include "common/config/snapshot.h"
 
 namespace postern::config {
@@ -89,12 +90,19 @@ std::map<std::uint64_t, std::string> configured_endpoints(const Values& values) 
       found.emplace(endpoint_number(*endpoint), *std::move(endpoint));
     }
   };
+  const auto collect_sasl = [&found](const Values& from) {
+    if (!from.flag("smtpd_sasl_auth_enable") || from.text("smtpd_sasl_type") != "dovecot") return;
+    auto endpoint = sasl_endpoint(from.text("smtpd_sasl_path"));
+    if (endpoint) found.emplace(endpoint_number(*endpoint), *std::move(endpoint));
+  };
   collect_named(values);
+  collect_sasl(values);
   for (const auto& setting : values.snapshot().settings) collect(setting.value);
   for (const auto& service : values.snapshot().services) {
     if (service.overrides.empty()) continue;
     const Values own = values.of_service(service);
     collect_named(own);
+    collect_sasl(own);
     for (const auto& [name, value] : service.overrides) {
       const auto expanded = own.expand_text(value);
       if (expanded) collect(*expanded);

@@ -26,8 +26,8 @@ namespace postern::config {
 // The endpoint of a word that may be `{ endpoint, name=value ... }`.
 [[nodiscard]] std::string_view endpoint_word(std::string_view word);
 
-// All endpoints in main.cf and master.cf, by number: behind check_policy_service, of milters and of
-// smtpd_proxy_filter.
+// All endpoints in main.cf and master.cf, by number: behind check_policy_service, of milters, of
+// smtpd_proxy_filter and, for Dovecot, of smtpd_sasl_path.
 [[nodiscard]] std::map<std::uint64_t, std::string> configured_endpoints(const Values& values);
 
 }  // namespace postern::config

@@ -7,6 +7,7 @@
 #include "common/config/params/lmtp.h"
 #include "common/config/params/local.h"
 #include "common/config/params/log.h"
+#include "common/config/params/mailauth.h"
 #include "common/config/params/milter.h"
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
@@ -159,6 +160,13 @@ template <>
 PostscreenParams load<PostscreenParams>(const Values& values, Problems& problems) {
   PostscreenParams params;
 #include "common/config/params/postscreen.def"
+  return params;
+}
+
+template <>
+MailauthParams load<MailauthParams>(const Values& values, Problems& problems) {
+  MailauthParams params;
+#include "common/config/params/mailauth.def"
   return params;
 }
 

@@ -74,6 +74,9 @@ constexpr ParamInfo kParams[] = {
 #define AREA "verify"
 #include "common/config/params/verify.def"
 #undef AREA
+#define AREA "mailauth"
+#include "common/config/params/mailauth.def"
+#undef AREA
 #define AREA "misc"
 #include "common/config/params/misc.def"
 #undef AREA

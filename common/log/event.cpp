@@ -27,6 +27,19 @@ void accepted_from(const ClientLine& line) {
              text);
 }
 
+void login_failed(const FailedLogin& login) {
+  const auto event = Event("login_failed")
+                         .with("client", login.client)
+                         .with("sasl_method", login.mechanism)
+                         .with("sasl_username", login.username)
+                         .with("reason", login.reason)
+                         .with("is_temporary", std::int64_t{login.is_temporary ? 1 : 0});
+  write(Level::kWarning,
+        fmt::format("{}: SASL {} authentication failed: {}, sasl_username={}", login.client,
+                    login.mechanism, login.reason, login.username),
+        &event);
+}
+
 void picked_up(std::string_view queue_id, unsigned uid, std::string_view sender) {
   info_event(Event("picked_up", queue_id).with("uid", std::int64_t{uid}).with("from", sender),
              fmt::format("{}: uid={} from=<{}>", queue_id, uid, sender));

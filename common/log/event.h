@@ -24,6 +24,16 @@ struct ClientLine {
 };
 void accepted_from(const ClientLine& line);
 
+// "warning: NAME[IP]: SASL PLAIN authentication failed: REASON, sasl_username=U"
+struct FailedLogin {
+  std::string_view client;     // "name[address]"
+  std::string_view mechanism;  // as the client named it
+  std::string_view reason;
+  std::string_view username;
+  bool is_temporary = false;
+};
+void login_failed(const FailedLogin& login);
+
 // "ID: uid=N from=<A>"
 void picked_up(std::string_view queue_id, unsigned uid, std::string_view sender);
 

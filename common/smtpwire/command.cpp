@@ -175,6 +175,7 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
     return {};
   }
   if (const auto auth = value_of(word, "AUTH"); auth && extensions.auth) {
+    if (out.auth) return refuse(503, "5.5.4 Error: multiple AUTH= options");
     out.auth = is_xtext(*auth) ? xtext_decode(*auth) : std::nullopt;
     if (!out.auth || out.auth->empty()) return refuse(501, "5.5.4 Bad AUTH parameter syntax");
     return {};

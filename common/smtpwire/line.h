@@ -34,6 +34,9 @@ class LineSplitter {
   // `consumed` set): memory stays at the limit however long the line is.
   [[nodiscard]] Line next(std::string_view buffer);
 
+  // For the lines that come; the rest of one that was too long is still thrown away.
+  void set_limit(std::size_t limit) { limit_ = limit; }
+
  private:
   std::size_t limit_;
   std::size_t searched_ = 0;  // no LF in front of here

@@ -1,5 +1,6 @@
 // mail.cpp - MAIL (RFC 5321 4.1.1.2): a transaction begins.
 
+#include "common/base/encode.h"
 #include "common/mail/rewrite.h"
 #include "smtpd/session.h"
 
@@ -27,7 +28,6 @@ smtpwire::Extensions Session::extensions() const {
   extensions.verp = may_xverp_;
   extensions.verp_delimiter_filter = settings_->verp_delimiter_filter;
   extensions.default_verp_delimiters = settings_->default_verp_delimiters;
-  extensions.auth = false;
   extensions.strict_rfc821_envelopes = settings_->smtpd.strict_rfc821_envelopes;
   return extensions;
 }
@@ -40,6 +40,9 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
   auto parsed = smtpwire::parse_mail(command.argument, extensions());
   if (!parsed) co_return parsed.error();
+  if (parsed->auth && !may_log_in()) {
+    co_return mail::make_reply(503, "5.5.4 Error: authentication disabled");
+  }
   if (auto refusal = co_await count(ipc::anvil::Event::kMessage)) co_return *refusal;
   if (settings_->message_size_limit > 0 && parsed->size &&
       *parsed->size > settings_->message_size_limit) {
@@ -52,6 +55,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   }
   if (!is_mailable(parsed->sender.address)) co_return smtpwire::reply_bad_sender();
   sender_ = parsed->sender.address;
+  if (parsed->auth && *parsed->auth != "<>") extras().login_sender = xtext_encode(*parsed->auth);
   if (!settings_->smtpd.smtpd_delay_reject) {
     const auto refusal = co_await check(Stage::kSender);
     if (refusal) {

@@ -52,9 +52,13 @@ void Session::begin_transaction() {
     envelope.attributes.emplace_back("hide_client_session", "yes");
   }
   if (is_authenticated()) {
-    envelope.sasl_method = "XCLIENT";
+    envelope.sasl_method = sasl_method();
     envelope.sasl_username = sasl_username();
+    if (settings_->login.has_trace) {
+      envelope.attributes.emplace_back("received_sasl_username", sasl_username());
+    }
   }
+  envelope.sasl_sender = sasl_sender();
   envelope.verp_delims = mail_arguments_->verp_delimiters;
   if (mail_arguments_->body == smtpwire::BodyType::k8BitMime) {
     envelope.encoding = queuefile::ContentEncoding::k8bit;
@@ -79,6 +83,7 @@ void Session::begin_transaction() {
   line.client = from;
   line.sasl_method = envelope.sasl_method;
   line.sasl_username = envelope.sasl_username;
+  line.sasl_sender = envelope.sasl_sender;
   std::string forwarded_for;
   if (extras_ && extras_->has_forward) {
     line.orig_queue_id = extras_->forward_id;

@@ -125,6 +125,7 @@ loop::Task<mail::Reply> Session::xclient_command(const smtpwire::CommandLine& co
       protocol = to_upper(value);
     } else if (attribute == "LOGIN") {
       changed.login = is_unknown ? std::string() : value;
+      changed.login_method = is_unknown ? "" : "XCLIENT";
     } else if (attribute == "DESTADDR") {
       const auto parsed = parse_client_address(value);
       if (!is_unknown && !parsed) co_return bad_value(attribute, value);

@@ -77,9 +77,9 @@ std::string RestrictionRun::policy_request(const PolicySettings& policy) {
   add("size", std::to_string(size));
   add("etrn_domain", stage_ == Stage::kEtrn ? session_.recipient_in_check_ : std::string());
   add("stress", session_.settings().restrictions.text_of("stress").value_or(""));
-  add("sasl_method", session_.is_authenticated() ? "XCLIENT" : "");
+  add("sasl_method", session_.sasl_method());
   add("sasl_username", session_.sasl_username());
-  add("sasl_sender", "");
+  add("sasl_sender", session_.sasl_sender());
   add("ccert_subject", "");
   add("ccert_issuer", "");
   add("ccert_fingerprint", "");

@@ -1,0 +1,1 @@
+postern_unit_test(auth LINK part_auth postern_daemon)

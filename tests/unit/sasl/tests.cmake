@@ -1,0 +1,3 @@
+postern_unit_test(sasl LINK postern_sasl)
+postern_fuzzer(dovecot_auth LINK postern_sasl)
+postern_fuzzer(scram LINK postern_sasl)
