@@ -190,9 +190,15 @@ loop::Task<ipc::resolver::Host> Finder::find_addresses(std::string name,
   if (how.use_ipv4) both.add(loop::store(resolver_.look_up(name, RecordType::kA), &v4));
   if (how.use_ipv6) both.add(loop::store(resolver_.look_up(name, RecordType::kAaaa), &v6));
   co_await both.done();
-  if (v4 != nullptr) add_addresses(host.addresses, *v4);
-  if (v6 != nullptr) add_addresses(host.addresses, *v6);
+  host.is_authenticated = true;
+  for (const auto& found : {v4, v6}) {
+    if (found == nullptr || found->status != LookupStatus::kFound) continue;
+    add_addresses(host.addresses, *found);
+    host.is_authenticated = host.is_authenticated && found->is_authenticated;
+    if (!equal_nocase(found->canonical_name, name)) host.canonical_name = found->canonical_name;
+  }
   if (!host.addresses.empty()) co_return host;
+  host.is_authenticated = false;
   if (v4 == nullptr) v4 = v6;
   if (v6 == nullptr) v6 = v4;
   if (v4 == nullptr) {
@@ -245,6 +251,7 @@ loop::Task<Result<ipc::resolver::Hosts>> Finder::find_hosts(ipc::resolver::FindH
   ipc::resolver::Host host = co_await find_addresses(domain, request);
   found.status = host.status;
   found.error = host.error;
+  found.is_authenticated = host.is_authenticated;
   found.hosts.push_back(std::move(host));
   co_return found;
 }

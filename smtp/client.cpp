@@ -14,9 +14,11 @@ using Job = smtpclient::AgentJob<agent::Delivery, agent::Verdict>;
 
 }  // namespace
 
-Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
+Client::Client(daemon::Process& process, smtpclient::Protocol protocol,
+               smtpclient::TlsMaterials materials)
     : process_(process),
       protocol_(protocol),
+      materials_(std::move(materials)),
       resolver_("private/resolver"),
       engine_(load(),
               [this](ipc::resolver::FindHosts request) { return find_hosts(std::move(request)); }),
@@ -25,6 +27,7 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
                  return deliver(std::move(delivery));
                }) {
   engine_.use_tables(&tables_);
+  engine_.use_resolver([this](ipc::resolver::Query question) { return ask(std::move(question)); });
   service_.handle_probes();
   service_.attach(process);
   process.on_reload([this] { reload(); });
@@ -32,7 +35,7 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
 
 smtpclient::SettingsPtr Client::load() const {
   config::Problems problems;
-  auto settings = smtpclient::Settings::load(process_.values(), protocol_, problems);
+  auto settings = smtpclient::Settings::load(process_.values(), protocol_, problems, materials_);
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   return settings;
 }
@@ -52,6 +55,11 @@ loop::Task<void> Client::deliver(std::shared_ptr<agent::Delivery> delivery) {
 loop::Task<Result<ipc::resolver::Hosts>> Client::find_hosts(ipc::resolver::FindHosts request) {
   auto hosts = co_await resolver_.call(std::move(request), loop::Clock::now() + kLookupTime);
   co_return hosts;
+}
+
+loop::Task<Result<ipc::resolver::Answer>> Client::ask(ipc::resolver::Query question) {
+  auto answer = co_await resolver_.call(std::move(question), loop::Clock::now() + kLookupTime);
+  co_return answer;
 }
 
 }  // namespace postern::smtp

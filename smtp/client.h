@@ -16,16 +16,19 @@ namespace postern::smtp {
 
 class Client {
  public:
-  Client(daemon::Process& process, smtpclient::Protocol protocol);
+  Client(daemon::Process& process, smtpclient::Protocol protocol,
+         smtpclient::TlsMaterials materials);
 
  private:
   [[nodiscard]] smtpclient::SettingsPtr load() const;
   void reload();
   loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
   loop::Task<Result<ipc::resolver::Hosts>> find_hosts(ipc::resolver::FindHosts request);
+  loop::Task<Result<ipc::resolver::Answer>> ask(ipc::resolver::Query question);
 
   daemon::Process& process_;
   smtpclient::Protocol protocol_;
+  smtpclient::TlsMaterials materials_;
   ipc::Client resolver_;
   ipc::TablesClient tables_;
   smtpclient::Engine engine_;

@@ -63,6 +63,8 @@ struct Host {
   std::string name;
   std::int64_t preference = 0;
   std::vector<std::string> addresses;  // in the order to be tried
+  bool is_authenticated = false;       // the addresses are: AD bit from a trusted resolver
+  std::string canonical_name;          // where its aliases lead; empty: there is none
   Status status = Status::kFound;      // of the address look-up
   std::string error;
   template <typename Self, typename Fields>
@@ -70,6 +72,8 @@ struct Host {
     field("name", self.name);
     field("preference", self.preference);
     field("addresses", self.addresses);
+    field("is_authenticated", self.is_authenticated);
+    field("canonical_name", self.canonical_name);
     field("status", self.status);
     field("error", self.error);
   }
@@ -79,6 +83,7 @@ struct Hosts {
   Status status = Status::kFound;
   bool has_mx = false;      // the hosts come from MX records, not from the name itself
   bool is_null_mx = false;  // RFC 7505
+  // The MX records are; where there are none, the addresses of the name itself.
   bool is_authenticated = false;
   std::vector<Host> hosts;  // by preference, equals shuffled
   std::string error;

@@ -112,8 +112,15 @@ Verdict Connection::failure(const Reply& reply, Step step) const {
                                : not_smtp(endpoint_, reply.garbage, step);
 }
 
-loop::Task<Verdict> Connection::hello(SettingsPtr settings, std::string nexthop, bool detect_loop) {
+loop::Task<Verdict> Connection::hello(SettingsPtr settings, TlsPlanPtr tls_plan,
+                                      std::string nexthop, bool detect_loop) {
   const auto& params = settings->params;
+  plan = std::move(tls_plan);
+  const bool is_wrapped = plan != nullptr && settings->tls.params.smtp_tls_wrappermode;
+  if (is_wrapped) {
+    const Verdict insecure = co_await shake_hands(settings);
+    if (!insecure.status.empty()) co_return insecure;
+  }
   const Reply greeting = co_await read_reply(params.smtp_helo_timeout);
   if (!greeting.is_ok()) co_return failure(greeting, Step::kGreeting);
   if (greeting.reply.klass() != '2') {
@@ -122,6 +129,25 @@ loop::Task<Verdict> Connection::hello(SettingsPtr settings, std::string nexthop,
   std::string_view banner =
       greeting.reply.lines.empty() ? std::string_view() : greeting.reply.lines.front();
   const bool says_esmtp = to_upper(banner).find("ESMTP") != std::string::npos;
+  const Verdict refusal = co_await say_hello(settings, says_esmtp, nexthop, detect_loop);
+  if (!refusal.status.empty() || is_encrypted()) co_return refusal;
+  if (plan == nullptr) {
+    if (features_.starttls && settings->tls.params.smtp_tls_note_starttls_offer) {
+      log::info("Host offered STARTTLS: [{}]", endpoint_.name);
+    }
+    co_return refusal;
+  }
+  const Verdict insecure = co_await begin_tls(settings);
+  if (!insecure.status.empty() || !is_encrypted()) co_return insecure;
+  // RFC 3207 4.2: what was said in the clear is forgotten.
+  const Verdict second = co_await say_hello(settings, true, nexthop, detect_loop);
+  co_return second;
+}
+
+// EHLO or LHLO, where the server may know it, else HELO.
+loop::Task<Verdict> Connection::say_hello(SettingsPtr settings, bool says_esmtp,
+                                          std::string nexthop, bool detect_loop) {
+  const auto& params = settings->params;
   const bool try_ehlo = settings->is_lmtp() || (!params.smtp_never_send_ehlo &&
                                                 (params.smtp_always_send_ehlo || says_esmtp));
   if (try_ehlo) {

@@ -1,7 +1,7 @@
 // connection.h - one connection to a server: connect, greeting, hello, and replies one by one.
 //
-// Everything that is sent and received goes through stream(), which is the place for TLS: after
-// STARTTLS the features are asked for again. Authentication follows hello(), before the first MAIL.
+// Everything that is sent and received goes through stream(), encrypted or not: after STARTTLS the
+// features are asked for again. Authentication follows hello(), before the first MAIL.
 
 #pragma once
 
@@ -14,6 +14,7 @@
 #include "common/loop/task.h"
 #include "common/smtpclient/plan.h"
 #include "common/smtpclient/settings.h"
+#include "common/smtpclient/tls_client.h"
 #include "common/smtpwire/ehlo.h"
 #include "common/smtpwire/reply_reader.h"
 
@@ -30,8 +31,8 @@ class Connection {
 
   // Greeting and EHLO, HELO or LHLO. `nexthop` is for the text of a loop, which is looked for
   // where `detect_loop` is set. A verdict with status: the server is not to be used.
-  [[nodiscard]] loop::Task<Verdict> hello(SettingsPtr settings, std::string nexthop,
-                                          bool detect_loop);
+  [[nodiscard]] loop::Task<Verdict> hello(SettingsPtr settings, TlsPlanPtr plan,
+                                          std::string nexthop, bool detect_loop);
 
   struct Reply {
     loop::Io io = loop::Io::kOk;
@@ -51,6 +52,13 @@ class Connection {
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] const smtpwire::Features& features() const { return features_; }
 
+  [[nodiscard]] bool is_encrypted() const { return stream_.transport() != nullptr; }
+  // TLS was begun and came to nothing: the same server might take the mail in the clear.
+  [[nodiscard]] bool has_tls_failed() const { return has_tls_failed_; }
+  // What it was made under.
+  TlsPolicy asked_policy{};
+  TlsPlanPtr plan{};
+
   // Deliveries so far, the one under way included.
   unsigned uses = 0;
   // Other servers were known for its destination when it was made.
@@ -61,11 +69,17 @@ class Connection {
 
  private:
   [[nodiscard]] loop::Task<Reply> ask(std::string command, std::chrono::seconds timeout);
+  [[nodiscard]] loop::Task<Verdict> say_hello(SettingsPtr settings, bool says_esmtp,
+                                              std::string nexthop, bool detect_loop);
+  // starttls.cpp
+  [[nodiscard]] loop::Task<Verdict> begin_tls(SettingsPtr settings);
+  [[nodiscard]] loop::Task<Verdict> shake_hands(SettingsPtr settings);
 
   Endpoint endpoint_;
   loop::Stream stream_;
   smtpwire::ReplyReader reader_;
   smtpwire::Features features_;
+  bool has_tls_failed_ = false;
   loop::TimePoint since_ = loop::Clock::now();
 };
 using ConnectionPtr = std::unique_ptr<Connection>;

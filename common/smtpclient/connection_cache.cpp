@@ -34,31 +34,33 @@ void ConnectionCache::put(std::string_view destination, ConnectionPtr connection
   if (!timer_.is_armed()) timer_.arm(now + limit);
 }
 
-ConnectionPtr ConnectionCache::take(const std::string& relay) {
+ConnectionPtr ConnectionCache::take(const std::string& relay, const Fits& fits) {
   const auto found = by_endpoint_.find(relay);
   if (found == by_endpoint_.end()) return nullptr;
   auto& kept = found->second;
-  while (!kept.empty()) {
-    ConnectionPtr connection = std::move(kept.back().connection);
-    kept.pop_back();
+  for (std::size_t i = kept.size(); i-- > 0;) {
+    if (!fits(*kept[i].connection)) continue;
+    ConnectionPtr connection = std::move(kept[i].connection);
+    kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(i));
     --count_;
     if (connection->is_idle()) return connection;
   }
   return nullptr;
 }
 
-ConnectionPtr ConnectionCache::take_for_destination(std::string_view destination) {
+ConnectionPtr ConnectionCache::take_for_destination(std::string_view destination,
+                                                    const Fits& fits) {
   if (count_ == 0) return nullptr;
   const auto found = endpoints_of_.find(std::string(destination));
   if (found == endpoints_of_.end()) return nullptr;
   for (auto relay = found->second.rbegin(); relay != found->second.rend(); ++relay) {
-    if (ConnectionPtr connection = take(*relay)) return connection;
+    if (ConnectionPtr connection = take(*relay, fits)) return connection;
   }
   return nullptr;
 }
 
-ConnectionPtr ConnectionCache::take_for_endpoint(const Endpoint& endpoint) {
-  return count_ == 0 ? nullptr : take(endpoint.relay());
+ConnectionPtr ConnectionCache::take_for_endpoint(const Endpoint& endpoint, const Fits& fits) {
+  return count_ == 0 ? nullptr : take(endpoint.relay(), fits);
 }
 
 void ConnectionCache::expire() {

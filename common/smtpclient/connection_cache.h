@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,9 +28,10 @@ class ConnectionCache {
 
   // Keeps it for a while, or says goodbye.
   void put(std::string_view destination, ConnectionPtr connection);
-  // A live one, or null.
-  [[nodiscard]] ConnectionPtr take_for_destination(std::string_view destination);
-  [[nodiscard]] ConnectionPtr take_for_endpoint(const Endpoint& endpoint);
+  // A live one that fits, or null.
+  using Fits = std::function<bool(const Connection&)>;
+  [[nodiscard]] ConnectionPtr take_for_destination(std::string_view destination, const Fits& fits);
+  [[nodiscard]] ConnectionPtr take_for_endpoint(const Endpoint& endpoint, const Fits& fits);
   // All are told goodbye.
   void clear();
   [[nodiscard]] std::size_t size() const { return count_; }
@@ -39,7 +41,7 @@ class ConnectionCache {
     ConnectionPtr connection;
     loop::TimePoint expires;
   };
-  [[nodiscard]] ConnectionPtr take(const std::string& relay);
+  [[nodiscard]] ConnectionPtr take(const std::string& relay, const Fits& fits);
   void expire();
 
   SettingsPtr settings_;

@@ -21,6 +21,19 @@ std::size_t random_below(std::size_t limit) {
   return std::uniform_int_distribution<std::size_t>(0, limit - 1)(generator);
 }
 
+// A kept connection is as secret as the plan asks, and with the same server.
+bool serves(const Connection& kept, const TlsPlanPtr& plan) {
+  if (plan == nullptr || kept.plan == nullptr) return plan == kept.plan;
+  return kept.plan->key == plan->key;
+}
+
+// A handshake that failed once may succeed later; only then, and where the policy bears it, is no
+// secrecy better than no mail (postconf(5) smtp_tls_security_level, "may").
+bool may_go_plain(const Job& job, const TlsPlan& plan, const Settings& settings) {
+  if (plan.policy.level != TlsLevel::kMay || settings.tls.params.smtp_tls_wrappermode) return false;
+  return job.age() >= settings.minimal_backoff_time;
+}
+
 }  // namespace
 
 Engine::Engine(SettingsPtr settings, HostFinder find_hosts)
@@ -62,9 +75,14 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
     walk.why = own_failure("4.3.5", "mail transport: " + destination.error().text);
     co_return;
   }
-  if (settings.requires_tls && !destination->is_unix()) {
-    walk.why = own_failure("4.7.4", "TLS is required, but not supported by this version");
-    co_return;
+  walk.policy = {};
+  if (!destination->is_unix() && settings.tls.is_used()) {
+    auto policy = co_await tls_.find_policy(walk.settings, text);
+    if (!policy) {
+      walk.why = policy.error();
+      co_return;
+    }
+    walk.policy = *std::move(policy);
   }
   const std::string key = to_lower(text);
   enter(key);
@@ -87,7 +105,8 @@ loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
   // Probes say the same over any connection; the kept ones are for mail.
   if (walk.job.is_probe()) co_return;
   for (;;) {
-    ConnectionPtr connection = cache_.take_for_destination(key);
+    ConnectionPtr connection = cache_.take_for_destination(
+        key, [&walk](const Connection& kept) { return kept.asked_policy == walk.policy; });
     if (connection == nullptr) co_return;
     const bool is_final = walk.is_last_destination && !connection->has_alternatives;
     const auto end = co_await transact(walk, *connection, is_final);
@@ -137,8 +156,19 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
   }
   std::int64_t sessions = walk.used.empty() ? 0 : 1;
   for (std::size_t i = 0; i < targets.size() && walk.job.unreported() > 0; ++i) {
+    auto planned = co_await tls_.plan(walk.settings, walk.policy, destination, targets[i]);
+    if (!planned) {
+      walk.why = std::move(planned.error());
+      walk.why.relay = targets[i].relay();
+      log::info("{}: {}", walk.job.queue_id(), log::clean(walk.why.text));
+      continue;
+    }
+    const TlsPlanPtr plan = *std::move(planned);
     ConnectionPtr connection;
-    if (!walk.job.is_probe()) connection = cache_.take_for_endpoint(targets[i]);
+    if (!walk.job.is_probe()) {
+      connection = cache_.take_for_endpoint(
+          targets[i], [&plan](const Connection& kept) { return serves(kept, plan); });
+    }
     const bool is_kept = connection != nullptr;
     if (!is_kept) connection = co_await connect(walk, targets[i]);
     if (connection == nullptr) continue;
@@ -157,10 +187,10 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
         continue;
       }
     } else {
-      const bool is_welcome = co_await greet(walk, *connection, destination, is_final);
-      if (is_welcome) end = co_await transact(walk, *connection, is_final);
+      connection = co_await greeted(walk, std::move(connection), plan, destination, is_final);
+      if (connection != nullptr) end = co_await transact(walk, *connection, is_final);
     }
-    finish_with(key, *walk.settings, std::move(connection), end);
+    if (connection != nullptr) finish_with(key, *walk.settings, std::move(connection), end);
     if (is_last) break;
   }
 }
@@ -173,24 +203,39 @@ loop::Task<ConnectionPtr> Engine::connect(Walk& walk, Endpoint endpoint) {
   co_return nullptr;
 }
 
-loop::Task<bool> Engine::greet(Walk& walk, Connection& connection, const Destination& destination,
-                               bool is_final) {
+loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, TlsPlanPtr plan,
+                                          const Destination& destination, bool is_final) {
   const bool detect_loop =
       !walk.settings->is_lmtp() && destination.port == walk.settings->smtp_port;
-  const Verdict refusal = co_await connection.hello(walk.settings, destination.text, detect_loop);
+  connection->asked_policy = walk.policy;
+  Verdict refusal = co_await connection->hello(walk.settings, plan, destination.text, detect_loop);
+  if (connection->has_tls_failed() && may_go_plain(walk.job, *plan, *walk.settings)) {
+    const Endpoint endpoint = connection->endpoint();
+    log::info("{}: {}: sending in the clear to {}", walk.job.queue_id(), log::clean(refusal.text),
+              endpoint.relay());
+    connection = co_await connect(walk, endpoint);
+    if (connection == nullptr) co_return nullptr;
+    refusal = co_await connection->hello(walk.settings, nullptr, destination.text, detect_loop);
+  }
   walk.job.mark_connected();
-  if (refusal.status.empty()) co_return true;
+  if (refusal.status.empty()) co_return connection;
+  const bool is_there = !connection->has_tls_failed() && !connection->stream().has_hung_up();
+  if (is_there) say_goodbye(std::move(connection), walk.settings);
+  take_refusal(walk, refusal, is_final);
+  co_return nullptr;
+}
+
+void Engine::take_refusal(Walk& walk, const Verdict& refusal, bool is_final) {
   walk.why = refusal;
   if (is_kept(refusal, is_final)) {
     log::info("{}: {}", walk.job.queue_id(), log::clean(refusal.text));
     walk.job.mark_connecting();
-    co_return false;
+    return;
   }
   if (refusal.is_temporary()) walk.job.mark_destination_failure();
   for (std::size_t i = 0; i < walk.job.recipients(); ++i) {
     if (!walk.job.is_reported(i)) walk.job.failed(i, refusal);
   }
-  co_return false;
 }
 
 loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection, bool is_final) {
@@ -205,7 +250,8 @@ void Engine::finish_with(const std::string& key, const Settings& settings, Conne
   if (end == Transaction::End::kBroken || connection->stream().has_hung_up()) return;
   // One with an envelope that came to nothing is not kept: RSET would be one more answer to wait
   // for.
-  const bool is_clean = end == Transaction::End::kUsable && !connection->needs_reset;
+  const bool may_keep = !connection->is_encrypted() || connection->asked_policy.connection_reuse;
+  const bool is_clean = may_keep && end == Transaction::End::kUsable && !connection->needs_reset;
   if (is_clean && is_worth_keeping(key, settings)) {
     cache_.put(key, std::move(connection));
   } else {

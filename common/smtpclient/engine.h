@@ -37,8 +37,14 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // For smtp_generic_maps and smtp_header_checks; without it they have no effect. Outlives this.
-  void use_tables(ipc::TablesClient* tables) { tables_ = tables; }
+  // For smtp_generic_maps, smtp_header_checks and smtp_tls_policy_maps; without it they have no
+  // effect. Outlives this.
+  void use_tables(ipc::TablesClient* tables) {
+    tables_ = tables;
+    tls_.use_tables(tables);
+  }
+  // For TLSA records; without it there is no DANE.
+  void use_resolver(Questioner ask) { tls_.use_resolver(std::move(ask)); }
 
   // For jobs that begin from now on.
   void configure(SettingsPtr settings);
@@ -55,7 +61,8 @@ class Engine {
   struct Walk {
     Job& job;
     SettingsPtr settings;
-    Verdict why{};  // the last failure that left recipients unreported
+    Verdict why{};       // the last failure that left recipients unreported
+    TlsPolicy policy{};  // of the destination
     bool is_last_destination = false;
     std::string used{};  // the endpoint of a kept connection that was tried
   };
@@ -71,9 +78,10 @@ class Engine {
                                std::vector<Endpoint> targets);
   loop::Task<Route> find_route(Walk& walk, Destination destination);
   loop::Task<ConnectionPtr> connect(Walk& walk, Endpoint endpoint);
-  // True: recipients were judged by a server that answered.
-  loop::Task<bool> greet(Walk& walk, Connection& connection, const Destination& destination,
-                         bool is_final);
+  // A connection that may be used for mail; null: recipients were judged, or wait for the next.
+  loop::Task<ConnectionPtr> greeted(Walk& walk, ConnectionPtr connection, TlsPlanPtr plan,
+                                    const Destination& destination, bool is_final);
+  void take_refusal(Walk& walk, const Verdict& refusal, bool is_final);
   loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final);
   void finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
                    Transaction::End end);
@@ -84,6 +92,7 @@ class Engine {
   SettingsPtr settings_;
   HostFinder find_hosts_;
   ipc::TablesClient* tables_ = nullptr;
+  TlsClient tls_;
   ConnectionCache cache_;
   BufferPool buffers_;
   std::unordered_map<std::string, Traffic> traffic_;

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -62,6 +63,13 @@ class Job {
   [[nodiscard]] virtual std::size_t unreported() const = 0;
   // The next hop itself could not be used. Before the last recipient.
   virtual void mark_destination_failure() = 0;
+
+  // Since the message came.
+  [[nodiscard]] std::chrono::seconds age() const {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::seconds>(now) -
+           std::chrono::seconds(message().envelope.arrival.seconds);
+  }
 
   // Address verification and sendmail -bv: how far the next hop would go; nothing is delivered.
   [[nodiscard]] bool is_probe() const {

@@ -39,6 +39,8 @@ std::string_view doing(Step step) {
       return "performing the HELO handshake";
     case Step::kLhlo:
       return "performing the LHLO handshake";
+    case Step::kStarttls:
+      return "sending STARTTLS command";
     case Step::kXforward:
       return "sending XFORWARD command";
     case Step::kMail:
@@ -69,6 +71,8 @@ std::string_view command_of(Step step) {
       return "HELO command";
     case Step::kLhlo:
       return "LHLO command";
+    case Step::kStarttls:
+      return "STARTTLS command";
     case Step::kXforward:
       return "XFORWARD command";
     case Step::kMail:

@@ -22,6 +22,7 @@ enum class Step : unsigned char {
   kEhlo,
   kHelo,
   kLhlo,
+  kStarttls,
   kXforward,
   kMail,
   kRcpt,
@@ -36,11 +37,20 @@ enum class Step : unsigned char {
 // "MAIL FROM command", as in "(in reply to ...)"
 [[nodiscard]] std::string_view command_of(Step step);
 
+// What DNSSEC says of how we came to a server.
+struct DnsTrust {
+  bool is_domain_secure = false;  // the MX records, or the host's addresses where there are none
+  bool is_host_secure = false;    // the host's addresses
+  std::string canonical_name{};   // where the host's aliases lead; empty: it has none
+  friend bool operator==(const DnsTrust&, const DnsTrust&) = default;
+};
+
 // A server, as texts show it.
 struct Endpoint {
   std::string name;        // mx.example.org; for UNIX sockets our own name
   std::string address;     // 192.0.2.1, or the path
   std::uint16_t port = 0;  // 0: UNIX socket
+  DnsTrust trust{};
 
   [[nodiscard]] std::string host() const;   // "mx.example.org[192.0.2.1]"
   [[nodiscard]] std::string relay() const;  // with ":25"

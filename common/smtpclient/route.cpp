@@ -88,8 +88,9 @@ void limit_addresses(std::vector<Candidate>& list, const Settings& settings) {
 std::vector<Candidate> gather(const Destination& destination, const ipc::resolver::Hosts& hosts) {
   std::vector<Candidate> list;
   for (const auto& host : hosts.hosts) {
+    const DnsTrust trust{hosts.is_authenticated, host.is_authenticated, host.canonical_name};
     for (const auto& address : host.addresses) {
-      list.push_back({{host.name, address, destination.port},
+      list.push_back({{host.name, address, destination.port, trust},
                       host.preference,
                       address.find(':') != std::string::npos});
     }

@@ -19,17 +19,6 @@ bool is_loopback(std::string_view address) {
   return address.starts_with("127.") || address == "::1";
 }
 
-bool wants_tls_only(const config::Values& values, std::string_view prefix) {
-  const std::string name(prefix);
-  const std::string level = values.text(name + "_tls_security_level");
-  for (const std::string_view strict :
-       {"encrypt", "dane-only", "fingerprint", "verify", "secure"}) {
-    if (level == strict) return true;
-  }
-  return (level.empty() && values.flag(name + "_enforce_tls")) ||
-         values.flag(name + "_tls_wrappermode");
-}
-
 // A machine with one address for mail also sends from it, so that others see it as itself.
 std::string only_address(const config::Snapshot& snapshot, bool ipv6) {
   std::string found;
@@ -44,7 +33,7 @@ std::string only_address(const config::Snapshot& snapshot, bool ipv6) {
 }  // namespace
 
 std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protocol protocol,
-                                               config::Problems& problems) {
+                                               config::Problems& problems, TlsMaterials materials) {
   const config::Values values = protocol == Protocol::kLmtp ? all.for_lmtp() : all;
   auto out = std::make_shared<Settings>();
   out->protocol = protocol;
@@ -82,7 +71,11 @@ std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protoc
   out->use_hosts_file = is_dns_off || std::ranges::find(out->params.smtp_host_lookup, "native") !=
                                           out->params.smtp_host_lookup.end();
   if (protocol == Protocol::kLmtp) out->lmtp_assume_final = values.flag("lmtp_assume_final");
-  out->requires_tls = wants_tls_only(all, protocol == Protocol::kLmtp ? "lmtp" : "smtp");
+  out->tls =
+      TlsSettings::load(config::load<config::TlsParams>(values, problems), std::move(materials));
+  out->has_dnssec = !is_dns_off && dns.smtp_dns_support_level == "dnssec";
+  out->dnssec_probe = dns.dnssec_probe;
+  out->minimal_backoff_time = values.duration("minimal_backoff_time");
   for (const auto& keyword : out->params.smtp_discard_ehlo_keywords) {
     out->discard_ehlo_keywords.push_back(to_upper(keyword));
   }

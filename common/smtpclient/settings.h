@@ -10,6 +10,7 @@
 #include "common/config/params/smtp.h"
 #include "common/config/problem.h"
 #include "common/smtpclient/destination.h"
+#include "common/smtpclient/tls_settings.h"
 
 namespace postern::smtpclient {
 
@@ -26,8 +27,13 @@ struct Settings {
   bool use_mx = true;
   bool use_hosts_file = false;
   bool lmtp_assume_final = false;
-  // The administrator wants no mail to go out in the clear. There is no TLS here yet: it waits.
-  bool requires_tls = false;
+  TlsSettings tls{};
+  // DNS answers say whether they are validated (smtp_dns_support_level), and the query that shows
+  // it.
+  bool has_dnssec = false;
+  std::string dnssec_probe{};
+  // A message as old as this may go out in the clear after a failed handshake, at level may.
+  std::chrono::seconds minimal_backoff_time{300};
   std::vector<std::string> discard_ehlo_keywords{};  // upper case
   // Where the loops of mail to ourselves are looked for.
   std::uint16_t smtp_port = 25;
@@ -35,7 +41,8 @@ struct Settings {
   [[nodiscard]] bool is_lmtp() const { return protocol == Protocol::kLmtp; }
   [[nodiscard]] static std::shared_ptr<const Settings> load(const config::Values& values,
                                                             Protocol protocol,
-                                                            config::Problems& problems);
+                                                            config::Problems& problems,
+                                                            TlsMaterials materials = {});
 };
 using SettingsPtr = std::shared_ptr<const Settings>;
 

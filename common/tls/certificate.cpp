@@ -9,6 +9,8 @@
 
 #include "common/base/text.h"
 #include "common/log/clean.h"
+#include "common/tls/key_files.h"
+#include "common/tls/signer.h"
 
 namespace postern::tls {
 
@@ -287,6 +289,27 @@ Result<std::vector<IdentityPtr>> parse_identities(std::string_view pem) {
   }
   if (!key) return fail(Error::Kind::kConfig, "no private key in it");
   DO(finish());
+  return identities;
+}
+
+Result<std::vector<IdentityPtr>> parse_public_identities(std::string_view pem, bool is_chain_file) {
+  std::vector<IdentityPtr> identities;
+  while (!pem.empty()) {
+    // Up to the next mark that has certificates in front of it.
+    std::size_t end = is_chain_file ? pem.find(kKeyMark) : std::string_view::npos;
+    const std::string_view part = pem.substr(0, end);
+    pem.remove_prefix(end == std::string_view::npos ? pem.size() : end + kKeyMark.size());
+    TRY(auto chain, parse_certificates(part));
+    if (chain.empty()) continue;
+    TRY(auto key, remote_key(*X509_get0_pubkey(chain.front().get())));
+    auto identity = std::make_shared<Identity>();
+    identity->certificate = std::move(chain.front());
+    chain.erase(chain.begin());
+    identity->issuers = std::move(chain);
+    identity->key = std::move(key);
+    identities.push_back(std::move(identity));
+  }
+  if (identities.empty()) return fail(Error::Kind::kConfig, "no certificate in it");
   return identities;
 }
 

@@ -67,5 +67,9 @@ using IdentityPtr = std::shared_ptr<const Identity>;
 // As smtpd_tls_chain_files has it: key, certificate, issuers, then perhaps another key and so on;
 // a key may also stand behind its certificates where there is only one.
 [[nodiscard]] Result<std::vector<IdentityPtr>> parse_identities(std::string_view pem);
+// The same without the keys, which are elsewhere (signer.h). In chain files a kKeyMark stands for
+// each; other files hold one chain.
+[[nodiscard]] Result<std::vector<IdentityPtr>> parse_public_identities(std::string_view pem,
+                                                                       bool is_chain_file);
 
 }  // namespace postern::tls

@@ -10,6 +10,7 @@
 #include "common/loop/stream.h"
 #include "common/tls/context.h"
 #include "common/tls/session.h"
+#include "common/tls/signer.h"
 
 namespace postern::tls {
 
@@ -26,6 +27,7 @@ class Connection final : public loop::Transport {
     int chain_error = X509_V_OK;
     std::string chain_distrust;
     std::vector<std::string> sessions;
+    Signing signing;
   };
 
   // Null when memory ran out. The stream outlives it.

@@ -132,6 +132,7 @@ Result<ContextPtr> Context::server(ServerConfig config) {
   auto made = std::shared_ptr<Context>(new Context());
   made->is_server_ = true;
   made->asks_certificate_ = config.ask_certificate;
+  made->signer_ = std::move(config.signer);
   DO(made->set_common(config.algorithms, config.trust, config.identities));
   SSL_CTX& context = *made->context_;
   if (config.prefer_own_ciphers) {
@@ -167,6 +168,7 @@ Result<ContextPtr> Context::server(ServerConfig config) {
 Result<ContextPtr> Context::client(ClientConfig config) {
   auto made = std::shared_ptr<Context>(new Context());
   made->asks_certificate_ = true;
+  made->signer_ = std::move(config.signer);
   DO(made->set_common(config.algorithms, config.trust, config.identities));
   SSL_CTX& context = *made->context_;
   SSL_CTX_set_verify(&context, SSL_VERIFY_PEER, judge_chain_later);

@@ -14,6 +14,7 @@
 #include "common/tls/certificate.h"
 #include "common/tls/openssl.h"
 #include "common/tls/policy.h"
+#include "common/tls/signer.h"
 #include "common/tls/ticket_keys.h"
 
 namespace postern::tls {
@@ -44,7 +45,8 @@ struct ServerConfig {
   std::vector<IdentityPtr> identities{};  // at most one of each type of key is used, the last
   bool ask_certificate = false;           // the session goes on without one: see Session::worth
   Trust trust{};
-  std::string dh_parameters{};  // PEM; empty: groups of the library's choice
+  std::shared_ptr<Signer> signer{};  // for identities whose keys are elsewhere
+  std::string dh_parameters{};       // PEM; empty: groups of the library's choice
   // Null: no tickets, and no session is resumed.
   std::shared_ptr<TicketKeys> ticket_keys{};
   std::chrono::seconds session_lifetime{3600};
@@ -55,6 +57,7 @@ struct ClientConfig {
   Algorithms algorithms{};
   std::vector<IdentityPtr> identities{};
   Trust trust{};
+  std::shared_ptr<Signer> signer{};
   // tls_dane_digests; false leaves SHA-256 alone.
   bool use_sha512_tlsa = true;
 };
@@ -67,6 +70,8 @@ class Context {
 
   [[nodiscard]] SSL_CTX* get() const { return context_.get(); }
   [[nodiscard]] bool is_server() const { return is_server_; }
+  // Null: all keys are in this process.
+  [[nodiscard]] Signer* signer() const { return signer_.get(); }
   // A client's certificate is asked for, or a server's is looked at: always for a client.
   [[nodiscard]] bool asks_certificate() const { return asks_certificate_; }
 
@@ -76,6 +81,7 @@ class Context {
                                         const std::vector<IdentityPtr>& identities);
   SslCtxPtr context_;
   std::shared_ptr<TicketKeys> ticket_keys_;
+  std::shared_ptr<Signer> signer_;
   bool is_server_ = false;
   bool asks_certificate_ = false;
 };

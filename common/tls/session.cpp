@@ -149,6 +149,8 @@ void demand_name(X509& certificate, const ConnectOptions& options, Session& sess
     session.worth = Worth::kVerified;
     session.matched = log::clean(*name);
   } else {
+    // A good certificate of somebody else's: Postfix's log calls that untrusted.
+    session.worth = Worth::kUntrusted;
     session.distrust = "no name in the certificate matches";
   }
 }
@@ -270,23 +272,62 @@ loop::Task<void> answer_name(Connection::UnderWay& under_way, NamedIdentities& n
   }
 }
 
+// The job that waits for a signature is gone on with whatever came of it: a paused job would keep
+// its stack for ever.
+loop::Task<void> answer_signature(const Context& context, Connection::UnderWay& under_way,
+                                  loop::Deadline deadline) {
+  Signing& signing = under_way.signing;
+  signing.request.purpose =
+      context.is_server() ? ipc::keyring::Purpose::kTlsServer : ipc::keyring::Purpose::kTlsClient;
+  if (context.signer() == nullptr) {
+    signing.answer = fail_temporary("nobody to sign");
+  } else {
+    auto request = std::move(signing.request);
+    signing.answer = co_await context.signer()->sign(std::move(request), deadline);
+  }
+  signing.state = Signing::State::kAnswered;
+  if (!signing.answer) under_way.error = signing.answer.error().text;
+}
+
+// One step of the handshake.
+int step(Connection& connection, Connection::UnderWay& under_way, int& wanted) {
+  ERR_clear_error();
+  connection.clear_socket_error();
+  const SigningScope scope(under_way.signing);
+  const int result = SSL_do_handshake(&connection.ssl());
+  wanted = result == 1 ? SSL_ERROR_NONE : SSL_get_error(&connection.ssl(), result);
+  return result;
+}
+
 // Goes through the handshake to its end. `names` is for servers.
 loop::Task<std::optional<Failure>> shake_hands(loop::Stream& stream, Connection& connection,
                                                Connection::UnderWay& under_way,
                                                NamedIdentities* names, loop::Deadline deadline) {
+  // Jobs cost a stack each: only where a key is elsewhere, and only for the handshake.
+  const bool has_signer = connection.context().signer() != nullptr;
+  if (has_signer) SSL_set_mode(&connection.ssl(), SSL_MODE_ASYNC);
   HandshakePlace place;
   const bool has_place = co_await place.take(deadline);
   if (!has_place) co_return failed(loop::Io::kTimeout);
   for (;;) {
-    ERR_clear_error();
-    connection.clear_socket_error();
-    const int result = SSL_do_handshake(&connection.ssl());
-    if (result == 1) co_return std::nullopt;
-    const int wanted = SSL_get_error(&connection.ssl(), result);
+    int wanted = SSL_ERROR_NONE;
+    const int result = step(connection, under_way, wanted);
+    if (result == 1) {
+      if (has_signer) SSL_clear_mode(&connection.ssl(), SSL_MODE_ASYNC);
+      co_return std::nullopt;
+    }
     loop::Wait wait = loop::Wait::kReady;
     const loop::Deadline until = place.limit(deadline);
     if (wanted == SSL_ERROR_WANT_CLIENT_HELLO_CB && names != nullptr) {
       co_await answer_name(under_way, *names, deadline);
+      continue;
+    }
+    if (wanted == SSL_ERROR_WANT_ASYNC) {
+      co_await answer_signature(connection.context(), under_way, deadline);
+      continue;
+    }
+    if (wanted == SSL_ERROR_WANT_ASYNC_JOB) {
+      co_await loop::Yield();  // more paused at once than there are jobs
       continue;
     }
     if (wanted == SSL_ERROR_WANT_READ) {

@@ -91,4 +91,41 @@ Algorithms read_algorithms(const config::Values& values, Role role, Demand deman
   return algorithms;
 }
 
+std::vector<IdentityPtr> read_identities(const config::Values& values, Role role,
+                                         config::Problems& problems) {
+  std::vector<IdentityPtr> identities;
+  for (const auto& file : named_files(values, role)) {
+    if (file.kind != FileKind::kChain && file.kind != FileKind::kCertificate) continue;
+    const auto text = values.file(file_name(file.path));
+    if (!text) continue;  // master has said why
+    auto parsed = parse_public_identities(*text, file.kind == FileKind::kChain);
+    if (!parsed) {
+      problems.push_back(
+          values.problem(file.parameter, fmt::format("{}: {}", file.path, parsed.error().text)));
+      continue;
+    }
+    for (auto& identity : *parsed) identities.push_back(std::move(identity));
+  }
+  return identities;
+}
+
+std::string read_authorities(const config::Values& values, Role role) {
+  std::string all;
+  for (const auto& file : named_files(values, role)) {
+    if (file.kind != FileKind::kAuthorities && file.kind != FileKind::kDirectory) continue;
+    all += values.file(file_name(file.path)).value_or("");
+    if (!all.ends_with('\n')) all += '\n';
+  }
+  return all;
+}
+
+std::string read_dh_parameters(const config::Values& values) {
+  for (const auto& file : named_files(values, Role::kServer)) {
+    if (file.kind == FileKind::kParameters) {
+      return values.file(file_name(file.path)).value_or("");
+    }
+  }
+  return {};
+}
+
 }  // namespace postern::tls

@@ -4,10 +4,10 @@
 
 #include "common/config/values.h"
 #include "common/tls/context.h"
+#include "common/tls/key_files.h"
 
 namespace postern::tls {
 
-enum class Role : unsigned char { kServer, kClient };  // smtpd_tls_*; smtp_tls_* or lmtp_tls_*
 enum class Demand : unsigned char {
   kOptional,   // security level may: *_tls_ciphers, *_tls_protocols
   kMandatory,  // encrypt and above: *_tls_mandatory_ciphers, *_tls_mandatory_protocols
@@ -18,5 +18,14 @@ enum class Demand : unsigned char {
 // What a role agrees on. A value that is wrong leaves a Problem, and the default counts instead.
 [[nodiscard]] Algorithms read_algorithms(const config::Values& values, Role role, Demand demand,
                                          config::Problems& problems);
+
+// The certificates that a role's parameters name, as the snapshot has them (key_files.h); their
+// keys are in keyring. Each parameter's trouble is a Problem, and its certificate is left out.
+[[nodiscard]] std::vector<IdentityPtr> read_identities(const config::Values& values, Role role,
+                                                       config::Problems& problems);
+// Whom the role trusts: the PEM text of *_CAfile, *_CApath and tls_append_default_CA.
+[[nodiscard]] std::string read_authorities(const config::Values& values, Role role);
+// The text of smtpd_tls_dh1024_param_file; empty where there is none.
+[[nodiscard]] std::string read_dh_parameters(const config::Values& values);
 
 }  // namespace postern::tls

@@ -25,6 +25,8 @@
 
 #include "common/tls/certificate.h"
 #include "common/tls/context.h"
+#include "common/tls/key_files.h"
+#include "common/tls/keyring_client.h"
 #include "common/tls/policy.h"
 #include "common/tls/session.h"
 #include "common/tls/settings.h"

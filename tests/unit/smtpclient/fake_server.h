@@ -14,6 +14,7 @@
 #include "common/loop/task.h"
 #include "common/smtpwire/dot.h"
 #include "common/sys/socket.h"
+#include "common/tls/session.h"
 
 namespace postern::smtpclient {
 
@@ -43,6 +44,11 @@ class FakeServer final : loop::Watched {
   std::vector<std::string> lines;     // of all sessions
   std::vector<std::string> messages;  // content, LF
   std::size_t reads_of_last_message = 0;
+  // With it STARTTLS is a handshake where the script answers 220.
+  tls::ContextPtr tls{};
+  std::vector<tls::Session> sessions{};
+  bool garbage_after_starttls = false;
+  bool is_wrapped = false;  // TLS from the first byte
 
   static std::string polite(const std::string& line) {
     if (line.starts_with("EHLO")) return "250-fake\r\n250-PIPELINING\r\n250-SIZE\r\n250 DSN";
@@ -64,6 +70,11 @@ class FakeServer final : loop::Watched {
   loop::Task<void> serve(sys::Fd fd) {
     loop::Stream stream(std::move(fd));
     if (banner.empty()) co_return;
+    if (is_wrapped) {
+      const auto session = co_await tls::accept(stream, tls, {}, loop::kNever);
+      if (!session) co_return;
+      sessions.push_back(*session);
+    }
     stream.put(banner + "\r\n");
     std::size_t accepted = 0;
     for (;;) {
@@ -84,6 +95,18 @@ class FakeServer final : loop::Watched {
       }
       if (reply != "-") stream.put(reply + "\r\n");
       if (line == "QUIT") break;
+      if (line == "STARTTLS" && garbage_after_starttls) {
+        stream.put("no TLS here\r\n");
+        co_await stream.flush(loop::kNever);
+        co_return;
+      }
+      if (line == "STARTTLS" && reply.starts_with("220") && tls != nullptr) {
+        co_await stream.flush(loop::kNever);
+        const auto session = co_await tls::accept(stream, tls, {}, loop::kNever);
+        if (!session) co_return;
+        lines.emplace_back(session->has_peer_certificate ? "(TLS, certificate)" : "(TLS)");
+        sessions.push_back(*session);
+      }
       if (line.starts_with("MAIL")) accepted = 0;
       if (line.starts_with("RCPT") && reply.starts_with("2")) ++accepted;
       if (line == "DATA" && reply.starts_with("3")) {

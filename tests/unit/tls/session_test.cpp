@@ -6,6 +6,7 @@
 
 #include "common/loop/gather.h"
 #include "common/sys/socket.h"
+#include "common/tls/signer.h"
 #include "make_certificate.h"
 
 namespace postern::tls {
@@ -190,7 +191,7 @@ TEST_CASE("names decide what is verified") {
       {"mx.example.com", Worth::kVerified},
       {"a.example.net", Worth::kVerified},
       {".example.com", Worth::kVerified},
-      {"mx.example.org", Worth::kTrusted},
+      {"mx.example.org", Worth::kUntrusted},
   }));
   const auto talk =
       run(server_context(certificates().server), client_context(), by_name({c.wanted}));
@@ -264,7 +265,7 @@ TEST_CASE("TLSA records verify, of the certificate's key and of its authority") 
   options.names = {"elsewhere.example.org"};
   const auto misnamed = run(server, client, options);
   REQUIRE(misnamed.client);
-  CHECK(misnamed.client->worth == Worth::kTrusted);
+  CHECK(misnamed.client->worth == Worth::kUntrusted);
 
   for (const auto& record : {make_tlsa(other, 3, 1, 1).value(), make_tlsa(other, 2, 0, 1).value(),
                              make_tlsa(other, 3, 0, 2).value()}) {
@@ -413,6 +414,79 @@ TEST_CASE("the name that a client sends picks the certificate, after a look-up t
   REQUIRE_FALSE(broken.server);
   CHECK(broken.server.error().is_ours);
   CHECK(broken.server.error().text == "table is gone");
+}
+
+namespace {
+
+// Has the key, and takes a turn of the loop for each signature.
+struct OneKey final : Signer {
+  KeyPtr key;
+  std::vector<SignRequest> requests;
+  bool refuses = false;
+  Task<Result<std::string>> sign(SignRequest request, loop::Deadline) override {
+    requests.push_back(request);
+    co_await loop::Yield();
+    if (refuses) co_return fail_temporary("keyring is gone");
+    co_return tls::sign(*key, request.scheme, request.bytes);
+  }
+};
+
+IdentityPtr without_key(const MadeCertificate& made) {
+  auto identity = std::make_shared<Identity>();
+  identity->certificate = std::move(parse_certificates(made.certificate).value().front());
+  identity->key = remote_key(*X509_get0_pubkey(identity->certificate.get())).value();
+  return identity;
+}
+
+}  // namespace
+
+TEST_CASE("the key may be elsewhere: a signer is asked, and handshakes wait for it") {
+  const bool is_old = GENERATE(true, false);
+  const bool is_rsa = GENERATE(true, false);
+  const auto& made = is_rsa ? certificates().rsa : certificates().server;
+  const auto signer = std::make_shared<OneKey>();
+  signer->key = parse_private_key(made.key).value();
+  ServerConfig config;
+  config.identities = {without_key(made)};
+  CHECK(is_remote(*config.identities[0]->key));
+  config.signer = signer;
+  const auto server = Context::server(std::move(config)).value();
+  const auto client = client_context(is_old ? "TLSv1.2" : "TLSv1.3");
+
+  const auto talk = run(server, client);
+  REQUIRE(talk.client);
+  CHECK(talk.client->worth == Worth::kTrusted);
+  CHECK(talk.client_heard == "hello client\n");
+  REQUIRE(signer->requests.size() == 1);
+  CHECK(signer->requests[0].key == key_id(*signer->key));
+  CHECK(signer->requests[0].purpose == ipc::keyring::Purpose::kTlsServer);
+  CHECK(signer->requests[0].scheme == (is_rsa ? 0x0804 : 0x0403));
+
+  signer->refuses = true;
+  const auto refused = run(server, client);
+  CHECK_FALSE(refused.client);
+  REQUIRE_FALSE(refused.server);
+  CHECK(refused.server.error().is_ours);
+  CHECK(refused.server.error().text == "keyring is gone");
+}
+
+TEST_CASE("a client's key may be elsewhere, too") {
+  const bool is_old = GENERATE(true, false);
+  auto config = server_config(certificates().server);
+  config.ask_certificate = true;
+  config.trust.authorities = certificates().ca.certificate;
+  const auto signer = std::make_shared<OneKey>();
+  signer->key = parse_private_key(certificates().client.key).value();
+  ClientConfig client;
+  client.algorithms.protocols = parse_protocols(is_old ? "TLSv1.2" : "TLSv1.3").value();
+  client.identities = {without_key(certificates().client)};
+  client.signer = signer;
+  const auto talk = run(Context::server(std::move(config)).value(),
+                        Context::client(std::move(client)).value());
+  REQUIRE(talk.server);
+  CHECK(talk.server->worth == Worth::kTrusted);
+  REQUIRE(signer->requests.size() == 1);
+  CHECK(signer->requests[0].purpose == ipc::keyring::Purpose::kTlsClient);
 }
 
 TEST_CASE("application protocols: mail's own or none, a browser's is refused") {

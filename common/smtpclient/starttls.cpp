@@ -1,0 +1,72 @@
+// STARTTLS of the client (RFC 3207), and what a server's certificate is worth to its policy.
+
+#include <fmt/format.h>
+
+#include "common/log/clean.h"
+#include "common/log/log.h"
+#include "common/smtpclient/connection.h"
+
+namespace postern::smtpclient {
+
+namespace {
+
+Verdict insecure(const Endpoint& endpoint, std::string_view status, std::string text) {
+  Verdict out = own_failure(status, std::move(text));
+  out.relay = endpoint.relay();
+  return out;
+}
+
+std::string joined(const smtpwire::ServerReply& reply) { return log::clean(reply.to_line(), 512); }
+
+}  // namespace
+
+// An empty verdict: encrypted, or plain where the policy bears it.
+loop::Task<Verdict> Connection::begin_tls(SettingsPtr settings) {
+  const bool is_required = is_mandatory(plan->policy.level);
+  if (!features_.starttls) {
+    if (!is_required) co_return Verdict{};
+    co_return insecure(
+        endpoint_, "4.7.4",
+        fmt::format("TLS is required, but was not offered by host {}", endpoint_.host()));
+  }
+  const Reply reply = co_await ask("STARTTLS", settings->tls.params.smtp_starttls_timeout);
+  if (!reply.is_ok()) co_return failure(reply, Step::kStarttls);
+  if (reply.reply.klass() != '2') {
+    features_.starttls = false;
+    if (!is_required) co_return Verdict{};
+    Verdict refused = said(endpoint_, reply.reply, Step::kStarttls);
+    refused.text = fmt::format("TLS is required, but host {} refused to start TLS: {}",
+                               endpoint_.host(), joined(reply.reply));
+    co_return refused;
+  }
+  const Verdict outcome = co_await shake_hands(settings);
+  co_return outcome;
+}
+
+loop::Task<Verdict> Connection::shake_hands(SettingsPtr settings) {
+  const config::TlsParams& params = settings->tls.params;
+  const loop::Deadline deadline = loop::Clock::now() + params.smtp_starttls_timeout;
+  const std::string relay = endpoint_.relay();
+  if (params.smtp_tls_loglevel > 1) log::info("setting up TLS connection to {}", relay);
+  const auto session = co_await tls::connect(stream_, plan->context, plan->options, deadline);
+  if (!session) {
+    has_tls_failed_ = true;
+    const tls::Failure& why = session.error();
+    log::info("SSL_connect error to {}: {}", relay, why.text);
+    for (const auto& error : why.library_errors) log::warning("TLS library problem: {}", error);
+    co_return insecure(endpoint_, "4.7.5", "Cannot start TLS: handshake failure");
+  }
+  const bool is_mismatch =
+      must_match(plan->policy.level) && session->worth != tls::Worth::kVerified;
+  if (params.smtp_tls_loglevel > 0) {
+    if (!session->distrust.empty() && (is_mismatch || params.smtp_tls_loglevel > 1)) {
+      log::info("certificate verification failed for {}: {}", relay, session->distrust);
+    }
+    log::info("{} TLS connection established to {}: {}", tls::worth_name(session->worth), relay,
+              session->describe());
+  }
+  if (is_mismatch) co_return insecure(endpoint_, "4.7.5", "Server certificate not verified");
+  co_return Verdict{};
+}
+
+}  // namespace postern::smtpclient

@@ -1,0 +1,33 @@
+// keyring_client.h - keyring as those who speak TLS use it.
+
+#pragma once
+
+#include <memory>
+
+#include "common/ipc/client.h"
+#include "common/tls/context.h"
+#include "common/tls/signer.h"
+
+namespace postern::tls {
+
+class Keyring final : public Signer {
+ public:
+  [[nodiscard]] loop::Task<Result<std::string>> sign(SignRequest request,
+                                                     loop::Deadline deadline) override;
+
+  // Those of the identities whose keys are there for the purpose. Error: keyring does not answer.
+  [[nodiscard]] loop::Task<Result<std::vector<IdentityPtr>>> find(
+      std::vector<IdentityPtr> identities, ipc::keyring::Purpose purpose, loop::Deadline deadline);
+  // Puts the current ticket keys in; gives the time after which to do so again.
+  [[nodiscard]] loop::Task<Result<std::chrono::seconds>> renew_tickets(
+      std::shared_ptr<TicketKeys> keys, std::chrono::seconds lifetime, loop::Deadline deadline);
+  // The certificate for a host name out of tls_server_sni_maps; null: none is there.
+  [[nodiscard]] loop::Task<Result<IdentityPtr>> find_named(std::string name,
+                                                           std::vector<std::string> tables,
+                                                           loop::Deadline deadline);
+
+ private:
+  ipc::Client client_{"private/keyring"};
+};
+
+}  // namespace postern::tls

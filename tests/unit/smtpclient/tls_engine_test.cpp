@@ -1,0 +1,315 @@
+// TLS of the engine: levels, what certificates are worth, DANE, and what is sent in the clear.
+
+#include "common/base/encode.h"
+#include "engine_world.h"
+#include "tests/unit/tls/make_certificate.h"
+
+namespace postern::smtpclient {
+
+namespace {
+
+using tls::MadeCertificate;
+
+const MadeCertificate& authority() {
+  static const auto made = tls::make_certificate({.common_name = "CA", .is_authority = true});
+  return made;
+}
+const MadeCertificate& good() {
+  static const auto made =
+      tls::make_certificate({.common_name = "mx.x", .dns_names = {"mx.x"}, .issuer = &authority()});
+  return made;
+}
+const MadeCertificate& self_signed() {
+  static const auto made = tls::make_certificate({.common_name = "mx.x", .dns_names = {"mx.x"}});
+  return made;
+}
+
+tls::ContextPtr server_context(const MadeCertificate& made, bool ask = false) {
+  tls::ServerConfig config;
+  config.algorithms.ciphers = "DEFAULT";
+  config.identities = {tls::parse_identity(made.certificate, made.key).value()};
+  config.ask_certificate = ask;
+  config.ticket_keys = tls::TicketKeys::make("aes-256-cbc").value();
+  config.ticket_keys->set({tls::TicketKey::random().value()});
+  return tls::Context::server(std::move(config)).value();
+}
+
+std::string offers_tls(const std::string& line) {
+  if (line.starts_with("EHLO")) return "250-fake\r\n250-PIPELINING\r\n250 STARTTLS";
+  if (line == "STARTTLS") return "220 go on";
+  return FakeServer::polite(line);
+}
+
+// Settings of a client whose main.cf says `level`.
+void set_level(World& world, std::string level, TlsMaterials materials = {}) {
+  config::TlsParams params;
+  params.smtp_tls_security_level = std::move(level);
+  params.smtp_tls_protocols = params.smtp_tls_mandatory_protocols = ">=TLSv1.2";
+  params.smtp_tls_ciphers = params.smtp_tls_mandatory_ciphers = "medium";
+  params.tls_high_cipherlist = params.tls_medium_cipherlist = "aNULL:-aNULL:HIGH:@STRENGTH";
+  params.smtp_tls_verify_cert_match = {"hostname"};
+  params.smtp_tls_secure_cert_match = {"nexthop", "dot-nexthop"};
+  params.smtp_tls_fingerprint_digest = "sha256";
+  params.smtp_tls_dane_insecure_mx_policy = "dane";
+  params.smtp_tls_scert_verifydepth = 9;
+  params.smtp_starttls_timeout = 20s;
+  params.smtp_tls_session_cache_timeout = 3600s;
+  materials.authorities += authority().certificate;
+  world.settings->tls = TlsSettings::load(std::move(params), materials);
+  world.settings->has_dnssec = true;
+}
+
+// A server for the domain x, called mx.x.
+void publish(World& world, const FakeServer& server, bool is_secure) {
+  world.hosts = {};
+  world.hosts.has_mx = true;
+  world.hosts.is_authenticated = is_secure;
+  world.hosts.hosts.push_back(host("mx.x", {"127.0.0.1"}));
+  world.hosts.hosts.back().is_authenticated = is_secure;
+  world.settings->params.smtp_tcp_port = std::to_string(server.port);
+}
+
+void publish_tlsa(World& world, const FakeServer& server, const MadeCertificate& made,
+                  std::uint8_t usage = 3, bool is_secure = true) {
+  const auto chain = tls::parse_certificates(made.certificate).value();
+  const auto tlsa = tls::make_tlsa(*chain.front(), usage, 1, 1).value();
+  ipc::resolver::Answer answer;
+  answer.is_authenticated = is_secure;
+  answer.records.emplace_back().data = fmt::format("{} 1 1 {}", usage, hex_encode(tlsa.data));
+  world.records[fmt::format("_{}._tcp.mx.x TLSA", server.port)] = answer;
+}
+
+}  // namespace
+
+TEST_CASE("STARTTLS is used where it is offered, and EHLO is said again") {
+  World world;
+  set_level(world, "may");
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  TestJob job(at(server), {"a@x"});
+  world.deliver(job);
+  world.settle();
+  CHECK(job.told[0] == "sent 2.0.0 250 2.0.0 stored");
+  CHECK(server.lines == std::vector<std::string>{"EHLO me.example.org", "STARTTLS", "(TLS)",
+                                                 "EHLO me.example.org", "MAIL FROM:<s@example.org>",
+                                                 "RCPT TO:<a@x>", "DATA", "QUIT"});
+}
+
+TEST_CASE("where TLS is not to be had the level decides") {
+  struct Case {
+    std::string_view level, starttls, expected;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"none", "220 go on", "sent 2.0.0"},
+      {"may", "", "sent 2.0.0"},
+      {"may", "454 4.7.0 not now", "sent 2.0.0"},
+      {"encrypt", "",
+       "deferred 4.7.4 TLS is required, but was not offered by host mx.x[127.0.0.1]"},
+      {"encrypt", "454 4.7.0 not now",
+       "deferred 4.7.0 TLS is required, but host mx.x[127.0.0.1] refused to start TLS: 454 4.7.0 "
+       "not now"},
+      {"verify", "", "deferred 4.7.4 TLS is required"},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  FakeServer server([&](const std::string& line) -> std::string {
+    if (line == "STARTTLS") return std::string(c.starttls);
+    return c.starttls.empty() ? FakeServer::polite(line) : offers_tls(line);
+  });
+  publish(world, server, false);
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  INFO(c.level << " " << c.starttls << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.expected));
+}
+
+TEST_CASE("a certificate is worth what the level asks of it") {
+  struct Case {
+    std::string_view level;
+    bool is_known_issuer, is_sent;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"may", false, true},
+      {"encrypt", false, true},
+      {"verify", false, false},
+      {"verify", true, true},
+      {"secure", false, false},
+      {"secure", true, true},  // mx.x is below the next hop x
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  FakeServer server(offers_tls);
+  server.tls = server_context(c.is_known_issuer ? good() : self_signed());
+  publish(world, server, false);
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  INFO(c.level << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.is_sent ? "sent"
+                                          : "deferred 4.7.5 Server certificate not verified"));
+  CHECK(server.messages.size() == (c.is_sent ? 1 : 0));
+}
+
+TEST_CASE("a broken handshake goes plain only at level may, and only with old mail") {
+  struct Case {
+    std::string_view level;
+    std::chrono::seconds age;
+    bool is_sent;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"may", 0s, false},
+      {"may", 3600s, true},
+      {"encrypt", 3600s, false},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  FakeServer server(offers_tls);
+  server.garbage_after_starttls = true;
+  world.settings->minimal_backoff_time = 300s;
+  publish(world, server, false);
+  TestJob job("x", {"a@x"});
+  job.set_age(c.age);
+  world.deliver(job);
+  INFO(c.level << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.is_sent ? "sent"
+                                          : "deferred 4.7.5 Cannot start TLS: handshake failure"));
+}
+
+TEST_CASE("DANE: a signed record binds, a missing or unsigned one does not") {
+  struct Case {
+    std::string_view name;
+    bool is_secure, has_tlsa, is_tlsa_secure, is_right;
+    std::string_view level, expected;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"right record", true, true, true, true, "dane", "sent"},
+      {"wrong record", true, true, true, false, "dane",
+       "deferred 4.7.5 Server certificate not verified"},
+      {"no record", true, false, true, true, "dane", "sent"},
+      {"unsigned record", true, true, false, false, "dane", "sent"},
+      {"unsigned zone", false, true, true, false, "dane", "sent"},
+      {"no record, none but DANE", true, false, true, true, "dane-only",
+       "deferred 4.7.5 no TLSA records found"},
+      {"unsigned zone, none but DANE", false, true, true, true, "dane-only",
+       "deferred 4.7.5 non DNSSEC destination"},
+      {"right record, none but DANE", true, true, true, true, "dane-only", "sent"},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  publish(world, server, c.is_secure);
+  if (c.has_tlsa) {
+    publish_tlsa(world, server, c.is_right ? self_signed() : good(), 3, c.is_tlsa_secure);
+  }
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  INFO(c.name << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.expected));
+}
+
+TEST_CASE("DANE: a record that cannot be looked up defers, and a server without TLS, too") {
+  World world;
+  set_level(world, "dane");
+  FakeServer server(FakeServer::polite);
+  publish(world, server, true);
+  SECTION("look-up fails") {
+    world.records[fmt::format("_{}._tcp.mx.x TLSA", server.port)].status =
+        ipc::resolver::Status::kTemporary;
+    TestJob job("x", {"a@x"});
+    world.deliver(job);
+    CHECK(job.told[0] == fmt::format("deferred 4.7.5 TLSA lookup error for mx.x:{}", server.port));
+  }
+  SECTION("no STARTTLS") {
+    publish_tlsa(world, server, self_signed());
+    TestJob job("x", {"a@x"});
+    world.deliver(job);
+    CHECK(job.told[0].starts_with("deferred 4.7.4 TLS is required, but was not offered"));
+  }
+  CHECK(server.messages.empty());
+}
+
+TEST_CASE("DANE: records that nobody may use ask for encryption alone") {
+  World world;
+  set_level(world, "dane");
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  publish(world, server, true);
+  ipc::resolver::Answer answer;
+  answer.is_authenticated = true;
+  answer.records.emplace_back().data = "1 1 1 " + std::string(64, 'a');
+  world.records[fmt::format("_{}._tcp.mx.x TLSA", server.port)] = answer;
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  CHECK(job.told[0].starts_with("sent"));
+  CHECK(server.sessions.size() == 1);
+}
+
+TEST_CASE("without a validating resolver DANE is off, and the probe says so once") {
+  World world;
+  set_level(world, "dane");
+  world.settings->dnssec_probe = "ns:.";
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  publish(world, server, false);
+  for (int i = 0; i < 2; ++i) {
+    TestJob job("x", {"a@x"});
+    world.deliver(job);
+    CHECK(job.told[0].starts_with("sent"));
+  }
+  CHECK(std::ranges::count(world.questions, ". NS") == 1);
+}
+
+TEST_CASE("a session is resumed with the same server under the same policy") {
+  World world;
+  set_level(world, "encrypt");
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  publish(world, server, false);
+  for (int i = 0; i < 3; ++i) {
+    TestJob job("x", {"a@x"});
+    world.deliver(job);
+    world.settle();
+    CHECK(job.told[0].starts_with("sent"));
+  }
+  REQUIRE(server.sessions.size() == 3);
+  CHECK_FALSE(server.sessions[0].is_reused);
+  CHECK(server.sessions[1].is_reused);
+  CHECK(server.sessions[2].is_reused);
+}
+
+TEST_CASE("an encrypted connection is kept only where smtp_tls_connection_reuse says so") {
+  const bool reuse = GENERATE(true, false);
+  World world;
+  set_level(world, "encrypt");
+  world.settings->tls.policy->connection_reuse = reuse;
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  publish(world, server, false);
+  for (int i = 0; i < 3; ++i) {
+    TestJob job("x", {"a@x"});
+    world.deliver(job);
+    CHECK(job.told[0].starts_with("sent"));
+  }
+  // The second follows the first so closely that its connection is worth keeping.
+  CHECK(server.connections == (reuse ? 2 : 3));
+}
+
+TEST_CASE("TLS from the first byte, with our own certificate") {
+  World world;
+  TlsMaterials materials;
+  materials.identities = {tls::parse_identity(good().certificate, good().key).value()};
+  set_level(world, "encrypt", materials);
+  world.settings->tls.params.smtp_tls_wrappermode = true;
+  FakeServer server(FakeServer::polite);
+  server.is_wrapped = true;
+  server.tls = server_context(self_signed(), true);
+  publish(world, server, false);
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  CHECK(job.told[0].starts_with("sent"));
+  CHECK(server.lines.front() == "EHLO me.example.org");
+  REQUIRE(server.sessions.size() == 1);
+  CHECK(server.sessions[0].has_peer_certificate);
+}
+
+}  // namespace postern::smtpclient
