@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/mail/date.h"
+#include "common/mail/header.h"
 #include "common/queuefile/envelope.h"
 
 namespace postern::bounce {
@@ -43,6 +44,19 @@ std::string boundary(const Report& report) {
   return fmt::format("{}.{}/{}", report.queue_id, seconds, report.myhostname);
 }
 
+// Of the message that it is about; empty where it has none that may stand in a header.
+std::string message_id(const Report& report) {
+  constexpr std::size_t kMaxId = 900;
+  for (const auto& field : mail::split_header(report.header)) {
+    if (!equal_nocase(field.name, "Message-Id")) continue;
+    const std::string_view id = trim(field.body);
+    const bool is_sound = id.size() > 2 && id.size() < kMaxId && id.front() == '<' &&
+                          id.back() == '>' && is_all_ascii(id) && clean(id) == id;
+    return is_sound ? std::string(id) : std::string();
+  }
+  return {};
+}
+
 void append_header(std::string& out, const Report& report, bool is_7bit) {
   const bool to_sender = report.audience == Audience::kSender;
   const std::string& postmaster_subject = report.words.postmaster_subject;
@@ -52,6 +66,11 @@ void append_header(std::string& out, const Report& report, bool is_7bit) {
   out += fmt::format("From: {}\n", clean(report.words.from));
   out += fmt::format("Subject: {}\n", clean(subject));
   out += fmt::format("To: {}\n", clean(report.to));
+  if (report.is_threaded) {
+    if (const std::string id = message_id(report); !id.empty()) {
+      out += fmt::format("References: {}\nIn-Reply-To: {}\n", id, id);
+    }
+  }
   out += fmt::format("Auto-Submitted: {}\n", to_sender ? "auto-replied" : "auto-generated");
   out += "MIME-Version: 1.0\n";
   out +=
@@ -133,10 +152,12 @@ void append_status(std::string& out, const Report& report) {
 
 void append_message(std::string& out, const Report& report) {
   const bool full = report.returned == Returned::kFull;
-  const std::string_view what = report.kind == NoticeKind::kFailure   ? "Undelivered Message"
-                                : report.kind == NoticeKind::kDelay   ? "Delayed Message"
-                                : report.kind == NoticeKind::kSuccess ? "Delivered Message"
-                                                                      : "Message";
+  const std::string_view what =
+      report.kind == NoticeKind::kFailure ? "Undelivered Message"
+      : report.kind == NoticeKind::kDelay ? "Delayed Message"
+      : report.kind == NoticeKind::kSuccess || report.kind == NoticeKind::kDelayCleared
+          ? "Delivered Message"
+          : "Message";
   const std::string_view type = full ? (report.is_utf8 ? "message/global" : "message/rfc822")
                                 : report.is_utf8 ? "message/global-headers"
                                                  : "text/rfc822-headers";
@@ -163,6 +184,8 @@ bool is_wanted(NoticeKind kind, std::uint8_t notify) {
       return notify == 0 || said(queuefile::kNotifyDelay);
     case NoticeKind::kSuccess:
       return said(queuefile::kNotifySuccess);
+    case NoticeKind::kDelayCleared:
+      return notify == 0 || said(queuefile::kNotifySuccess) || said(queuefile::kNotifyDelay);
     case NoticeKind::kVerify:
       return true;
   }

@@ -29,7 +29,8 @@ enum class NoticeKind {
   kFailure,
   kDelay,
   kSuccess,
-  kVerify,  // sendmail -v, -bv
+  kDelayCleared,  // a success, to whom a delay was announced (confirm_delay_cleared)
+  kVerify,        // sendmail -v, -bv
 };
 
 enum class Audience {
@@ -72,6 +73,7 @@ struct Report {
   WallTime now{};
   std::optional<WallTime> retry_until{};  // of a delay
   bool is_7bit = false;                   // the message is known to be 7bit
+  bool is_threaded = false;               // enable_threaded_bounces
   bool is_utf8 = false;                   // SMTPUTF8: RFC 6533 types
   Template words{};                       // its text expanded
   std::vector<ReportRecipient> recipients{};

@@ -49,6 +49,8 @@ NoticeKind kind_of(ipc::bounce::Kind kind) {
       return NoticeKind::kDelay;
     case ipc::bounce::Kind::kSuccess:
       return NoticeKind::kSuccess;
+    case ipc::bounce::Kind::kDelayCleared:
+      return NoticeKind::kDelayCleared;
     case ipc::bounce::Kind::kTrace:
       return NoticeKind::kVerify;
     case ipc::bounce::Kind::kFailure:
@@ -83,11 +85,11 @@ Template expanded(Template words, const config::Values& values) {
 }
 
 // A file that is wrong is no reason to leave senders without a word.
-Templates templates_of(const std::string& path) {
+Templates templates_of(const config::Values& values, const std::string& path) {
   if (path.empty()) return built_in_templates();
-  const auto text = config::read_file(path, kMaxTemplateFile);
+  const auto text = values.file(path);
   auto templates = text ? parse_templates(*text, built_in_templates())
-                        : Result<Templates>(std::unexpected(text.error()));
+                        : Result<Templates>(fail_temporary("cannot be read"));
   if (templates) return *std::move(templates);
   log::warning("bounce_template_file {}: {}; the built-in templates are used", path,
                templates.error().text);
@@ -154,6 +156,7 @@ std::vector<queuefile::Reason> reasons_to_return(const std::vector<queuefile::Re
 Service::Service(daemon::Process& process, queuefile::QueueDirs dirs)
     : process_(process),
       dirs_(std::move(dirs)),
+      cleanup_("public/" + process.values().text("cleanup_service_name")),
       pool_(kFlushThreads),
       server_(process.take_listener()) {
   configure();
@@ -175,9 +178,10 @@ void Service::configure() {
   s.copies_2bounces = has_word(bounce.notify_classes, "2bounce");
   s.copies_delays = has_word(bounce.notify_classes, "delay");
   s.disable_verp_bounces = bounce.disable_verp_bounces;
+  s.enable_threaded_bounces = bounce.enable_threaded_bounces;
   s.bounce_size_limit = static_cast<std::uint64_t>(bounce.bounce_size_limit);
   s.maximal_queue_lifetime = queue.maximal_queue_lifetime;
-  s.templates = templates_of(bounce.bounce_template_file);
+  s.templates = templates_of(values, bounce.bounce_template_file);
   s.templates.failure = expanded(s.templates.failure, values);
   s.templates.delay = expanded(s.templates.delay, values);
   s.templates.success = expanded(s.templates.success, values);
@@ -297,7 +301,8 @@ loop::Task<Result<std::vector<queuefile::Reason>>> Service::collect(
   if (request.kind == Kind::kDelay) {
     co_return queuefile::read_reasons(dirs_, queuefile::Queue::kDefer, request.queue_id);
   }
-  if (request.kind == Kind::kSuccess || request.kind == Kind::kTrace) {
+  if (request.kind == Kind::kSuccess || request.kind == Kind::kTrace ||
+      request.kind == Kind::kDelayCleared) {
     co_return queuefile::read_reasons(dirs_, queuefile::Queue::kTrace, request.queue_id);
   }
   CO_TRY(const auto bounced,
@@ -346,6 +351,7 @@ std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request,
       }
       break;
     case NoticeKind::kSuccess:
+    case NoticeKind::kDelayCleared:
     case NoticeKind::kVerify:
       if (request.sender.empty() || equal_nocase(request.sender, settings_.double_bounce)) break;
       notices.push_back(
@@ -373,12 +379,13 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
   if (notice.kind == NoticeKind::kDelay) {
     report.retry_until = report.arrival + settings_.maximal_queue_lifetime;
   }
+  report.is_threaded = settings_.enable_threaded_bounces;
   report.is_7bit = subject.envelope.encoding == queuefile::ContentEncoding::k7bit;
   report.is_utf8 = (subject.envelope.smtputf8 & queuefile::kUtf8Requested) != 0;
-  report.words = notice.kind == NoticeKind::kFailure   ? settings_.templates.failure
-                 : notice.kind == NoticeKind::kDelay   ? settings_.templates.delay
-                 : notice.kind == NoticeKind::kSuccess ? settings_.templates.success
-                                                       : settings_.templates.verify;
+  report.words = notice.kind == NoticeKind::kFailure  ? settings_.templates.failure
+                 : notice.kind == NoticeKind::kDelay  ? settings_.templates.delay
+                 : notice.kind == NoticeKind::kVerify ? settings_.templates.verify
+                                                      : settings_.templates.success;
   for (const auto& reason : reasons) {
     if (notice.audience == Audience::kSender && !is_wanted(notice.kind, reason.notify)) continue;
     report.recipients.push_back(for_report(reason, notice.kind, request.is_expired));
@@ -446,6 +453,11 @@ void Service::mark_warned(const std::string& queue_id) {
   if (!done) log::warning("{}: defer log: {}", queue_id, done.error().text);
 }
 
+bool Service::was_warned(const std::string& queue_id) {
+  const auto reasons = queuefile::read_reasons(dirs_, queuefile::Queue::kDefer, queue_id);
+  return reasons && std::ranges::any_of(*reasons, is_warning_mark);
+}
+
 void Service::remove_logs(const ipc::bounce::Notify& request) {
   const auto remove = [&](queuefile::Queue log) {
     const auto removed = dirs_.remove(log, request.queue_id);
@@ -455,7 +467,8 @@ void Service::remove_logs(const ipc::bounce::Notify& request) {
   if (request.kind == ipc::bounce::Kind::kFailure && request.is_expired) {
     remove(queuefile::Queue::kDefer);
   }
-  if (request.kind == ipc::bounce::Kind::kSuccess || request.kind == ipc::bounce::Kind::kTrace) {
+  if (request.kind == ipc::bounce::Kind::kSuccess || request.kind == ipc::bounce::Kind::kTrace ||
+      request.kind == ipc::bounce::Kind::kDelayCleared) {
     remove(queuefile::Queue::kTrace);
   }
 }
@@ -472,6 +485,10 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
     log::warning("{}: {}; the notification goes without the message", request.queue_id,
                  subject.error().text);
     subject = Subject{};
+  }
+  if (request.kind == ipc::bounce::Kind::kDelayCleared && !was_warned(request.queue_id)) {
+    // Only who asked for reports of success gets one.
+    request.kind = ipc::bounce::Kind::kSuccess;
   }
   auto reasons = co_await collect(request, is_readable ? &subject->envelope : nullptr);
   Result<ipc::bounce::Sent> result = ipc::bounce::Sent{};

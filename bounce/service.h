@@ -32,6 +32,7 @@ struct Settings {
   bool copies_2bounces = false;
   bool copies_delays = false;
   bool disable_verp_bounces = false;
+  bool enable_threaded_bounces = false;
   std::uint64_t bounce_size_limit = 0;
   std::chrono::seconds maximal_queue_lifetime{};
   Templates templates{};
@@ -81,6 +82,7 @@ class Service {
   void remove_logs(const ipc::bounce::Notify& request);
   // Delay warnings are sent once.
   void mark_warned(const std::string& queue_id);
+  [[nodiscard]] bool was_warned(const std::string& queue_id);
   void configure();
   void begin();
   void end();

@@ -122,6 +122,7 @@ Agent::Agent(const config::Values& values, std::string service, sys::Account fal
       fallback_(std::move(fallback)),
       pool_(kLookupThreads),
       users_(pool_),
+      cleanup_("public/" + values.text("cleanup_service_name")),
       deliverers_(std::move(broker)) {
   configure(values);
 }

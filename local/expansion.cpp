@@ -94,9 +94,12 @@ loop::Task<void> Expansion::run() {
       break;
     }
     co_await work(std::move(task));
+    co_await settle();
   }
+  co_await settle();
   // A deferred part is tried again, with all the rest: nothing is forwarded twice.
   if (!outcome_ || *outcome_ != Outcome::kDeferred) co_await send_forwards();
+  co_await settle();
   // The other agent speaks for the whole recipient.
   if (passed_ && (!outcome_ || *outcome_ == Outcome::kDelivered)) {
     delivery_.reroute(index_, passed_->first, passed_->second);
@@ -109,6 +112,7 @@ loop::Task<void> Expansion::run() {
   }
   // An alias for nobody, or for what was delivered to already.
   if (!outcome_) finish(recipient_.address, "2.0.0", "discarded");
+  co_await settle();
   delivery_.record(index_, *outcome_, verdict_);
 }
 
@@ -711,12 +715,19 @@ void Expansion::finish_final(const std::string& address, agent::Verdict verdict)
 }
 
 void Expansion::finish(const std::string& address, const agent::Verdict& verdict) {
-  const Outcome outcome = outcome_of(verdict.status);
-  delivery_.log(index_, outcome, verdict, address);
-  if (outcome_ && rank(*outcome_) >= rank(outcome)) return;
-  outcome_ = outcome;
-  verdict_ = verdict;
-  verdict_.address = address;
+  finished_.emplace_back(address, verdict);
+}
+
+loop::Task<void> Expansion::settle() {
+  for (auto& [address, found] : std::exchange(finished_, {})) {
+    const agent::Verdict verdict = co_await delivery_.filtered(found);
+    const Outcome outcome = outcome_of(verdict.status);
+    delivery_.log(index_, outcome, verdict, address);
+    if (outcome_ && rank(*outcome_) >= rank(outcome)) continue;
+    outcome_ = outcome;
+    verdict_ = verdict;
+    verdict_.address = address;
+  }
 }
 
 }  // namespace postern::local

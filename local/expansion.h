@@ -94,6 +94,8 @@ class Expansion {
   void add(const std::vector<Destination>& destinations, std::shared_ptr<const Origin> origin);
   // Logs and remembers what has become of one part.
   void finish(const std::string& address, const agent::Verdict& verdict);
+  // Logs what has been finished, and keeps the worst of it for the recipient as a whole.
+  loop::Task<void> settle();
   // The same for what was delivered here, and not passed on.
   void finish_final(const std::string& address, agent::Verdict verdict);
   void finish(const std::string& address, std::string_view status, std::string text);
@@ -111,7 +113,8 @@ class Expansion {
   std::size_t done_tasks_ = 0;
   std::set<std::string, std::less<>> done_;  // mailboxes, files and addresses: each once
   std::map<std::pair<std::string, std::string>, Forward> forwards_;
-  std::optional<std::pair<std::string, std::string>> passed_{};  // transport:nexthop, address
+  std::optional<std::pair<std::string, std::string>> passed_{};     // transport:nexthop, address
+  std::vector<std::pair<std::string, agent::Verdict>> finished_{};  // for settle()
   std::optional<ipc::agent::Outcome> outcome_{};
   agent::Verdict verdict_{};
   bool is_expanded_ = false;  // into several: no success of one of them is the recipient's

@@ -37,7 +37,10 @@ std::int64_t wall_us() {
 }  // namespace
 
 Collector::Collector(daemon::Process& process)
-    : process_(process), server_(process.take_listener()), ids_(process.slot()) {}
+    : process_(process),
+      server_(process.take_listener()),
+      ids_(process.slot()),
+      cleanup_("public/" + process.values().text("cleanup_service_name")) {}
 
 void Collector::start() {
   server_.dispatcher().notice<ipc::control::Wakeup>(

@@ -48,8 +48,8 @@ class Collector {
 
   daemon::Process& process_;
   ipc::Server server_;
-  ipc::CleanupClient cleanup_;
   queuefile::QueueIdSource ids_;
+  ipc::CleanupClient cleanup_;
   bool is_scanning_ = false;
   bool scan_again_ = false;
   unsigned under_way_ = 0;

@@ -18,6 +18,7 @@
 #include <cstdlib>
 
 #include "common/base/text.h"
+#include "common/config/authorized_user.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
@@ -199,6 +200,12 @@ int main(int argc, char** argv) {
   }
   const auto tool = config::open_tool(directory);
   if (!tool) give_up(EX_TEMPFAIL, tool.error().text);
+  const auto refused = config::find_refused_user(tool->values, "authorized_submit_users");
+  if (!refused) give_up(EX_TEMPFAIL, refused.error().text);
+  if (*refused) {
+    give_up(EX_NOPERM, fmt::format("User {}({}) is not allowed to submit mail", (*refused)->name,
+                                   (*refused)->uid));
+  }
   config::Problems problems;
   const auto paths = config::load<config::PathsParams>(tool->values, problems);
   if (::chdir(paths.queue_directory.c_str()) < 0) {

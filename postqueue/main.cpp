@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "common/config/authorized_user.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
 #include "common/config/tool.h"
@@ -133,6 +134,20 @@ void flush_site(const config::Values& values, const std::string& site) {
   }
 }
 
+// postconf(5) authorized_mailq_users, authorized_flush_users: root and mail_owner are always asked
+// in.
+void demand_permission(const config::Values& values, std::string_view parameter,
+                       std::string_view what) {
+  if (::getuid() == 0) return;
+  const auto owner = sys::find_account(values.text("mail_owner"));
+  if (owner && owner->uid == ::getuid()) return;
+  const auto refused = config::find_refused_user(values, parameter);
+  if (!refused) give_up(EX_TEMPFAIL, fmt::format("{}: {}", parameter, refused.error().text));
+  if (!*refused) return;
+  give_up(EX_NOPERM, fmt::format("User {}({}) is not allowed to {} the mail queue",
+                                 (*refused)->name, (*refused)->uid, what));
+}
+
 [[noreturn]] void usage() {
   give_up(EX_USAGE,
           "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s "
@@ -173,6 +188,11 @@ int main(int argc, char** argv) {
   if (::chdir(paths.queue_directory.c_str()) < 0) {
     give_up(EX_UNAVAILABLE,
             fmt::format("chdir {}: {}", paths.queue_directory, sys::errno_text(errno)));
+  }
+  if (mode == 'p' || mode == 'j') {
+    demand_permission(tool->values, "authorized_mailq_users", "view");
+  } else {
+    demand_permission(tool->values, "authorized_flush_users", "flush");
   }
   switch (mode) {
     case 'f':

@@ -59,6 +59,12 @@ loop::Task<void> Manager::send_trace(Message& message, ipc::bounce::Kind kind) {
   if (!sent) log::warning("{}: delivery status report: {}", message.id, sent.error().text);
 }
 
+bool Manager::may_have_warned(const Message& message) const {
+  if (!settings_.confirm_delay_cleared || settings_.delay_warning_time.count() == 0) return false;
+  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  return message.was_deferred && age >= settings_.delay_warning_time;
+}
+
 // Asked at the end of each round; bounce knows whether the sender has been told.
 loop::Task<void> Manager::warn_of_delay(Message& message) {
   if (settings_.delay_warning_time.count() == 0 || message.sender.empty()) co_return;
@@ -77,7 +83,9 @@ loop::Task<void> Manager::finish(Message* message) {
   if (message->has_trace) {
     co_await send_trace(*message, ipc::bounce::Kind::kTrace);
   } else if (message->has_successes) {
-    co_await send_trace(*message, ipc::bounce::Kind::kSuccess);
+    const auto kind =
+        may_have_warned(*message) ? ipc::bounce::Kind::kDelayCleared : ipc::bounce::Kind::kSuccess;
+    co_await send_trace(*message, kind);
   }
   if ((message->remaining == 0 && !message->has_bounces) || message->is_probe ||
       message->is_dry_run) {

@@ -36,6 +36,7 @@ struct Settings {
   std::chrono::seconds maximal_backoff_time{};
   std::chrono::seconds transport_retry_time{};
   std::chrono::seconds delay_warning_time{};
+  bool confirm_delay_cleared = false;
   std::size_t message_active_limit = 20'000;
   std::size_t message_recipient_limit = 20'000;
   std::vector<std::string> defer_transports;
@@ -108,6 +109,8 @@ class Manager {
   [[nodiscard]] loop::Task<bool> return_to_sender(Message& message, bool is_expired);
   // kTrace or kSuccess: what the trace log holds.
   [[nodiscard]] loop::Task<void> send_trace(Message& message, ipc::bounce::Kind kind);
+  // confirm_delay_cleared: a delay of the message may have been announced.
+  [[nodiscard]] bool may_have_warned(const Message& message) const;
   // delay_warning_time: bounce tells the sender, once.
   [[nodiscard]] loop::Task<void> warn_of_delay(Message& message);
   [[nodiscard]] static ipc::bounce::Notify notice_of(const Message& message,

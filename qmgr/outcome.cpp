@@ -201,14 +201,17 @@ loop::Task<void> Manager::trace(Message& message, const ipc::agent::Report& repo
 loop::Task<void> Manager::note_successes(Message& message, const ipc::agent::Report& report) {
   if (message.sender.empty() || message.is_probe) co_return;
   ipc::bounce::Append successes;
+  const bool clears_delay = may_have_warned(message);
   for (const auto& entry : report.recipients) {
+    if (entry.outcome != ipc::agent::Outcome::kDelivered) continue;
     // Without an action it was passed on to a server that reports itself.
-    if (entry.outcome != ipc::agent::Outcome::kDelivered || entry.action.empty()) continue;
+    if (entry.action.empty() && !clears_delay) continue;
     const Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
-    if ((recipient->notify & queuefile::kNotifySuccess) == 0) continue;
+    if ((recipient->notify & queuefile::kNotifySuccess) == 0 && !clears_delay) continue;
     successes.recipients.push_back(for_log(*recipient));
     successes.reports.push_back(entry);
+    if (entry.action.empty()) successes.reports.back().action = "relayed";
   }
   if (successes.reports.empty()) co_return;
   successes.log = "trace";

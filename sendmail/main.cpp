@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "common/base/text.h"
+#include "common/config/authorized_user.h"
 #include "common/config/params/bounce.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/paths.h"
@@ -156,6 +157,16 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   return 0;
 }
 
+// postdrop asks the same; who may not send is told before the message is read.
+void demand_permission(const config::Values& values) {
+  const auto refused = config::find_refused_user(values, "authorized_submit_users");
+  if (!refused) give_up(refused.error().text);
+  if (!*refused) return;
+  log::write(log::Level::kFatal, fmt::format("User {}({}) is not allowed to submit mail",
+                                             (*refused)->name, (*refused)->uid));
+  std::exit(EX_NOPERM);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -170,6 +181,7 @@ int main(int argc, char** argv) {
   const std::string commands = paths.command_directory;
   switch (options->mode) {
     case Mode::kDeliver:
+      demand_permission(tool->values);
       return deliver(*options, *tool);
     case Mode::kSmtp:
       return sendmail::run_smtp(tool->values, tool->directory);

@@ -56,6 +56,7 @@ Service::Service(daemon::Process& process, Store store)
     : process_(process),
       store_(std::move(store)),
       server_(process.take_listener()),
+      cleanup_("public/" + process.values().text("cleanup_service_name")),
       clean_timer_([this] { loop::spawn(clean()); }) {
   configure();
 }

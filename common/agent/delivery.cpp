@@ -114,8 +114,33 @@ void Delivery::fail_rest(const Verdict& verdict) {
 void Delivery::report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict) {
   assert(recipient < reported_.size());
   if (reported_[recipient] || is_over_) return;
+  if (!service_.filter_.is_active()) {
+    log(recipient, outcome, verdict, request_.recipients[recipient].address);
+    record(recipient, outcome, verdict);
+    return;
+  }
+  reported_[recipient] = true;
+  --unreported_;
+  ++in_filter_;
+  loop::spawn(report_filtered(recipient, outcome, verdict));
+}
+
+loop::Task<Verdict> Delivery::filtered(Verdict verdict) {
+  if (!service_.filter_.is_active()) co_return verdict;
+  Verdict changed = co_await service_.filter_.apply(std::move(verdict));
+  co_return changed;
+}
+
+loop::Task<void> Delivery::report_filtered(std::size_t recipient, ipc::agent::Outcome outcome,
+                                           Verdict verdict) {
+  const auto self = shared_from_this();
+  verdict = co_await service_.filter_.apply(std::move(verdict));
+  if (verdict.status.starts_with('4')) outcome = ipc::agent::Outcome::kDeferred;
+  if (verdict.status.starts_with('5')) outcome = ipc::agent::Outcome::kBounced;
   log(recipient, outcome, verdict, request_.recipients[recipient].address);
-  record(recipient, outcome, verdict);
+  --in_filter_;
+  add_report(recipient, outcome, verdict);
+  filter_done_.notify_all();
 }
 
 void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
@@ -156,6 +181,11 @@ void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const 
   if (reported_[recipient] || is_over_) return;
   reported_[recipient] = true;
   --unreported_;
+  add_report(recipient, outcome, verdict);
+}
+
+void Delivery::add_report(std::size_t recipient, ipc::agent::Outcome outcome,
+                          const Verdict& verdict) {
   const bool is_soft = outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_;
   auto& entry = ready_.emplace_back();
   entry.state_offset = request_.recipients[recipient].state_offset;
@@ -200,24 +230,26 @@ void Delivery::report_damage(std::string_view what) {
 }
 
 void Delivery::on_turn_end() {
-  if (is_over_ || (ready_.empty() && unreported_ > 0)) return;
+  const bool is_last = unreported_ == 0 && in_filter_ == 0;
+  if (is_over_ || (ready_.empty() && !is_last)) return;
   ipc::agent::Report report;
   report.delivery = request_.delivery;
   report.queue_id = request_.queue_id;
   report.recipients = std::exchange(ready_, {});
-  report.is_last = unreported_ == 0;
+  report.is_last = is_last;
   report.is_destination_failure = report.is_last && is_destination_failure_;
   is_over_ = report.is_last;
   service_.send(shared_from_this(), std::move(report));
 }
 
-void Delivery::finish() {
-  if (is_over_) return;
+loop::Task<void> Delivery::finish() {
+  if (is_over_) co_return;
   if (unreported_ > 0) {
     log::warning("{}: the delivery ended without a result for {} recipients", request_.queue_id,
                  unreported_);
     defer_rest({.status = "4.3.0", .text = "delivery agent gave no result"});
   }
+  while (in_filter_ > 0) co_await filter_done_.wait(loop::kNever);
   // What is ready leaves now: nobody may hold the object at the end of the turn.
   if (!is_over_) on_turn_end();
 }

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/agent/verdict.h"
 #include "common/ipc/agent.h"
 #include "common/loop/loop.h"
 #include "common/loop/task.h"
@@ -30,21 +31,6 @@
 namespace postern::agent {
 
 class AgentService;
-
-// What is said of one recipient, or of several.
-struct Verdict {
-  std::string status;             // "2.0.0", "4.4.1"
-  std::string text;               // as in the log line and the notification
-  std::string relay = "none";     // "local", "mx.example.org[192.0.2.1]:25"
-  unsigned conn_use = 0;          // deliveries over the connection, this one included
-  std::string remote_mta{};       // "dns; mx.example.org"
-  std::string diagnostic_type{};  // "smtp", "x-unix"
-  std::string diagnostic{};       // "550 5.1.1 no such user"; empty: text
-  // "delivered", "relayed", "expanded": what a report of success says; empty: the next server
-  // reports. Failures have their own.
-  std::string action{};
-  std::string address{};  // where an alias has led to; empty: the recipient's own
-};
 
 class Delivery final : public std::enable_shared_from_this<Delivery>, loop::TurnEnd {
  public:
@@ -84,6 +70,8 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
   void log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
            std::string_view address) const;
   void record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  // What the administrator's filter makes of a verdict, for those who use log() and record().
+  [[nodiscard]] loop::Task<Verdict> filtered(Verdict verdict);
   // Another agent takes it from here: mailbox_transport, fallback_transport, best_mx_transport.
   void reroute(std::size_t recipient, std::string_view transport_and_nexthop,
                std::string_view address);
@@ -99,9 +87,12 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
  private:
   friend class AgentService;
   void report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  void add_report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  loop::Task<void> report_filtered(std::size_t recipient, ipc::agent::Outcome outcome,
+                                   Verdict verdict);
   void on_turn_end() override;
   // The handler has ended.
-  void finish();
+  [[nodiscard]] loop::Task<void> finish();
 
   AgentService& service_;
   ipc::agent::Deliver request_;
@@ -112,6 +103,8 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
   loop::TimePoint connected_{};
   std::vector<bool> reported_;
   std::size_t unreported_ = 0;
+  std::size_t in_filter_ = 0;  // of those that count as reported
+  loop::Condition filter_done_;
   bool is_destination_failure_ = false;
   bool is_over_ = false;    // the last report is on its way
   bool is_orphan_ = false;  // the connection that it came over has ended

@@ -31,6 +31,7 @@ AgentService::AgentService(sys::Fd listener, const config::Values& values, Handl
 
 void AgentService::configure(const config::Values& values) {
   soft_bounce_ = values.flag("soft_bounce");
+  filter_.configure(values, program_);
 }
 
 void AgentService::start() {
@@ -92,7 +93,7 @@ loop::Task<void> AgentService::run(std::shared_ptr<Delivery> delivery, UnderWay:
   } else {
     co_await handler_(delivery);
   }
-  delivery->finish();
+  co_await delivery->finish();
   under_way_.erase(place);
   --in_use_;
   tell_load();

@@ -18,6 +18,7 @@
 #include <memory>
 
 #include "common/agent/delivery.h"
+#include "common/agent/status_filter.h"
 #include "common/config/values.h"
 #include "common/ipc/server.h"
 #include "common/loop/worker_pool.h"
@@ -40,6 +41,8 @@ class AgentService {
   void attach(Process& process) {
     process.on_share([this](std::int64_t limit, bool) { set_limit(limit); });
     process.on_drain([this, &process] { drain([&process] { process.finish(); }); });
+    program_ = process.program();
+    configure(process.values());
     on_load_ = [&process](std::int64_t in_use, bool is_busy) {
       process.report_load(in_use, is_busy);
     };
@@ -92,6 +95,8 @@ class AgentService {
   std::function<void()> on_drained_;
   std::function<void(std::int64_t, bool)> on_load_;
   loop::WorkerPool pool_;
+  StatusFilter filter_;
+  std::string program_;
   std::list<Unanswered> unanswered_;
   UnderWay under_way_;
   ipc::ChannelPtr qmgr_;

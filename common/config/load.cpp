@@ -250,7 +250,7 @@ void read_named_file(Snapshot& snapshot, const Values& values, std::string_view 
   }
   const std::string text = *std::move(content);
   snapshot.files[path] = text;
-  if (name == "myorigin") return;
+  if (!is_match_list(name)) return;
   for (const std::string_view line : split_fields(text, '\n')) {
     const std::string_view patterns = line.substr(0, line.find('#'));
     for (std::string_view word : split_words_braced(patterns)) {
@@ -277,6 +277,11 @@ void read_named_files(Snapshot& snapshot, Problems& problems) {
     const std::string myorigin = values.raw("myorigin").value_or("");
     if (myorigin.starts_with('/')) {
       read_named_file(snapshot, values, "myorigin", myorigin, problems);
+    }
+    // Its reader is in a chroot.
+    const std::string templates = values.text("bounce_template_file");
+    if (!templates.empty()) {
+      read_named_file(snapshot, values, "bounce_template_file", templates, problems);
     }
   };
   read_for(Values(shared));

@@ -33,6 +33,8 @@ enum class Kind : std::uint8_t {
   kDelay = 2,
   kSuccess = 3,
   kTrace = 4,  // sendmail -v: what became of every recipient
+  // kSuccess, also to whom the delay of this message was announced (confirm_delay_cleared).
+  kDelayCleared = 5,
 };
 
 struct Sent {
