@@ -48,6 +48,12 @@ Result<std::string> QueueFile::read(std::uint64_t offset, std::size_t size) cons
   return text;
 }
 
+Result<sys::Fd> QueueFile::open_reader() const {
+  TRY(auto opened, dirs_.open_message(queue_, id_));
+  if (!opened) return fail_temporary("queue file is gone");
+  return *std::move(opened);
+}
+
 Result<void> QueueFile::mark(queuefile::StateWrite state) {
   return queuefile::write_state(fd_.get(), state.offset, state.state);
 }

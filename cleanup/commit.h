@@ -33,6 +33,8 @@ class QueueFile {
   [[nodiscard]] Result<void> write(std::string_view bytes);
   // Up to `size` bytes of what was written.
   [[nodiscard]] Result<std::string> read(std::uint64_t offset, std::size_t size) const;
+  // A descriptor of what was written, for somebody else to read.
+  [[nodiscard]] Result<sys::Fd> open_reader() const;
   // A state byte over what was written.
   [[nodiscard]] Result<void> mark(queuefile::StateWrite state);
   // All is written: marks the file as a message, and lets the disk begin.

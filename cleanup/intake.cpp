@@ -41,6 +41,23 @@ queuefile::ArrivalTime now_as_arrival() {
   return {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
 }
 
+// The word of smtputf8_autodetect_classes.
+std::string_view class_of(queuefile::Origin origin) {
+  switch (origin) {
+    case queuefile::Origin::kNetwork:
+      return "smtpd";
+    case queuefile::Origin::kLocal:
+      return "sendmail";
+    case queuefile::Origin::kForward:
+      return "forward";
+    case queuefile::Origin::kNotice:
+      return "bounce";
+    case queuefile::Origin::kProbe:
+      return "verify";
+  }
+  return "";
+}
+
 }  // namespace
 
 ipc::cleanup::Outcome Intake::refuse(int code, std::string_view status,
@@ -100,6 +117,9 @@ loop::Task<void> Intake::open(std::string run) {
     only_recipient_ = ++named == 1 ? recipient.address : std::string();
   }
 
+  received_sender_ = envelope_.sender;
+  wanted_verdicts_ =
+      parse_integer<std::int64_t>(attribute(ipc::mailauth::kAttribute), 0, 255).value_or(0);
   envelope_.sender = mail::rewrite_address(room_.settings.header.rewrite,
                                            mail::RewriteContext::kLocal, envelope_.sender);
   RewriteOptions options = rewrite_options();
@@ -349,6 +369,8 @@ void Intake::log_id(const HeaderResult& header) const {
 }
 
 loop::Task<void> Intake::begin_body() {
+  if (wants_verdicts()) received_header_ = head_;
+  if ((wanted_verdicts_ & ipc::mailauth::kForged) != 0) remove_forged_results();
   std::string block = prepend_ + trace() + "\n";
   for (const auto& field : mail::split_header(head_)) {
     block += field.raw.substr(0, room_.settings.checks.mime.header_size_limit);
@@ -394,7 +416,7 @@ void Intake::append_body(std::string body) {
   if (envelope_.encoding != queuefile::ContentEncoding::k8bit && mail::is_8bit(body)) {
     is_8bit_ = true;
   }
-  if (milters_ != nullptr && !is_body_in_file_) {
+  if (keeps_body() && !is_body_in_file_) {
     is_body_in_file_ = body_copy_.size() + body.size() > kMaxCopy;
     if (is_body_in_file_) {
       body_copy_ = {};
@@ -484,7 +506,15 @@ std::string Intake::trace() const {
   trace.myhostname = settings.header.myhostname;
   trace.mail_name = settings.mail_name;
   trace.protocol = of_connection("protocol_name", envelope_.client.protocol);
-  if (!trace.sasl_username.empty() && trace.protocol != "SMTP") trace.protocol += 'A';
+  // RFC 3848: who logged in, and behind TLS, speaks ESMTPSA.
+  if (trace.protocol != "SMTP") {
+    if (!attribute("received_secret").empty()) trace.protocol += 'S';
+    if (!envelope_.sasl_username.empty()) trace.protocol += 'A';
+  }
+  if (const std::string tls = attribute("received_tls"); !tls.empty()) {
+    for (const auto line : split_fields(tls, '\n')) trace.tls.emplace_back(line);
+    trace.tls_peer = attribute("received_tls_peer");
+  }
   trace.queue_id = queue_id_;
   trace.recipient = only_recipient_;
   trace.arrival = arrival_;
@@ -530,6 +560,25 @@ loop::Task<ipc::cleanup::Outcome> Intake::finish(bool is_hold, ipc::cleanup::End
   // Those that wait for the rest of a message hear that none comes.
   if (milters_ != nullptr) co_await milters_->give_up();
   co_return outcome;
+}
+
+// RFC 6531 3.4: what was announced as SMTPUTF8 may still be sent to others where nothing in it is
+// UTF-8. For the classes of smtputf8_autodetect_classes finding UTF-8 is as good as a word of it.
+std::uint8_t Intake::smtputf8_bits(std::string_view header) const {
+  std::uint8_t bits = envelope_.smtputf8;
+  if (!is_all_ascii(envelope_.sender)) bits |= queuefile::kUtf8Sender;
+  const bool has_utf8_recipient = std::ranges::any_of(
+      envelope_.recipients,
+      [](const queuefile::Recipient& recipient) { return !is_all_ascii(recipient.address); });
+  if (has_utf8_recipient) bits |= queuefile::kUtf8Recipient;
+  if (!is_all_ascii(header)) bits |= queuefile::kUtf8Header;
+  if ((bits & queuefile::kUtf8Requested) != 0 || bits == 0) return bits;
+  const auto& classes = room_.settings.smtputf8_autodetect_classes;
+  const bool is_detected = std::ranges::any_of(classes, [&](const std::string& name) {
+    return equal_nocase(name, "all") || equal_nocase(name, class_of(envelope_.origin));
+  });
+  return is_detected ? static_cast<std::uint8_t>(bits | queuefile::kUtf8Requested)
+                     : envelope_.smtputf8;
 }
 
 loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::End end) {
@@ -578,9 +627,14 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     context.map = &map;
   }
   HeaderResult header = pass_header(room_.settings.header, context, head_);
+  log_id(header);
+  if (wants_verdicts()) {
+    ipc::cleanup::Outcome outcome;
+    const bool goes_on = co_await authenticate(header.header, is_hold, outcome);
+    if (!goes_on) co_return outcome;
+  }
   if (milters_ != nullptr) {
     ipc::cleanup::Outcome outcome;
-    log_id(header);
     const bool goes_on = co_await run_milters(header.header, is_hold, outcome);
     if (!goes_on) co_return outcome;
     if (checks_ != nullptr) {
@@ -593,8 +647,6 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
       if (!effects.redirect.empty()) end.redirect = std::move(effects.redirect);
       for (auto& address : effects.bcc) end.bcc.push_back(std::move(address));
     }
-  } else {
-    log_id(header);
   }
   if (header.hops >= room_.settings.hopcount_limit) {
     co_return refuse(554, "5.4.0", "Error: too many hops");
@@ -613,6 +665,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   }
   const bool has_more_recipients = !amendment.recipients.empty();
   if (is_8bit_) amendment.attributes.emplace_back("encoding", "8bit");
+  if (const std::uint8_t bits = smtputf8_bits(header.header); bits != envelope_.smtputf8) {
+    amendment.attributes.emplace_back("smtputf8", std::to_string(bits));
+  }
   size_ = header.header.size() + 1 + writer_->body_size();
   writer_->finish(header.header, size_, amendment.empty() ? nullptr : &amendment);
 

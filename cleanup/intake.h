@@ -18,6 +18,7 @@
 #include "cleanup/rewriting.h"
 #include "common/ipc/cleanup.h"
 #include "common/ipc/client.h"
+#include "common/ipc/mailauth.h"
 #include "common/ipc/tables_client.h"
 #include "common/loop/batch_pool.h"
 #include "common/loop/worker_pool.h"
@@ -27,6 +28,13 @@
 #include "common/queuefile/writer.h"
 
 namespace postern::cleanup {
+
+// Where mailauth is not there to answer.
+struct AuthenticationSettings {
+  std::string authserv_id;
+  bool defers_without = false;  // mailauth_default_action = tempfail
+  std::chrono::seconds time_limit{60};
+};
 
 struct Settings {
   HeaderRules header;
@@ -40,8 +48,10 @@ struct Settings {
   bool has_header_maps = false;  // canonical_maps and kin, masquerade_domains
   std::string always_bcc;
   CheckSettings checks;
-  bool filters_bounces = false;  // internal_mail_filter_classes
+  bool filters_bounces = false;                          // internal_mail_filter_classes
+  std::vector<std::string> smtputf8_autodetect_classes;  // none where smtputf8_enable is off
   milter::ListSettings non_smtpd_milters;
+  AuthenticationSettings authentication;
   std::string service;  // set if the line of master.cf has -o values
   std::string mail_name;
   std::string myorigin;
@@ -55,6 +65,7 @@ struct Room {
   ipc::TablesClient tables;
   ipc::Client qmgr{"public/qmgr"};
   ipc::Client broker{"private/broker"};
+  ipc::Client mailauth{"private/mailauth"};
   loop::WorkerPool pool;    // pieces of large messages
   loop::BatchPool commits;  // the last piece, and the flush
 };
@@ -98,6 +109,15 @@ class Intake final : MilterSubject {
                                              ipc::cleanup::Outcome& outcome);
   [[nodiscard]] bool take_decision(const milter::Decision& decision, bool& is_hold,
                                    ipc::cleanup::Outcome& outcome);
+  // ---- authentication.cpp: what mailauth has to say.
+  [[nodiscard]] bool wants_verdicts() const;
+  [[nodiscard]] bool keeps_body() const { return milters_ != nullptr || wanted_verdicts_ != 0; }
+  void remove_forged_results();
+  // The fields that it adds are above all others of `header`. False: the message ends here.
+  [[nodiscard]] loop::Task<bool> authenticate(std::string& header, bool& is_hold,
+                                              ipc::cleanup::Outcome& outcome);
+  [[nodiscard]] loop::Task<Result<ipc::mailauth::Examined>> ask_mailauth();
+  [[nodiscard]] std::string results_without_verdict() const;
   void log_milter(std::string_view action, std::string_view text) const;
   loop::Task<Result<std::string>> read_body(std::uint64_t offset, std::size_t size) override;
   void restart_body() override;
@@ -108,6 +128,8 @@ class Intake final : MilterSubject {
   void change_sender(std::string address) override;
   [[nodiscard]] loop::Task<ipc::cleanup::Outcome> complete(bool is_hold, ipc::cleanup::End end);
   void log_id(const HeaderResult& header) const;
+  // What SMTPUTF8 is needed for, and whether it was asked for (queuefile::SmtpUtf8).
+  [[nodiscard]] std::uint8_t smtputf8_bits(std::string_view header) const;
   void judge();
   void judge_structure();
   [[nodiscard]] loop::Task<void> leave_header();
@@ -131,6 +153,9 @@ class Intake final : MilterSubject {
   std::size_t received_recipients_ = 0;
   std::string only_recipient_;
   std::string first_recipient_;  // rewritten
+  std::string received_sender_;
+  std::string received_header_;
+  std::int64_t wanted_verdicts_ = 0;  // ipc::mailauth::Wanted
   std::string prepend_;
   WallTime arrival_;
   ipc::cleanup::Outcome failure_;  // reply_code 0: none so far

@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "common/config/params/address.h"
 #include "common/config/params/cleanup.h"
+#include "common/config/params/mailauth.h"
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/process.h"
@@ -121,8 +122,14 @@ void Service::configure() {
   checks.strict_mime_encoding_domain = cleanup.strict_mime_encoding_domain;
   checks.message_reject_characters = unescape_characters(cleanup.message_reject_characters);
   checks.message_strip_characters = unescape_characters(cleanup.message_strip_characters);
+  const auto mailauth = process_.load<config::MailauthParams>();
+  s.authentication.authserv_id = mailauth.mailauth_authserv_id;
+  s.authentication.defers_without = mailauth.mailauth_default_action == "tempfail";
+  s.authentication.time_limit = mailauth.mailauth_time_limit;
   const auto& classes = cleanup.internal_mail_filter_classes;
   s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
+  s.smtputf8_autodetect_classes.clear();
+  if (cleanup.smtputf8_enable) s.smtputf8_autodetect_classes = cleanup.smtputf8_autodetect_classes;
   const auto* line = process_.values().service();
   s.service = line != nullptr && !line->overrides.empty() ? line->name : std::string();
   s.mail_name = process_.values().text("mail_name");

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <set>
 #include <thread>
 
@@ -157,6 +158,7 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   const auto process = config::load<config::ProcessParams>(values, problems);
   const auto log_params = config::load<config::LogParams>(values, problems);
   TRY(sys::Account owner, sys::find_account(paths.mail_owner));
+  read_certificates(*snapshot);
   TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
   owner_ = std::move(owner);
   snapshot_ = std::move(snapshot);
@@ -317,6 +319,7 @@ Child* Supervisor::start(RunningService& service) {
   child->service = &service;
   child_by_channel_[child->control.get()] = child;
   children_[child->pid] = *std::move(started);
+  if (service.spec().program == "keyring") give_keys(*child);
   return child;
 }
 
@@ -382,7 +385,73 @@ void Supervisor::end_of(pid_t pid, int status) {
 
 void Supervisor::keep_house() {
   for (const auto& [key, service] : services_) service->end_idle_children();
+  if (!is_stopping() && have_certificates_changed()) renew_certificates();
   house_timer_.arm(loop::Loop::current().after(kHousekeeping));
+}
+
+void Supervisor::read_certificates(config::Snapshot& snapshot) {
+  std::erase_if(snapshot.files, [](const auto& file) { return file.first.starts_with("tls:"); });
+  // Only looked at while we are here.
+  const std::shared_ptr<const config::Snapshot> shared(std::shared_ptr<void>(), &snapshot);
+  tls::Material material = tls::read_material(shared);
+  for (auto& file : material.keys) ::explicit_bzero(file.pem.data(), file.pem.size());
+  for (const auto& problem : material.problems) log::warning("{}", config::log_text(problem));
+  snapshot.files.merge(material.files);
+  certificates_ = std::move(material.stamps);
+}
+
+bool Supervisor::have_certificates_changed() const {
+  return std::ranges::any_of(
+      certificates_, [](const auto& file) { return tls::stamp_of(file.first) != file.second; });
+}
+
+// What is half written does not fit together; whoever uses it keeps what he has, and the next
+// change is noticed, too.
+void Supervisor::renew_certificates() {
+  for (const auto& [path, stamp] : certificates_) {
+    if (tls::stamp_of(path) != stamp) log::info("{} has changed, it is read again", path);
+  }
+  auto next = std::make_shared<config::Snapshot>(*snapshot_);
+  read_certificates(*next);
+  auto memory = sys::sealed_memory("postern-config", config::serialize(*next));
+  if (!memory) {
+    log::warning("{}", memory.error().text);
+    return;
+  }
+  snapshot_fd_ = *std::move(memory);
+  snapshot_ = std::move(next);
+  surroundings_.snapshot = snapshot_fd_.get();
+  const auto tell = [&](const auto& is_meant, const auto& call) {
+    for (const auto& [pid, child] : children_) {
+      if (child->service != nullptr && !child->is_draining &&
+          is_meant(child->service->spec().program)) {
+        call(*child);
+      }
+    }
+  };
+  tell([](const std::string& program) { return program == "keyring"; },
+       [&](Child& child) { give_keys(child); });
+  tell(
+      [](const std::string& program) {
+        return program == "smtpd" || program == "smtp" || program == "lmtp";
+      },
+      [&](Child& child) { give_snapshot(child); });
+}
+
+void Supervisor::give_keys(Child& keyring) {
+  tls::Material material = tls::read_material(snapshot_);
+  ipc::keyring::Keys keys;
+  keys.files = std::move(material.keys);
+  keyring.tell(keys);
+  for (auto& file : keys.files) ::explicit_bzero(file.pem.data(), file.pem.size());
+}
+
+void Supervisor::give_snapshot(Child& child) {
+  auto copy = sys::duplicate(snapshot_fd_.get());
+  if (!copy) return;
+  std::vector<sys::Fd> fds;
+  fds.push_back(*std::move(copy));
+  child.tell(ipc::control::Reload{}, std::move(fds));
 }
 
 void Supervisor::tell_generation(bool is_accepted) {
@@ -443,11 +512,8 @@ void Supervisor::reload() {
         child->drain(kStopLog);
         continue;
       }
-      auto copy = sys::duplicate(snapshot_fd_.get());
-      if (!copy) continue;
-      std::vector<sys::Fd> fds;
-      fds.push_back(*std::move(copy));
-      child->tell(ipc::control::Reload{}, std::move(fds));
+      if (service->spec().program == "keyring") give_keys(*child);
+      give_snapshot(*child);
     }
   }
   tell_generation(true);

@@ -20,6 +20,7 @@
 #include "common/ipc/channel.h"
 #include "common/sys/privilege.h"
 #include "common/sys/signal.h"
+#include "common/tls/key_files.h"
 #include "master/child.h"
 #include "master/running_service.h"
 
@@ -74,6 +75,12 @@ class Supervisor final : Host, loop::Watched {
   void reap();
   void end_of(pid_t pid, int status);
   void keep_house();
+  // Certificates become part of the snapshot, their keys go to keyring.
+  void read_certificates(config::Snapshot& snapshot);
+  [[nodiscard]] bool have_certificates_changed() const;
+  void renew_certificates();
+  void give_keys(Child& keyring);
+  void give_snapshot(Child& child);
   [[nodiscard]] Host& as_host() { return *this; }
   [[nodiscard]] Child* child_of(const ipc::ChannelPtr& channel);
 
@@ -87,6 +94,7 @@ class Supervisor final : Host, loop::Watched {
   std::chrono::seconds reload_drain_time_{300};
   std::chrono::seconds longest_back_off_{60};
   SlotPool slots_;
+  tls::Stamps certificates_;  // as they were when they were read
   std::map<pid_t, std::unique_ptr<Child>> children_;
   std::unordered_map<const ipc::Channel*, Child*> child_by_channel_;
   std::map<std::string, ListenerPtr> listeners_;  // by Endpoint::name()

@@ -168,6 +168,7 @@ loop::Task<void> Session::start_milters() {
                                     : name_status_ == Status::kTemporary ? "TEMP"
                                     : reverse_status_ == Status::kFound  ? "FORGED"
                                                                          : "FAIL");
+  set_tls_macros();
   co_await milters_->open(neighbours().broker);
 }
 

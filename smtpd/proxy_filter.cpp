@@ -197,6 +197,12 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
   trace.myhostname = settings_->address.myhostname;
   trace.mail_name = settings_->mail_name;
   trace.protocol = protocol_;
+  if (protocol_ != "SMTP") {
+    if (is_encrypted()) trace.protocol += 'S';
+    if (is_authenticated()) trace.protocol += 'A';
+  }
+  trace.tls = tls_trace();
+  trace.tls_peer = tls_peer_trace();
   if (envelope.recipients.size() == 1) trace.recipient = envelope.recipients.front().address;
   trace.arrival = WallTime(std::chrono::seconds(envelope.arrival.seconds)) +
                   std::chrono::microseconds(envelope.arrival.microseconds);

@@ -33,7 +33,7 @@ Server::Server(daemon::Process& process)
       listeners_(process.take_listeners()),
       neighbours_{
           .tables = ipc::TablesClient(),
-          .cleanup = ipc::CleanupClient(),
+          .cleanup = ipc::CleanupClient("public/" + process.values().text("cleanup_service_name")),
           .resolver = ipc::Client("private/resolver"),
           .flush = ipc::Client("public/" + process.values().text("flush_service_name")),
           .verify = ipc::Client("private/" + process.values().text("address_verify_service_name")),
@@ -89,6 +89,7 @@ void Server::reload() {
   const config::Values values = session_values();
   settings_ = read_settings(values, problems);
   stress_settings_ = read_settings(values.under_stress(), same_again);
+  tls_.configure(values, settings_->tls, problems);
   sessions_per_process_ = process_.load<config::ProcessParams>().sessions_per_process;
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   if (settings_->has_no_relay_guard) {

@@ -16,6 +16,7 @@
 #include "smtpd/login/service.h"
 #include "smtpd/restrictions/policy_client.h"
 #include "smtpd/settings.h"
+#include "smtpd/tls.h"
 
 namespace postern::smtpd {
 
@@ -31,6 +32,7 @@ struct Neighbours {
   PolicyClients policy{};
   LoginServices login{};
   ipc::Client verify{"private/verify"};
+  ipc::Client mailauth{"private/mailauth"};
   queuefile::QueueIdSource ids;
 };
 
@@ -42,6 +44,8 @@ class Server final : loop::Watched {
 
   [[nodiscard]] Neighbours& neighbours() { return neighbours_; }
   [[nodiscard]] ClientLimits& limits() { return limits_; }
+  [[nodiscard]] TlsService& tls() { return tls_; }
+  [[nodiscard]] const TlsService& tls() const { return tls_; }
   [[nodiscard]] bool is_draining() const { return process_.is_draining(); }
   // Started by `postern explain` for one session that sends nothing: each verdict is told.
   [[nodiscard]] bool is_explaining() const { return is_explaining_; }
@@ -64,6 +68,7 @@ class Server final : loop::Watched {
   std::vector<sys::Fd> listeners_;
   Neighbours neighbours_;
   ClientLimits limits_;
+  TlsService tls_;
   std::unique_ptr<FirstContact> first_contact_;  // of a postscreen line
   SettingsPtr settings_;
   SettingsPtr stress_settings_;

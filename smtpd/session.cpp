@@ -169,11 +169,16 @@ loop::Task<void> Session::run() {
   server_.neighbours().cleanup.connect();
   const bool is_client_known = co_await learn_from_proxy();
   if (is_client_known) co_await look_up_client();
+  is_dialogue_logged_ =
+      log::verbosity() > 0 || co_await settings_->debug_peers.includes(
+                                  neighbours().tables, client_name_, client_address_);
   log::info("connect from {}", client());
   if (!is_client_known) {
     end_ = End::kDropped;
     co_await refuse(mail::make_reply(
         421, fmt::format("4.3.0 {} Server local error", settings_->address.myhostname)));
+  } else if (const bool is_ready = co_await wrap(); !is_ready) {
+    closing_ = true;
   } else if (const auto refusal = co_await admit()) {
     end_ = End::kDropped;
     co_await refuse(*refusal);
@@ -261,6 +266,10 @@ loop::Task<std::optional<mail::Reply>> Session::count(ipc::anvil::Event event) {
   if (rate == 0) co_return std::nullopt;
   log::warning("{} rate limit exceeded: {} from {} for service {}", request, rate, client(),
                server_.limits().service());
+  if (event == Event::kNewTls) {
+    co_return mail::make_reply(454,
+                               fmt::format("4.7.0 Error: too {} from {}", what, client_address_));
+  }
   co_return mail::make_reply(450,
                              fmt::format("4.7.1 Error: too {} from {}", what, client_address_));
 }
@@ -358,7 +367,20 @@ loop::Task<std::optional<std::string>> Session::read_command(bool* is_too_long) 
           "smtpd_forbid_bare_newline",
           client());
     }
+    if (is_dialogue_logged_) {
+      // The answers to AUTH are asked for with room for one that is too long.
+      log::info("< {}: {}", client(),
+                is_too_long != nullptr ? "(not shown)" : policy::loggable_command(text));
+    }
     co_return text;
+  }
+}
+
+void Session::log_reply(const mail::Reply& reply) const {
+  for (std::size_t i = 0; i < reply.lines.size(); ++i) {
+    const char separator = i + 1 < reply.lines.size() ? '-' : ' ';
+    log::info("> {}: {}{}{}", client(), reply.code, separator,
+              reply.code == 334 ? "(not shown)" : log::clean(reply.lines[i]));
   }
 }
 
@@ -372,8 +394,10 @@ loop::Task<bool> Session::send(const mail::Reply& reply) {
   if (reply.code >= 400 && has_reject_text()) {
     const mail::Reply shown = co_await with_reject_text(reply);
     shown.append_wire(wire);
+    if (is_dialogue_logged_) log_reply(shown);
   } else {
     reply.append_wire(wire);
+    if (is_dialogue_logged_) log_reply(reply);
   }
   stream_.put(wire);
   // Replies of a client that never reads are not heaped up.
@@ -442,6 +466,15 @@ loop::Task<void> Session::handle(std::string_view line) {
     co_return;
   }
 
+  if (is_tls_due(command.verb)) {
+    ++count.failed;
+    ++errors_;
+    if (!co_await send(mail::make_reply(530, "5.7.0 Must issue a STARTTLS command first"))) {
+      closing_ = true;
+    }
+    co_return;
+  }
+
   mail::Reply reply;
   bool junk = false;
   switch (command.verb) {
@@ -482,8 +515,11 @@ loop::Task<void> Session::handle(std::string_view line) {
       reply = co_await auth_command(command);
       break;
     case Verb::kStarttls:
-      reply = mail::make_reply(502, "5.5.1 Error: command not implemented");
-      break;
+      if (auto refusal = co_await starttls_command(command)) {
+        reply = *std::move(refusal);
+        break;
+      }
+      co_return;
     case Verb::kXclient:
       reply = co_await xclient_command(command);
       break;

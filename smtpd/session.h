@@ -92,10 +92,14 @@ class Session {
   [[nodiscard]] const std::string& reverse_name() const { return reverse_name_; }
   [[nodiscard]] ipc::resolver::Status name_status() const { return name_status_; }
   [[nodiscard]] ipc::resolver::Status reverse_status() const { return reverse_status_; }
-  // Seams of TLS: what a session without it has.
-  [[nodiscard]] bool is_encrypted() const { return false; }
-  [[nodiscard]] bool has_trusted_certificate() const { return false; }
-  [[nodiscard]] std::vector<std::string> certificate_fingerprints() const { return {}; }
+  [[nodiscard]] bool is_encrypted() const { return tls_ != nullptr; }
+  // What the handshake found; empty in the clear.
+  [[nodiscard]] const tls::Session& tls() const;
+  [[nodiscard]] bool has_certificate() const;  // of the client's, whatever it is worth
+  [[nodiscard]] bool has_trusted_certificate() const;
+  // Of the certificate, then of its key (smtpd_tls_fingerprint_digest); none without one.
+  [[nodiscard]] std::vector<std::string> certificate_fingerprints() const;
+  [[nodiscard]] const loop::Stream& stream() const { return stream_; }
   // What restrictions have left behind for the message and for later commands.
   [[nodiscard]] RestrictionState& restriction_state();
   [[nodiscard]] bool has_restriction_state() const { return restriction_state_ != nullptr; }
@@ -109,6 +113,7 @@ class Session {
   // proxy.cpp: who the proxy in front of us speaks for; false when it does not say so.
   [[nodiscard]] loop::Task<bool> learn_from_proxy();
   loop::Task<void> look_up_client();
+  void log_reply(const mail::Reply& reply) const;
   [[nodiscard]] loop::Task<mail::Reply> greeting();
   loop::Task<void> converse();
   // The next command line, or nothing when the session has ended. The text of one that is too long
@@ -174,16 +179,33 @@ class Session {
   loop::Task<mail::Reply> xclient_command(const smtpwire::CommandLine& command);
   loop::Task<mail::Reply> xforward_command(const smtpwire::CommandLine& command);
   void forget_client();
+  // commands/starttls.cpp
+  // Nothing when the client has its answer already.
+  loop::Task<std::optional<mail::Reply>> starttls_command(const smtpwire::CommandLine& command);
+  // The handshake; false when the session has ended, and the log says why.
+  [[nodiscard]] loop::Task<bool> start_tls();
+  // smtpd_tls_wrappermode; false when the session has ended.
+  [[nodiscard]] loop::Task<bool> wrap();
+  [[nodiscard]] bool offers_tls() const;
+  [[nodiscard]] bool is_tls_due(smtpwire::Verb verb) const;
+  [[nodiscard]] bool is_certificate_enough() const;
+  void set_tls_macros();
+  [[nodiscard]] std::vector<std::string> tls_trace() const;
+  [[nodiscard]] std::string tls_peer_trace() const;
   mail::Reply reset_command(const smtpwire::CommandLine& command);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> choose_keywords();
   [[nodiscard]] loop::Task<mail::Reply> ehlo_reply();
   void begin_transaction();
+  // ipc::mailauth::Wanted, by who the client is.
+  [[nodiscard]] std::int64_t wanted_authentication() const;
   [[nodiscard]] loop::Task<bool> read_data(smtpwire::DotDecoder& decoder);
   [[nodiscard]] loop::Task<bool> read_chunk(std::uint64_t size, bool skip);
   [[nodiscard]] loop::Task<mail::Reply> finish_message();
   [[nodiscard]] std::optional<mail::Reply> content_fault(bool bare_lf, bool too_big) const;
   void reset();
   [[nodiscard]] smtpwire::Extensions extensions() const;
+  [[nodiscard]] std::optional<mail::Reply> undeclared_utf8(std::string_view address,
+                                                           bool is_declared) const;
   [[nodiscard]] smtpwire::DecodeRules decode_rules() const;
   [[nodiscard]] bool is_bare_newline_excused() const;
   // Between a first chunk and the last one only BDAT, RSET and QUIT are in order.
@@ -254,6 +276,7 @@ class Session {
 
   EhloKeywords discarded_keywords_ = 0;
   std::unique_ptr<SessionExtras> extras_;
+  std::unique_ptr<tls::Session> tls_;
   std::unique_ptr<SessionMilters> milters_;
   std::unique_ptr<ProxyFilter> proxy_;
   std::uint64_t proxied_size_ = 0;
@@ -268,6 +291,7 @@ class Session {
   bool has_early_input_ = false;
   bool may_xverp_ = false;
   bool is_introduced_ = false;
+  bool is_dialogue_logged_ = false;  // debug_peer_list, or -v
   std::optional<End> end_;
   std::string where_ = "CONNECT";   // for "lost connection after"
   std::array<Count, 20> counts_{};  // by Verb

@@ -71,6 +71,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   auto settings = std::make_shared<Settings>();
   settings->smtpd = config::load<config::SmtpdParams>(values, problems);
   settings->address = config::load<config::AddressParams>(values, problems);
+  settings->mailauth = config::load<config::MailauthParams>(values, problems);
   const auto cleanup = config::load<config::CleanupParams>(values, problems);
   const auto queue = config::load<config::QueueParams>(values, problems);
   settings->mail_name = values.text("mail_name");
@@ -105,6 +106,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   }
   settings->login = read_login_settings(values, problems);
   settings->smtputf8_enable = cleanup.smtputf8_enable;
+  settings->strict_smtputf8 = cleanup.smtputf8_enable && cleanup.strict_smtputf8;
   settings->own_addresses = values.snapshot().own_addresses;
   for (const auto& word : settings->smtpd.smtpd_noop_commands) {
     settings->noop_commands.push_back(to_upper(word));
@@ -123,6 +125,8 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   const auto bounce = config::load<config::BounceParams>(values, problems);
   settings->default_verp_delimiters = bounce.default_verp_delimiters;
   settings->verp_delimiter_filter = bounce.verp_delimiter_filter;
+  settings->tls = read_tls_settings(values, problems);
+  settings->debug_peers = policy::DebugPeers(values);
   settings->restrictions = parse_restriction_lists(settings->smtpd, values, problems);
   settings->has_no_relay_guard = !has_relay_guard(settings->restrictions);
   return settings;

@@ -11,14 +11,17 @@
 #include "common/config/networks.h"
 #include "common/config/params/address.h"
 #include "common/config/params/bounce.h"
+#include "common/config/params/mailauth.h"
 #include "common/config/params/smtpd.h"
 #include "common/config/values.h"
 #include "common/milter/spec.h"
+#include "common/policy/debug_peers.h"
 #include "common/policy/list.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
 #include "smtpd/login/service.h"
 #include "smtpd/proxy_filter.h"
+#include "smtpd/tls.h"
 
 namespace postern::smtpd {
 
@@ -59,12 +62,14 @@ struct ForbiddenCommand {
 struct Settings {
   config::SmtpdParams smtpd;
   config::AddressParams address;
+  config::MailauthParams mailauth;
   std::string mail_name;
   std::uint64_t message_size_limit = 0;
   std::size_t line_length_limit = 2048;
   bool enable_long_queue_ids = false;
   std::chrono::seconds in_flow_delay{0};
   bool smtputf8_enable = true;
+  bool strict_smtputf8 = false;
   std::vector<std::string> own_addresses;
   std::vector<std::string> noop_commands;  // upper case
   std::vector<ForbiddenCommand> forbidden_commands;
@@ -78,6 +83,9 @@ struct Settings {
   bool no_unknown_recipient_checks = false;
   std::string default_verp_delimiters;
   std::string verp_delimiter_filter;
+
+  policy::DebugPeers debug_peers;
+  TlsSettings tls;
 
   RestrictionLists restrictions;
   // No list keeps strangers from relaying: nobody is served (SMTPD_ACCESS_README).

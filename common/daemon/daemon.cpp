@@ -13,6 +13,7 @@
 #include "common/config/params/paths.h"
 #include "common/config/snapshot.h"
 #include "common/ipc/control.h"
+#include "common/ipc/keyring.h"
 #include "common/log/log.h"
 
 namespace postern::daemon {
@@ -127,6 +128,10 @@ void Process::parse_arguments(int argc, char** argv) {
 Result<void> Process::read_snapshot(int fd) {
   TRY(const std::string bytes, read_all(fd));
   TRY(auto parsed, config::parse_snapshot(bytes));
+  // Certificates of all authorities are large, and of use to few.
+  if (program_ != "smtpd" && program_ != "smtp" && program_ != "lmtp") {
+    std::erase_if(parsed.files, [](const auto& file) { return file.first.starts_with("tls:"); });
+  }
   auto snapshot = std::make_shared<const config::Snapshot>(std::move(parsed));
   const auto type = config::parse_service_type(type_);
   const auto* entry = type ? snapshot->find_service(service_, *type) : nullptr;
@@ -201,9 +206,22 @@ void Process::connect_control() {
       [this](ipc::control::Share& notice, const ipc::ChannelPtr&) {
         if (on_share_) on_share_(notice.limit, notice.is_stress);
       });
+  control_dispatcher_.notice<ipc::keyring::Keys>(
+      [this](ipc::keyring::Keys& keys, const ipc::ChannelPtr&) {
+        if (on_keys_) {
+          on_keys_(keys);
+        } else {
+          early_keys_ = std::make_shared<ipc::keyring::Keys>(std::move(keys));
+        }
+      });
   control_ = std::make_shared<ipc::Channel>(sys::Fd(kControlFd), control_dispatcher_);
   // master died: what is under way is finished, nothing new begins.
   control_->start([this](const ipc::ChannelPtr&) { drain(kOrphanLimit); });
+}
+
+void Process::on_keys(std::function<void(ipc::keyring::Keys& keys)> call) {
+  on_keys_ = std::move(call);
+  if (const auto early = std::exchange(early_keys_, nullptr)) on_keys_(*early);
 }
 
 void Process::reload(std::vector<sys::Fd> fds) {

@@ -30,6 +30,10 @@
 #include "common/sys/fd.h"
 #include "common/sys/privilege.h"
 
+namespace postern::ipc::keyring {
+struct Keys;
+}
+
 namespace postern::daemon {
 
 inline constexpr int kControlFd = 3;
@@ -82,6 +86,9 @@ class Process final {
     on_share_ = std::move(call);
   }
 
+  // Of keyring alone: private keys from master. Called for those that came before it was set, too.
+  void on_keys(std::function<void(ipc::keyring::Keys& keys)> call);
+
   // Tells master how many are served and whether another process of the service would help.
   void report_load(std::int64_t in_use, bool is_busy);
 
@@ -126,6 +133,8 @@ class Process final {
   std::function<void()> on_drain_;
   std::function<void(bool)> on_wakeup_;
   std::function<void(std::int64_t, bool)> on_share_;
+  std::function<void(ipc::keyring::Keys&)> on_keys_;
+  std::shared_ptr<ipc::keyring::Keys> early_keys_;
 
   class LogFlush;
   std::unique_ptr<LogFlush> log_flush_;

@@ -1,8 +1,8 @@
 // auth.h - what smtpd asks the auth daemon (private/postern-auth): which mechanisms there are, and
 // one login after another.
 //
-// A profile is named by its number (common/config/sasl_profile.h). A login that goes on over several
-// steps lives as long as the channel it began on, at most.
+// A profile is named by its number (common/config/sasl_profile.h). A login that goes on over
+// several steps lives as long as the channel it began on, at most.
 
 #pragma once
 
@@ -103,6 +103,29 @@ struct Cancel {
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("login", self.login);
+  }
+};
+
+// ---- smtp and lmtp: tokens of XOAUTH2 and OAUTHBEARER
+
+struct Token {
+  std::string text;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("text", self.text);
+  }
+};
+
+struct FindToken {
+  static constexpr std::uint16_t kType = 0x1005;
+  static constexpr bool kRepeatable = true;
+  using Reply = Token;
+  std::string file;         // below smtp_sasl_token_directory
+  bool is_refused = false;  // a server would not have the one that is there
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("file", self.file);
+    field("is_refused", self.is_refused);
   }
 };
 

@@ -86,6 +86,12 @@ enum class Check : unsigned char {
   kPolicyService,
   // greylist.cpp
   kGreylist,
+  // spf_checks.cpp
+  kRejectSpfFail,
+  kRejectSpfSoftfail,
+  kRejectSpfPermerror,
+  kRejectSpfHeloFail,
+  kDeferSpfTemperror,
 };
 
 // What check_*_access looks up.

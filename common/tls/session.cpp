@@ -13,6 +13,7 @@
 #include "common/tls/connection.h"
 #include "common/tls/handshake_place.h"
 #include "common/tls/openssl.h"
+#include "common/tls/server_name.h"
 
 namespace postern::tls {
 
@@ -412,27 +413,6 @@ std::optional<Failure> set_options(SSL& ssl, const ConnectOptions& options) {
   return std::nullopt;
 }
 
-// The host name of a server_name extension (RFC 6066 3): a list with one name of type 0.
-std::optional<std::string_view> parse_server_name(std::string_view extension) {
-  constexpr std::size_t kHeader = 5;  // length of list, type, length of name
-  if (extension.size() < kHeader || extension[2] != 0) return std::nullopt;
-  const auto number = [&](std::size_t at) {
-    return static_cast<std::size_t>(static_cast<unsigned char>(extension[at])) << 8U |
-           static_cast<unsigned char>(extension[at + 1]);
-  };
-  if (number(0) + 2 != extension.size() || number(3) + kHeader > extension.size()) {
-    return std::nullopt;
-  }
-  return extension.substr(kHeader, number(3));
-}
-
-bool is_host_name(std::string_view name) {
-  return !name.empty() && name.size() <= 253 && name.front() != '.' && name.front() != '-' &&
-         name.find("..") == std::string_view::npos && std::ranges::all_of(name, [](char c) {
-           return is_alnum(c) || c == '.' || c == '-' || c == '_';
-         });
-}
-
 }  // namespace
 
 // Chains are judged after the handshake, by whoever asked: the first trouble is kept for that.
@@ -460,9 +440,8 @@ int look_at_hello(SSL* ssl, int* alert, void* /*unused*/) {
     }
     const auto name =
         parse_server_name({static_cast<const char*>(static_cast<const void*>(bytes)), length});
-    // A name that cannot be one gets the default certificate, as one that nobody knows.
-    if (!name || !is_host_name(*name)) return SSL_CLIENT_HELLO_SUCCESS;
-    under_way->asked_name = to_lower(*name);
+    if (!name) return SSL_CLIENT_HELLO_SUCCESS;
+    under_way->asked_name = std::move(name);
     return SSL_CLIENT_HELLO_RETRY;
   }
   if (under_way->error.empty() && under_way->named) {

@@ -46,8 +46,8 @@ bool Session::may_log_in() const {
 loop::Task<Result<std::vector<sasl::Mechanism>>> Session::login_mechanisms() {
   const LoginSettings& login = settings_->login;
   CO_TRY(auto mechanisms, co_await server_.neighbours().login.mechanisms(login));
-  mechanisms = sasl::allowed(std::move(mechanisms),
-                             is_encrypted() ? login.tls_options : login.options);
+  mechanisms =
+      sasl::allowed(std::move(mechanisms), is_encrypted() ? login.tls_options : login.options);
   if (!login.has_filter) co_return mechanisms;
   using Kind = config::SiteList::Match::Kind;
   std::vector<sasl::Mechanism> kept;

@@ -58,6 +58,7 @@ loop::Task<mail::Reply> Session::ehlo_reply() {
                        : "SIZE");
   if (!params.disable_vrfy_command) offer(kEhloVrfy, "VRFY");
   offer(kEhloEtrn, "ETRN");
+  if (offers_tls()) offer(kEhloStarttls, "STARTTLS");
   co_await offer_login(reply);
   may_xverp_ = !discards(kEhloXverp) && co_await is_client_in(params.smtpd_authorized_verp_clients);
   if (may_xverp_) offer(kEhloXverp, "XVERP");

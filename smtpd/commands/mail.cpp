@@ -1,6 +1,8 @@
 // mail.cpp - MAIL (RFC 5321 4.1.1.2): a transaction begins.
 
 #include "common/base/encode.h"
+#include "common/base/text.h"
+#include "common/base/text.h"
 #include "common/mail/rewrite.h"
 #include "smtpd/session.h"
 
@@ -32,6 +34,13 @@ smtpwire::Extensions Session::extensions() const {
   return extensions;
 }
 
+// strict_smtputf8
+std::optional<mail::Reply> Session::undeclared_utf8(std::string_view address,
+                                                    bool is_declared) const {
+  if (!settings_->strict_smtputf8 || is_declared || is_all_ascii(address)) return std::nullopt;
+  return mail::make_reply(553, "5.6.7 Must declare SMTPUTF8 to send unicode address");
+}
+
 loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& command) {
   if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
     co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
@@ -54,6 +63,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
     co_return mail::make_reply(452, "4.3.1 Insufficient system storage");
   }
   if (!is_mailable(parsed->sender.address)) co_return smtpwire::reply_bad_sender();
+  if (auto refusal = undeclared_utf8(parsed->sender.address, parsed->smtputf8)) co_return *refusal;
   sender_ = parsed->sender.address;
   if (parsed->auth && *parsed->auth != "<>") extras().login_sender = xtext_encode(*parsed->auth);
   if (!settings_->smtpd.smtpd_delay_reject) {

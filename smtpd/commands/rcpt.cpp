@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "common/base/text.h"
+#include "common/ipc/mailauth.h"
 #include "common/log/event.h"
 #include "smtpd/session.h"
 
@@ -59,6 +61,16 @@ void Session::begin_transaction() {
     }
   }
   envelope.sasl_sender = sasl_sender();
+  if (is_encrypted()) {
+    envelope.attributes.emplace_back("received_secret", "yes");
+    if (settings_->tls.has_trace) {
+      envelope.attributes.emplace_back("received_tls", join(tls_trace(), "\n"));
+      envelope.attributes.emplace_back("received_tls_peer", tls_peer_trace());
+    }
+  }
+  if (const auto wanted = wanted_authentication(); wanted != 0) {
+    envelope.attributes.emplace_back(ipc::mailauth::kAttribute, std::to_string(wanted));
+  }
   envelope.verp_delims = mail_arguments_->verp_delimiters;
   if (mail_arguments_->body == smtpwire::BodyType::k8BitMime) {
     envelope.encoding = queuefile::ContentEncoding::k8bit;
@@ -105,6 +117,9 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
   auto parsed = smtpwire::parse_rcpt(command.argument, extensions());
   if (!parsed) co_return parsed.error();
+  if (auto refusal = undeclared_utf8(parsed->recipient.address, mail_arguments_->smtputf8)) {
+    co_return *refusal;
+  }
   if (auto refusal = co_await count(ipc::anvil::Event::kRecipient)) co_return *refusal;
   const auto accepted = transaction_ ? transaction_->recipients() : 0;
   if (accepted >= static_cast<std::size_t>(settings_->smtpd.smtpd_recipient_limit)) {

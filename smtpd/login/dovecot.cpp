@@ -232,8 +232,7 @@ loop::Task<DovecotLine> DovecotClient::next(Ticket ticket, std::string response)
     lost.reason = kLost;
     co_return lost;
   }
-  co_return co_await answer(connection_, ticket.id,
-                            sasl::dovecot_continue(ticket.id, response));
+  co_return co_await answer(connection_, ticket.id, sasl::dovecot_continue(ticket.id, response));
 }
 
 void DovecotClient::cancel(Ticket ticket) {

@@ -121,7 +121,7 @@ bool RestrictionRun::has_subject(AccessBy by) const {
     case AccessBy::kSaslUser:
       return session_.is_authenticated();
     case AccessBy::kClientCertificate:
-      return session_.has_trusted_certificate();
+      return session_.has_certificate();
   }
   return false;
 }

@@ -6,12 +6,15 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/log/log.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
 namespace {
+
+constexpr std::chrono::seconds kTablesTime{100};
 
 using ipc::resolver::Status;
 
@@ -34,9 +37,6 @@ Verdict RestrictionRun::apply_client_check(const Restriction& restriction) {
     }
     case Check::kPermitSaslAuthenticated:
       return dunno_or_permit(session_.is_authenticated());
-    case Check::kPermitTlsClientcerts:
-    case Check::kPermitTlsAllClientcerts:
-      return permit_tls(restriction);
     case Check::kPermitNakedIpAddress:
       return dunno_or_permit(config::parse_ip_address(session_.helo()).has_value() &&
                              !session_.helo().starts_with('['));
@@ -88,12 +88,27 @@ Verdict RestrictionRun::reject_unknown_reverse_client() {
                             session_.client_address()));
 }
 
-// Certificates are verified where TLS is; here their fingerprints are known, or there are none.
-Verdict RestrictionRun::permit_tls(const Restriction& restriction) {
-  if (restriction.check == Check::kPermitTlsAllClientcerts && session_.has_trusted_certificate()) {
-    return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
+// Any trusted certificate, or one whose fingerprint relay_clientcerts lists, trusted or not.
+loop::Task<Verdict> RestrictionRun::permit_tls(const Restriction& restriction) {
+  if (restriction.check == Check::kPermitTlsAllClientcerts) {
+    if (!session_.has_trusted_certificate()) co_return Verdict::dunno();
+    co_return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
   }
-  return Verdict::dunno();
+  const auto& tables = session_.settings().tls.relay_clientcerts;
+  if (!session_.has_certificate() || tables.empty()) co_return Verdict::dunno();
+  ipc::tables::Lookup question;
+  question.tables = tables;
+  for (const auto& print : session_.certificate_fingerprints()) {
+    question.keys.push_back({print, false});
+  }
+  const auto found = co_await session_.neighbours().tables.lookup(
+      std::move(question), loop::Clock::now() + kTablesTime);
+  if (!found) {
+    log::warning("relay_clientcerts: {}", found.error().text);
+    co_return Verdict::dunno();
+  }
+  if (!found->is_found) co_return Verdict::dunno();
+  co_return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
 }
 
 }  // namespace postern::smtpd

@@ -47,7 +47,10 @@ loop::Task<Verdict> RestrictionRun::greylist() {
   if (!has_recipient() || session_.is_authenticated()) co_return Verdict::dunno();
   if (session_.has_restriction_state()) {
     if (state().is_on_allow_list) co_return Verdict::dunno();
-    if (state().is_spf_pass && params.smtpd_greylist_exempt_spf_pass) co_return Verdict::dunno();
+  }
+  if (session_.settings().mailauth.smtpd_spf_enable && params.smtpd_greylist_exempt_spf_pass) {
+    const SpfResult spf = co_await find_spf(ipc::mailauth::Identity::kMailFrom);
+    if (spf.result == "pass") co_return Verdict::dunno();
   }
   ipc::anvil::Greylist question;
   question.client = session_.client_address();

@@ -80,13 +80,16 @@ std::string RestrictionRun::policy_request(const PolicySettings& policy) {
   add("sasl_method", session_.sasl_method());
   add("sasl_username", session_.sasl_username());
   add("sasl_sender", session_.sasl_sender());
-  add("ccert_subject", "");
-  add("ccert_issuer", "");
-  add("ccert_fingerprint", "");
-  add("ccert_pubkey_fingerprint", "");
-  add("encryption_protocol", "");
-  add("encryption_cipher", "");
-  add("encryption_keysize", "0");
+  const tls::Session& tls = session_.tls();
+  const bool is_trusted = session_.has_trusted_certificate();
+  add("ccert_subject", is_trusted ? tls.peer_subject : std::string());
+  add("ccert_issuer", is_trusted ? tls.peer_issuer : std::string());
+  // What a stranger cannot have chosen is told of any certificate.
+  add("ccert_fingerprint", tls.peer_fingerprint);
+  add("ccert_pubkey_fingerprint", tls.peer_key_fingerprint);
+  add("encryption_protocol", tls.protocol);
+  add("encryption_cipher", tls.cipher);
+  add("encryption_keysize", std::to_string(tls.used_bits));
   add("policy_context", policy.policy_context);
   request += '\n';
   return request;

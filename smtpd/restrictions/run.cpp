@@ -379,8 +379,6 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
     case Check::kPermitMynetworks:
     case Check::kPermitInetInterfaces:
     case Check::kPermitSaslAuthenticated:
-    case Check::kPermitTlsClientcerts:
-    case Check::kPermitTlsAllClientcerts:
     case Check::kPermitNakedIpAddress:
     case Check::kRejectPlaintextSession:
     case Check::kRejectUnauthPipelining:
@@ -388,6 +386,10 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
     case Check::kRejectUnknownForwardClient:
     case Check::kRejectUnknownReverseClient:
       co_return apply_client_check(restriction);
+
+    case Check::kPermitTlsClientcerts:
+    case Check::kPermitTlsAllClientcerts:
+      co_return co_await permit_tls(restriction);
 
     case Check::kRejectInvalidHelo:
       co_return reject_invalid_helo();
@@ -447,6 +449,12 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
       co_return co_await check_policy_service(restriction, stage, depth);
     case Check::kGreylist:
       co_return co_await greylist();
+    case Check::kRejectSpfFail:
+    case Check::kRejectSpfSoftfail:
+    case Check::kRejectSpfPermerror:
+    case Check::kRejectSpfHeloFail:
+    case Check::kDeferSpfTemperror:
+      co_return co_await check_spf(restriction.check, subject_of(stage));
   }
   co_return Verdict::dunno();
 }

@@ -9,6 +9,7 @@
 //     policy_service.cpp    policy delegation
 //     verification.cpp      reject_unverified_*
 //     greylist.cpp          smtpd_greylist
+//     spf_checks.cpp        reject_spf_*
 //
 // A list ends with the first restriction that permits or refuses. Whatever cannot be decided
 // because a table or a neighbour fails is a temporary refusal, never a permit.
@@ -21,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "common/ipc/mailauth.h"
 #include "common/ipc/resolver.h"
 #include "common/ipc/tables.h"
 #include "common/loop/task.h"
@@ -106,7 +108,7 @@ class RestrictionRun {
   [[nodiscard]] Verdict apply_client_check(const Restriction& restriction);
   [[nodiscard]] Verdict reject_unknown_client();
   [[nodiscard]] Verdict reject_unknown_reverse_client();
-  [[nodiscard]] Verdict permit_tls(const Restriction& restriction);
+  [[nodiscard]] loop::Task<Verdict> permit_tls(const Restriction& restriction);
   // ---- helo_checks.cpp
   [[nodiscard]] Verdict reject_invalid_helo();
   [[nodiscard]] Verdict reject_non_fqdn_helo();
@@ -159,6 +161,9 @@ class RestrictionRun {
                                                       bool is_sender);
   // ---- greylist.cpp
   [[nodiscard]] loop::Task<Verdict> greylist();
+  // ---- spf_checks.cpp
+  [[nodiscard]] loop::Task<SpfResult> find_spf(ipc::mailauth::Identity identity);
+  [[nodiscard]] loop::Task<Verdict> check_spf(Check check, Subject about);
 
   Session& session_;
   Stage stage_;

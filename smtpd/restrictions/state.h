@@ -46,6 +46,14 @@ struct DnsListAnswers {
   loop::Condition arrived;
 };
 
+// What SPF says of the sender or of the name that the client gave.
+struct SpfResult {
+  std::string sender, helo;  // that it was asked for
+  std::string result;        // "pass", ...
+  std::string domain;
+  std::string explanation;
+};
+
 enum class DomainState : unsigned char { kFound, kNotFound, kNullMx, kTemporary };
 
 struct RestrictionState {
@@ -59,15 +67,14 @@ struct RestrictionState {
   std::map<std::string, DomainState, std::less<>> domains;
   static constexpr std::size_t kMaxAnswers = 200;
   bool is_on_allow_list = false;  // a DNS allow list has the client
-  // Whether SPF has found the client to be one of the sender's; said by whoever checks SPF.
-  bool is_spf_pass = false;
+  std::optional<SpfResult> spf, spf_of_helo;
   // policy delegation: the same for all questions about one message
   std::string instance;
 
   void end_of_message() {
     actions = {};
     instance.clear();
-    is_spf_pass = false;
+    spf.reset();
   }
 };
 

@@ -1,5 +1,5 @@
-// Lines of a Dovecot authentication server: any bytes give a line or garbage, and what comes back in
-// a request is one line.
+// Lines of a Dovecot authentication server: any bytes give a line or garbage, and what comes back
+// in a request is one line.
 
 #include <cassert>
 #include <cstdint>

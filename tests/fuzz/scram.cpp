@@ -1,5 +1,5 @@
-// SCRAM messages of a client and of a server: any bytes are refused or understood, and nobody logs in
-// without the password.
+// SCRAM messages of a client and of a server: any bytes are refused or understood, and nobody logs
+// in without the password.
 
 #include <cassert>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// SRS and BATV: nothing forged comes back, and what we make does.
+// SRS and BATV: what we make leads back.
 
 #include <cassert>
 #include <cstdint>
@@ -17,7 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   mailauth::SrsRules rules;
   rules.domain = "srs.example.net";
   rules.secrets = {"a secret that no input holds"};
-  assert(!mailauth::srs_reverse(rules, input, kNow));
+  // No assertion that nothing is taken: a fuzzer that watches comparisons learns a hash of 24 bits.
+  const auto reverse = mailauth::srs_reverse(rules, input, kNow);
+  assert(!reverse || mailauth::is_srs_address(input));
 
   const auto forward = mailauth::srs_forward(rules, input, kNow);
   if (forward && *forward != input) {
@@ -28,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   mailauth::BatvRules batv;
   batv.key = "another";
-  assert(!mailauth::batv_verify(batv, input, kNow));
+  const auto plain = mailauth::batv_verify(batv, input, kNow);
+  assert(!plain || mailauth::is_batv_address(input));
   const auto tagged = mailauth::batv_sign(batv, input, kNow);
   if (tagged != input) assert(mailauth::batv_verify(batv, tagged, kNow) == input);
   return 0;

@@ -695,7 +695,9 @@ class Dns:
         elif kind == "MX":
             data = struct.pack(">H", int(value.split()[0])) + self.name(value.split()[1])
         elif kind == "TXT":
-            data = bytes([len(value)]) + value.encode()
+            text = value.encode()
+            parts = [text[at:at + 255] for at in range(0, len(text), 255)] or [b""]
+            data = b"".join(bytes([len(part)]) + part for part in parts)
         else:
             data = self.name(value)
         return struct.pack(">HHHIH", 0xC00C, number, 1, 60, len(data)) + data

@@ -481,8 +481,8 @@ TEST_CASE("a client's key may be elsewhere, too") {
   client.algorithms.protocols = parse_protocols(is_old ? "TLSv1.2" : "TLSv1.3").value();
   client.identities = {without_key(certificates().client)};
   client.signer = signer;
-  const auto talk = run(Context::server(std::move(config)).value(),
-                        Context::client(std::move(client)).value());
+  const auto talk =
+      run(Context::server(std::move(config)).value(), Context::client(std::move(client)).value());
   REQUIRE(talk.server);
   CHECK(talk.server->worth == Worth::kTrusted);
   REQUIRE(signer->requests.size() == 1);

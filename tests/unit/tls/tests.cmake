@@ -1,1 +1,2 @@
 postern_unit_test(tls LINK postern_tls)
+postern_fuzzer(tls_texts LINK postern_tls)

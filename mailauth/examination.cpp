@@ -1,0 +1,199 @@
+#include "mailauth/examination.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "common/base/text.h"
+#include "common/loop/gather.h"
+#include "common/mail/address.h"
+
+namespace postern::mailauthd {
+
+namespace {
+
+using namespace mailauth;
+using ipc::mailauth::Wanted;
+
+constexpr std::size_t kPiece = std::size_t{64} << 10;
+
+std::int64_t now_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+bool is_listed(const std::vector<std::string>& list, std::string_view domain) {
+  return std::ranges::any_of(list,
+                             [&](const std::string& each) { return equal_nocase(each, domain); });
+}
+
+// Blocks, so it runs in the worker pool. The hashes belong to the job meanwhile.
+Result<void> hash_file(int fd, std::uint64_t offset, std::uint64_t length, BodyHashes& hashes) {
+  std::string buffer(kPiece, '\0');
+  while (length > 0) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, kPiece));
+    const ssize_t count = ::pread(fd, buffer.data(), wanted, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return sys::fail_errno("read message");
+    if (count == 0) return fail_temporary("read message: it is too short");
+    const auto size = static_cast<std::size_t>(count);
+    hashes.append(std::string_view(buffer).substr(0, size));
+    offset += size;
+    length -= size;
+  }
+  return {};
+}
+
+// "a;\n\tb" as one line.
+std::string on_one_line(std::string_view value) { return replace_all(value, "\n\t", " "); }
+
+}  // namespace
+
+SpfRequest spf_request(const std::string& client_address, std::string helo, std::string sender,
+                       SpfIdentity identity, const std::string& receiver) {
+  SpfRequest request;
+  request.client = dns::parse_address(client_address).value_or(dns::Address{});
+  request.helo = std::move(helo);
+  if (identity == SpfIdentity::kMailFrom) request.sender = std::move(sender);
+  if (request.sender.empty()) request.sender = "postmaster@" + request.helo;
+  request.receiver = receiver;
+  request.now = now_seconds();
+  return request;
+}
+
+Examination::Examination(const Rules& rules, const PublicSuffixes& suffixes,
+                         ipc::mailauth::Examine request, unsigned sample)
+    : rules_(rules),
+      suffixes_(suffixes),
+      request_(std::move(request)),
+      sample_(sample),
+      header_(mail::split_header(request_.header)),
+      dkim_(header_, now_seconds()),
+      arc_(header_) {
+  spf_identity_ = request_.sender.empty() ? SpfIdentity::kHelo : SpfIdentity::kMailFrom;
+  spf_request_ = spf_request(request_.client_address, request_.helo, request_.sender, spf_identity_,
+                             rules_.myhostname);
+}
+
+loop::Task<Result<void>> Examination::read_body(loop::WorkerPool& pool, sys::Fd body_file) {
+  if (wants(Wanted::kDkim | Wanted::kDmarc)) dkim_.plan(hashes_);
+  if (wants(Wanted::kArc)) arc_.plan(hashes_);
+  if (!hashes_.is_wanted()) co_return Result<void>{};
+  if (request_.is_body_in_file) {
+    if (!body_file || request_.body_offset < 0 || request_.body_length < 0) {
+      co_return fail_temporary("no message came with the question");
+    }
+    const int fd = body_file.get();
+    const auto offset = static_cast<std::uint64_t>(request_.body_offset);
+    const auto length = static_cast<std::uint64_t>(request_.body_length);
+    BodyHashes* hashes = &hashes_;
+    const Result<void> read = co_await pool.run(
+        [fd, offset, length, hashes] { return hash_file(fd, offset, length, *hashes); });
+    if (!read) co_return read;
+  } else {
+    hashes_.append(request_.body);
+  }
+  hashes_.finish();
+  co_return Result<void>{};
+}
+
+loop::Task<void> Examination::judge_spf(DnsSource& dns) {
+  spf_verdict_ = co_await check_spf(dns, spf_request_);
+}
+
+loop::Task<void> Examination::judge_dkim(DnsSource& dns) {
+  dkim_results_ = co_await dkim_.verify(dns, hashes_);
+}
+
+loop::Task<void> Examination::judge_arc(DnsSource& dns) {
+  arc_verdict_ = co_await arc_.verify(dns, hashes_);
+}
+
+loop::Task<void> Examination::judge_dmarc(DnsSource& dns) {
+  AuthorDomains author = author_domains(header_);
+  DmarcRequest request;
+  request.from_domains = std::move(author.domains);
+  request.is_from_odd = author.is_odd;
+  request.spf = spf_verdict_.result;
+  request.spf_domain = spf_verdict_.domain;
+  request.dkim = dkim_results_;
+  request.discovery = rules_.discovery;
+  request.sample = sample_;
+  dmarc_verdict_ = co_await check_dmarc(dns, suffixes_, std::move(request));
+}
+
+loop::Task<ipc::mailauth::Examined> Examination::judge(DnsSource& dns) {
+  loop::Gather all;
+  if (wants(Wanted::kSpf | Wanted::kDmarc)) all.add(judge_spf(dns));
+  if (wants(Wanted::kDkim | Wanted::kDmarc)) all.add(judge_dkim(dns));
+  if (wants(Wanted::kArc)) all.add(judge_arc(dns));
+  co_await all.done();
+  if (wants(Wanted::kDmarc)) co_await judge_dmarc(dns);
+  ipc::mailauth::Examined examined;
+  decide(examined);
+  examined.fields_on_top = compose_fields() + examined.fields_on_top;
+  co_return examined;
+}
+
+std::string Examination::override_reason() const {
+  if (spf_verdict_.result == SpfResult::kPass &&
+      is_listed(rules_.exempt_lists, spf_verdict_.domain)) {
+    return "mailing list " + spf_verdict_.domain;
+  }
+  // What the first host saw, as the last one vouches for it.
+  if (arc_verdict_.verdict == Verdict::kPass &&
+      is_listed(rules_.trusted_sealers, arc_verdict_.sealers.back()) &&
+      find_result(arc_verdict_.results.front(), "dmarc") == "pass") {
+    return "ARC seal of " + arc_verdict_.sealers.back();
+  }
+  return "";
+}
+
+void Examination::decide(ipc::mailauth::Examined& examined) {
+  if (!wants(Wanted::kDmarc) || !rules_.is_enforced) return;
+  if (dmarc_verdict_.disposition == DmarcPolicy::kNone) return;
+  override_ = override_reason();
+  if (!override_.empty()) {
+    dmarc_verdict_.disposition = DmarcPolicy::kNone;
+    dmarc_verdict_.problem = "not applied: " + override_;
+    return;
+  }
+  if (dmarc_verdict_.disposition == DmarcPolicy::kReject) {
+    examined.is_refused = true;
+    examined.text =
+        fmt::format("Message rejected due to: DMARC policy of {}", dmarc_verdict_.policy_domain);
+  } else if (rules_.quarantine_holds) {
+    examined.is_held = true;
+  } else {
+    examined.fields_on_top = fmt::format("X-DMARC-Quarantine: {}\n", dmarc_verdict_.policy_domain);
+  }
+}
+
+std::string Examination::compose_fields() {
+  ResultsHeader results(rules_.authserv_id);
+  const bool has_spf = wants(Wanted::kSpf | Wanted::kDmarc);
+  if (has_spf && rules_.has_spf_result) {
+    results.add_spf(spf_verdict_, spf_identity_,
+                    spf_identity_ == SpfIdentity::kHelo ? request_.helo : request_.sender);
+  }
+  if (wants(Wanted::kDkim | Wanted::kDmarc)) {
+    if (dkim_results_.empty()) results.add_dkim_none();
+    for (const auto& result : dkim_results_) results.add_dkim(result);
+  }
+  if (wants(Wanted::kDmarc)) results.add_dmarc(dmarc_verdict_);
+  if (wants(Wanted::kArc)) results.add_arc(arc_verdict_);
+  const std::string value = results.value();
+  summary_ = on_one_line(std::string_view(value).substr(value.find(';') + 1));
+  summary_ = trim(summary_);
+  std::string fields = "Authentication-Results: " + value + "\n";
+  if (has_spf && rules_.has_received_spf) {
+    const std::string spf = format_received_spf(spf_verdict_, spf_request_, spf_identity_);
+    fields += "Received-SPF: " + replace_all(spf, ") identity=", ")\n\tidentity=") + "\n";
+  }
+  return fields;
+}
+
+}  // namespace postern::mailauthd

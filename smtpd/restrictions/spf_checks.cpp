@@ -1,0 +1,105 @@
+// spf_checks.cpp - SPF as restrictions, and what of mail authentication a message is to have at its
+// end. mailauth evaluates; its trouble and that of DNS refuse nothing unless a restriction says so.
+
+#include <fmt/format.h>
+
+#include "common/log/clean.h"
+#include "common/log/log.h"
+#include "smtpd/restrictions/run.h"
+#include "smtpd/server.h"
+#include "smtpd/session.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+using ipc::mailauth::Identity;
+using ipc::mailauth::Wanted;
+
+constexpr std::chrono::seconds kAnswerTime{5};  // beyond mailauth_time_limit
+
+}  // namespace
+
+std::int64_t Session::wanted_authentication() const {
+  const auto& params = settings_->mailauth;
+  // Whoever speaks for another client (XFORWARD) has had it judged.
+  if (extras_ && extras_->has_forward) return 0;
+  if (is_in_mynetworks()) return 0;
+  std::int64_t wanted = 0;
+  const auto add = [&wanted](bool is_wanted, Wanted what) {
+    if (is_wanted) wanted |= what;
+  };
+  if (!is_authenticated()) {
+    add(params.smtpd_spf_enable, Wanted::kSpf);
+    add(params.smtpd_dkim_verify_enable, Wanted::kDkim);
+    add(params.smtpd_dmarc_enable, Wanted::kDmarc);
+    add(params.smtpd_arc_verify_enable, Wanted::kArc);
+  }
+  const bool is_ours = params.smtpd_spf_enable || params.smtpd_dkim_verify_enable ||
+                       params.smtpd_dmarc_enable || params.smtpd_arc_verify_enable;
+  add(is_ours, Wanted::kForged);
+  return wanted;
+}
+
+loop::Task<SpfResult> RestrictionRun::find_spf(Identity identity) {
+  const bool is_helo = identity == Identity::kHelo;
+  const std::string sender = is_helo ? std::string() : session_.sender().value_or("");
+  auto& kept = is_helo ? state().spf_of_helo : state().spf;
+  if (kept && kept->sender == sender && kept->helo == session_.helo()) co_return *kept;
+  ipc::mailauth::CheckSpf question;
+  question.client_address = session_.client_address();
+  question.helo = session_.helo();
+  question.sender = sender;
+  question.identity = identity;
+  const auto deadline =
+      loop::Clock::now() + session_.settings().mailauth.mailauth_time_limit + kAnswerTime;
+  auto answer = co_await session_.neighbours().mailauth.call(std::move(question), deadline);
+  SpfResult result;
+  result.sender = sender;
+  result.helo = session_.helo();
+  if (answer) {
+    result.result = std::move(answer->result);
+    result.domain = std::move(answer->domain);
+    result.explanation = std::move(answer->explanation);
+  } else {
+    log::warning("SPF: {}", answer.error().text);
+    result.result = "temperror";
+  }
+  (is_helo ? state().spf_of_helo : state().spf) = result;
+  co_return result;
+}
+
+loop::Task<Verdict> RestrictionRun::check_spf(Check check, Subject about) {
+  const bool is_of_helo = check == Check::kRejectSpfHeloFail;
+  if (session_.helo().empty() || (!is_of_helo && !session_.sender())) co_return Verdict::dunno();
+  if (session_.is_authenticated() || session_.is_in_mynetworks()) co_return Verdict::dunno();
+  const SpfResult spf = co_await find_spf(is_of_helo ? Identity::kHelo : Identity::kMailFrom);
+  const bool is_fail = spf.result == "fail";
+  const bool is_softfail = spf.result == "softfail";
+  // The words are those of policyd-spf, which what reads the logs looks for.
+  if (check == Check::kDeferSpfTemperror) {
+    if (spf.result != "temperror") co_return Verdict::dunno();
+    co_return defer_if_permit("defer_if_permit", 451, "4.7.24", about,
+                              fmt::format("{} rejected: Message deferred due to: SPF temperror",
+                                          about.class_name));
+  }
+  std::string text;
+  if (is_fail && check != Check::kRejectSpfPermerror) {
+    text = is_of_helo ? "SPF HELO fail - not authorized" : "SPF fail - not authorized";
+    if (!spf.explanation.empty()) {
+      text += fmt::format(". {} explains: {}", spf.domain, spf.explanation);
+    }
+  } else if (is_softfail && check == Check::kRejectSpfSoftfail) {
+    text = "SPF softfail - probably not authorized";
+  } else if (spf.result == "permerror" && check == Check::kRejectSpfPermerror) {
+    text = "SPF permerror - the record of the domain has an error";
+  } else {
+    co_return Verdict::dunno();
+  }
+  const bool is_error = check == Check::kRejectSpfPermerror;
+  co_return refuse(550, is_error ? "5.7.24" : "5.7.23", about,
+                   fmt::format("{} rejected: Message rejected due to: {}", about.class_name,
+                               log::clean(text)));
+}
+
+}  // namespace postern::smtpd

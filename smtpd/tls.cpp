@@ -1,0 +1,176 @@
+#include "smtpd/tls.h"
+
+#include "common/config/params/tls.h"
+#include "common/log/log.h"
+
+namespace postern::smtpd {
+
+namespace {
+
+constexpr std::chrono::seconds kKeyringTime{10};
+// Keys may come a moment after the certificates; keyring may be starting.
+constexpr std::chrono::seconds kAskAgain{1};
+constexpr unsigned kTries = 3;
+constexpr std::chrono::seconds kTicketsAgain{10};
+
+}  // namespace
+
+TlsSettings read_tls_settings(const config::Values& values, config::Problems& problems) {
+  const auto params = config::load<config::TlsParams>(values, problems);
+  TlsSettings settings;
+  settings.is_wrapped = params.smtpd_tls_wrappermode;
+  std::string level = params.smtpd_tls_security_level;
+  if (level.empty()) {
+    level = params.smtpd_enforce_tls ? "encrypt" : params.smtpd_use_tls ? "may" : "none";
+  }
+  settings.is_demanded = level == "encrypt" || settings.is_wrapped;
+  settings.is_offered = level != "none" && !settings.is_wrapped;
+  settings.demands_certificate = params.smtpd_tls_req_ccert && settings.is_demanded;
+  settings.asks_certificate = params.smtpd_tls_ask_ccert || params.smtpd_tls_req_ccert;
+  settings.has_trace = params.smtpd_tls_received_header;
+  settings.loglevel = params.smtpd_tls_loglevel;
+  settings.timeout = params.smtpd_starttls_timeout;
+  settings.fingerprint_digest = params.smtpd_tls_fingerprint_digest;
+  settings.legacy_key_fingerprint = params.tls_legacy_public_key_fingerprints;
+  settings.names = params.tls_server_sni_maps;
+  settings.relay_clientcerts = params.relay_clientcerts;
+  if (params.smtpd_tls_req_ccert && !settings.is_demanded &&
+      (settings.is_offered || settings.is_wrapped)) {
+    problems.push_back(values.problem(
+        "smtpd_tls_req_ccert",
+        "without effect: a certificate can only be demanded where TLS is (security level encrypt)",
+        config::Severity::kWarning));
+  }
+  if (!tls::is_known_digest(settings.fingerprint_digest)) {
+    problems.push_back(values.problem("smtpd_tls_fingerprint_digest",
+                                      "unknown digest: " + settings.fingerprint_digest));
+    settings.fingerprint_digest = "sha256";
+  }
+  return settings;
+}
+
+struct TlsService::State {
+  tls::ContextPtr context;
+  std::shared_ptr<tls::Keyring> keyring = std::make_shared<tls::Keyring>();
+  std::shared_ptr<tls::TicketKeys> tickets;
+  std::chrono::seconds ticket_lifetime{0};
+  std::uint64_t generation = 0;  // of the configuration
+  // What is to be confirmed.
+  tls::ServerConfig next;
+  bool is_anonymous = false;  // no certificate on purpose
+
+  // Makes the context of those of next's identities that `usable` has.
+  void adopt(std::vector<tls::IdentityPtr> usable) {
+    tls::ServerConfig config = next;
+    config.identities = std::move(usable);
+    auto made = tls::Context::server(std::move(config));
+    if (made) {
+      context = *std::move(made);
+    } else {
+      log::warning("TLS: {}; {}", made.error().text,
+                   context ? "the former settings stay" : "TLS is not available");
+    }
+  }
+};
+
+TlsService::TlsService() : state_(std::make_shared<State>()) {}
+TlsService::~TlsService() { ++state_->generation; }
+
+const tls::ContextPtr& TlsService::context() const { return state_->context; }
+tls::Keyring& TlsService::keyring() { return *state_->keyring; }
+
+void TlsService::configure(const config::Values& values, const TlsSettings& settings,
+                           config::Problems& problems) {
+  State& state = *state_;
+  ++state.generation;
+  if (!settings.is_offered && !settings.is_wrapped) {
+    state.context.reset();
+    return;
+  }
+  const auto params = config::load<config::TlsParams>(values, problems);
+  tls::ServerConfig config;
+  config.algorithms = tls::read_algorithms(
+      values, tls::Role::kServer,
+      settings.is_demanded ? tls::Demand::kMandatory : tls::Demand::kOptional, problems);
+  config.prefer_own_ciphers = params.tls_preempt_cipherlist;
+  config.identities = tls::read_identities(values, tls::Role::kServer, problems);
+  config.ask_certificate = settings.asks_certificate;
+  // Who names himself does so with a certificate.
+  if (settings.asks_certificate) config.algorithms.ciphers += ":!aNULL";
+  config.trust = {.authorities = tls::read_authorities(values, tls::Role::kServer),
+                  .depth = static_cast<unsigned>(params.smtpd_tls_ccert_verifydepth),
+                  .any_purpose = params.tls_trust_server_ccerts};
+  config.signer = state.keyring;
+  config.dh_parameters = tls::read_dh_parameters(values);
+  config.session_lifetime = params.smtpd_tls_session_cache_timeout;
+  config.issue_session_ids = params.smtpd_tls_always_issue_session_ids;
+  if (params.smtpd_tls_session_cache_timeout.count() > 0) {
+    auto tickets = tls::TicketKeys::make(params.tls_session_ticket_cipher);
+    if (tickets) {
+      config.ticket_keys = *std::move(tickets);
+    } else if (!params.tls_session_ticket_cipher.empty()) {
+      problems.push_back(values.problem("tls_session_ticket_cipher", tickets.error().text));
+    }
+  }
+  state.is_anonymous = params.smtpd_tls_cert_file == "none" && config.identities.empty();
+  state.tickets = config.ticket_keys;
+  state.ticket_lifetime = params.smtpd_tls_session_cache_timeout;
+  state.next = std::move(config);
+  if (state.next.identities.empty() && !state.is_anonymous) {
+    log::warning("no server certificate can be used; {}",
+                 state.context ? "the former one stays" : "TLS is not available");
+    return;
+  }
+  // The first clients need not wait for keyring's word.
+  if (!state.context) state.adopt(state.next.identities);
+  if (state.tickets) loop::spawn(keep_tickets(state_, state.generation));
+  loop::spawn(confirm(state_, state.generation));
+}
+
+loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t generation) {
+  if (state->is_anonymous) {
+    state->adopt({});
+    co_return;
+  }
+  std::vector<tls::IdentityPtr> usable;
+  std::string trouble;
+  for (unsigned i = 0; i < kTries; ++i) {
+    if (i > 0) co_await loop::sleep_for(kAskAgain);
+    if (state->generation != generation) co_return;
+    const auto identities = state->next.identities;
+    auto found = co_await state->keyring->find(identities, ipc::keyring::Purpose::kTlsServer,
+                                               loop::Clock::now() + kKeyringTime);
+    if (state->generation != generation) co_return;
+    trouble = found ? std::string() : found.error().text;
+    if (!found) continue;
+    usable = *std::move(found);
+    if (usable.size() == identities.size()) break;
+  }
+  for (const auto& identity : state->next.identities) {
+    if (!trouble.empty() || std::ranges::find(usable, identity) != usable.end()) continue;
+    log::warning("there is no private key for the certificate of {}; it is not used",
+                 identity->describe());
+  }
+  if (!trouble.empty()) {
+    // Each handshake asks again; nothing is known against these certificates.
+    log::warning("{}", trouble);
+    usable = state->next.identities;
+  }
+  if (!usable.empty()) {
+    state->adopt(std::move(usable));
+  } else {
+    log::warning("no server certificate can be used; TLS is not available");
+    state->context.reset();
+  }
+}
+
+loop::Task<void> TlsService::keep_tickets(std::shared_ptr<State> state, std::uint64_t generation) {
+  while (state->generation == generation) {
+    const auto keys = state->tickets;
+    const auto next = co_await state->keyring->renew_tickets(keys, state->ticket_lifetime,
+                                                             loop::Clock::now() + kKeyringTime);
+    co_await loop::sleep_for(next ? *next : kTicketsAgain);
+  }
+}
+
+}  // namespace postern::smtpd

@@ -1,0 +1,414 @@
+"""sasl.py - logins: at our server, judged by tables of passwords, PAM and Dovecot; and ours at other
+servers."""
+import base64
+import hashlib
+import hmac
+
+from harness import *
+
+USERS_TABLE = CONF + "/users"
+RELAY = {
+    "mynetworks": "127.0.0.2",
+    "smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination",
+    "smtpd_sasl_auth_enable": "yes",
+    "smtpd_client_ban_auth_failures": "0",
+}
+NATIVE = RELAY | {
+    "smtpd_sasl_type": "postern",
+    "smtpd_sasl_password_maps": "texthash:" + USERS_TABLE,
+    "smtpd_sasl_authenticated_header": "yes",
+}
+
+
+def b64(data):
+    return base64.b64encode(data.encode() if isinstance(data, str) else data).decode()
+
+
+def plain(user, password):
+    return "AUTH PLAIN " + b64(f"\0{user}\0{password}")
+
+
+def login(client, user, password):
+    """AUTH LOGIN, step by step."""
+    check_equal(client.command("AUTH LOGIN"), (334, "334 " + b64("Username:")))
+    check_equal(client.command(b64(user)), (334, "334 " + b64("Password:")))
+    return client.command(b64(password))
+
+
+def scram(client, user, password, says_goodbye=True):
+    """AUTH SCRAM-SHA-256; checks the server's signature, too."""
+    first = f"n={user},r=clientnonce"
+    code, text = client.command("AUTH SCRAM-SHA-256 " + b64("n,," + first))
+    if code != 334:
+        return code, text
+    challenge = base64.b64decode(text[4:]).decode()
+    fields = dict(field.split("=", 1) for field in challenge.split(","))
+    check(fields["r"].startswith("clientnonce") and len(fields["r"]) > 20, challenge)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]),
+                                 int(fields["i"]))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    final = "c=biws,r=" + fields["r"]
+    signed = f"{first},{challenge},{final}".encode()
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature))
+    code, text = client.command(b64(f"{final},p={b64(proof)}"))
+    if code != 334:
+        return code, text
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    check_equal(base64.b64decode(text[4:]).decode(),
+                "v=" + b64(hmac.digest(server_key, signed, "sha256")), "server signature")
+    return client.command("")
+
+
+def password(mta, text, *words):
+    done = mta.tool("postern", "password", *words, data=text.encode() + b"\n")
+    check_equal(done.returncode, 0, done.stderr.decode())
+    return done.stdout.decode().strip()
+
+
+def keywords(client):
+    return client.ehlo[1].replace("-", " ").split("\n")
+
+
+def native_logins():
+    with Mta(NATIVE, start=False) as mta:
+        mta.sink()
+        write(USERS_TABLE, "\n".join([
+            password(mta, "secret", "alice"),
+            password(mta, "secret", "--scheme", "argon2id", "bob"),
+            password(mta, "secret", "--scheme", "yescrypt", "carol@home.test"),
+            "dave {PLAIN}secret", "erin broken", ""]))
+        mta.start()
+        for user, mechanisms in (("alice", "pls"), ("bob", "pl"), ("carol@home.test", "pl"),
+                                 ("dave", "pls")):
+            for letter, way in (("p", lambda c, u, p: c.command(plain(u, p))), ("l", login),
+                                ("s", scram)):
+                if letter not in mechanisms:
+                    continue
+                with Client() as client:
+                    check("AUTH PLAIN LOGIN SCRAM" in client.ehlo[1].replace("-SHA", " SHA"),
+                          client.ehlo[1])
+                    check_equal(way(client, user, "wrong")[0], 535, user + letter)
+                    check_equal(way(client, user, "secret"),
+                                (235, "235 2.7.0 Authentication successful"), user + letter)
+                    check_equal(way(client, user, "secret")[0] if letter == "p" else 503, 503)
+        with Client() as client:
+            # Nobody, and an entry that is none: the one is refused, the other is ours to mend.
+            check_equal(client.command(plain("nobody", "secret"))[0], 535)
+            check_equal(scram(client, "nobody", "secret")[0], 535)
+            check_equal(client.command(plain("erin", "secret"))[0], 454)
+            check_equal(client.send("s@home.test", ["r@away.test"], b"Subject: x\n\nx\n"), 554)
+            client.command("RSET")
+            check_equal(login(client, "alice", "secret")[0], 235)
+            check_equal(client.command("MAIL FROM:<s@home.test> AUTH=a+2Bb")[0], 250)
+            check_equal(client.command(plain("alice", "secret"))[0], 503)
+            check_equal(client.command("RCPT TO:<r@away.test>")[0], 250)
+            check_equal(client.command("RCPT TO:<u1@box.test>")[0], 250)
+            client.command("DATA")
+            client.raw(b"Subject: x\r\n\r\nx\r\n.\r\n")
+            check_equal(client.reply()[0], 250)
+        mta.wait_log(r": client=unknown\[192\.0\.2\.1\], sasl_method=LOGIN, sasl_username=alice, "
+                     r"sasl_sender=a\+2Bb$")
+        mta.wait_log(r"warning: unknown\[192\.0\.2\.1\]: SASL PLAIN authentication failed: "
+                     r"\(reason unavailable\), sasl_username=nobody$")
+        mta.wait_log(r"SASL SCRAM-SHA-256 authentication failed: authentication failure, "
+                     r"sasl_username=nobody$")
+        mta.wait_drained()
+        message = maildir("u1")[0].decode()
+        check("(Authenticated sender: alice)" in message and "with ESMTPA id" in message, message)
+        check("secret" not in mta.log(), "a password is in the log")
+        # A table that changes counts at once.
+        write(USERS_TABLE, "alice {PLAIN}other\n")
+        def has_changed():
+            with Client() as client:
+                return client.command(plain("alice", "other"))[0] == 235
+        wait_for("the new password", has_changed)
+
+
+def dialogue_limits():
+    with Mta(NATIVE, start=False) as mta:
+        write(USERS_TABLE, "alice {PLAIN}secret\n")
+        mta.start()
+        with Client() as client:
+            for line, wanted in (("AUTH", "501 5.5.4 Syntax: AUTH mechanism"),
+                                 ("AUTH PLAIN a b", "501 5.5.4 Syntax: AUTH mechanism"),
+                                 ("AUTH NTLM", "535 5.7.8 Error: authentication failed: "
+                                  "Invalid authentication mechanism"),
+                                 ("AUTH PLAIN !", "535 5.7.8 Error: authentication failed: "
+                                  "Invalid base64 data in initial response"),
+                                 ("AUTH PLAIN =", "535 5.7.8 Error: authentication failed: "
+                                  "malformed PLAIN message")):
+                check_equal(client.command(line)[1], wanted, line)
+            check_equal(client.command("AUTH PLAIN"), (334, "334 "))
+            check_equal(client.command("*")[1], "501 5.7.0 Authentication aborted")
+            check_equal(client.command("AUTH LOGIN")[0], 334)
+            check_equal(client.command("not base64!")[1], "535 5.7.8 Error: authentication failed: "
+                        "Invalid base64 data in continued response")
+            # A response may be as long as smtpd_sasl_response_limit and no longer, and what is
+            # behind it is a command again.
+            for size, code in ((12288, 535), (12292, 500)):
+                check_equal(client.command("AUTH PLAIN")[0], 334)
+                check_equal(client.command("A" * size)[0], code, size)
+                check_equal(client.command("NOOP")[0], 250)
+            check_equal(client.command("AUTH PLAIN")[0], 334)
+            check_equal(client.command("A" * 200_000)[1], "500 5.5.6 SASL response limit exceeded")
+            check_equal(client.command(plain("alice", "secret"))[0], 235)
+        with Client(greet=False) as client:
+            client.reply()
+            check_equal(client.command(plain("alice", "secret"))[1],
+                        "503 5.5.1 Error: send HELO/EHLO first")
+        # A client that goes away in the middle leaves nothing behind.
+        for _ in range(50):
+            client = Client()
+            client.command("AUTH LOGIN")
+            client.close()
+        with Client() as client:
+            check_equal(login(client, "alice", "secret")[0], 235)
+        mta.write_main_cf(smtpd_tls_auth_only="yes")
+        mta.tool("postern", "reload")
+        def is_hidden():
+            with Client() as client:
+                return "AUTH" not in client.ehlo[1]
+        wait_for("no AUTH without TLS", is_hidden)
+        with Client() as client:
+            check_equal(client.command(plain("alice", "secret"))[1],
+                        "503 5.5.1 Error: authentication not enabled")
+            check_equal(client.command("MAIL FROM:<s@home.test> AUTH=<>")[1],
+                        "503 5.5.4 Error: authentication disabled")
+
+
+PAM_SCRIPT = """\
+#!/bin/sh
+read -r word
+[ "$PAM_USER" != slow ] || sleep 3
+[ "$word" = "pam-$PAM_USER" ]
+"""
+
+
+def pam_logins():
+    """Users of PAM; and one whose module sleeps keeps nobody else waiting."""
+    write(ROOT + "/pam.d/mail",
+          f"auth sufficient pam_exec.so quiet expose_authtok {ROOT}/pam-script\n"
+          "auth required pam_deny.so\naccount required pam_permit.so\n")
+    write(ROOT + "/pam-script", PAM_SCRIPT, 0o755)
+    run("mount", "--bind", ROOT + "/pam.d", "/etc/pam.d")
+    with Mta(NATIVE | {"smtpd_sasl_pam_service": "mail"}, start=False) as mta:
+        write(USERS_TABLE, "alice {PLAIN}secret\n")
+        mta.start()
+        with Client() as client:
+            check_equal(client.command(plain("alice", "pam-alice"))[0], 535, "the table counts")
+            check_equal(client.command(plain("frank", "wrong"))[0], 535)
+            check_equal(client.command(plain("frank", "pam-frank"))[0], 235)
+        with Client() as slow, Client() as quick:
+            slow.raw(plain("slow", "pam-slow").encode() + b"\r\n")
+            begun = time.monotonic()
+            check_equal(quick.command(plain("frank", "pam-frank"))[0], 235)
+            check(time.monotonic() - begun < 2, "a login waited for another one")
+            check_equal(slow.reply()[0], 235)
+        # Whoever talks to smtpd has no group that a back end needs, and the workers get no rights.
+        front = [pid for pid in daemons("auth")
+                 if read(f"/proc/{pid}/comm").strip() == b"auth"]
+        check_equal(len(front), 1, "front")
+        status = read(f"/proc/{front[0]}/status").decode()
+        for line in (r"Uid:\s2090\s2090\s", r"Groups:\s*2090\s*$", r"NoNewPrivs:\s1", r"CapEff:\s0+$"):
+            check(re.search(line, status, re.M), line, status)
+        worker = [pid for pid in daemons("auth")
+                  if read(f"/proc/{pid}/comm").strip() == b"auth-worker"]
+        check(worker, "no worker")
+        # One that dies is replaced.
+        for pid in worker:
+            os.kill(pid, signal.SIGKILL)
+        def works():
+            with Client() as client:
+                return client.command(plain("frank", "pam-frank"))[0] == 235
+        wait_for("another worker", works)
+
+
+class FakeDovecot(Server):
+    """Speaks Dovecot's protocol on a UNIX socket; LOGIN only as far as the password's question."""
+
+    def __init__(self, path):
+        self.path = path
+        self.accepted = 0
+        self.lines = []
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        os.chmod(path, 0o666)
+        self.listener.listen(10)
+        self.connections = set()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def serve(self, connection):
+        self.accepted += 1
+        connection.sendall(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\n"
+                           b"MECH\tSECRET\tprivate\nSPID\t1\nCUID\t1\nDONE\n")
+        held = []
+        for raw in connection.makefile("rb"):
+            line = raw.decode().rstrip("\n").split("\t")
+            self.lines.append(line)
+            if line[0] not in ("AUTH", "CONT"):
+                continue
+            if line[0] == "AUTH" and line[2] == "LOGIN":
+                connection.sendall(f"CONT\t{line[1]}\t{b64('Username:')}\n".encode())
+                continue
+            user = base64.b64decode(line[-1].removeprefix("resp=")).split(b"\0")[1].decode()
+            answer = f"{'OK' if user != 'bad' else 'FAIL'}\t{line[1]}\tuser={user}\n".encode()
+            # Answers come in another order than the questions.
+            held.append(answer)
+            if user != "wait":
+                connection.sendall(b"".join(reversed(held)))
+                held = []
+
+
+def dovecot_logins():
+    path = ROOT + "/dovecot"
+    with Mta(RELAY | {"smtpd_sasl_type": "dovecot", "smtpd_sasl_path": path}) as mta:
+        # Nobody there: mail comes in, logins do not.
+        with Client() as client:
+            check("AUTH" not in client.ehlo[1], client.ehlo[1])
+            check_equal(client.command(plain("alice", "x"))[1], "454 4.7.0 Temporary authentication "
+                        "failure: Can't connect to authentication server")
+            check_equal(client.send("s@x.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+        dovecot = FakeDovecot(path)
+        def is_offered():
+            with Client() as client:
+                return "AUTH PLAIN LOGIN" in client.ehlo[1]
+        wait_for("AUTH", is_offered)
+        clients = [Client() for _ in range(4)]
+        for client in clients[:-1]:
+            client.raw(plain("wait", "x").encode() + b"\r\n")
+        wait_for("three questions", lambda: sum("AUTH" in line for line in dovecot.lines) == 3)
+        check_equal(clients[-1].command(plain("bad", "x"))[1],
+                    "535 5.7.8 Error: authentication failed: (reason unavailable)")
+        for client in clients[:-1]:
+            check_equal(client.reply()[0], 235)
+        check_equal(dovecot.accepted, 1, "connections")
+        # What a client calls off is called off there.
+        check_equal(clients[-1].command("AUTH LOGIN")[0], 334)
+        clients[-1].command("*")
+        wait_for("CANCEL", lambda: any(line[0] == "CANCEL" for line in dovecot.lines))
+        # It goes in the middle of a login, and comes back.
+        check_equal(clients[-1].command("AUTH LOGIN")[0], 334)
+        dovecot.close()
+        check_equal(clients[-1].command(b64("alice"))[1], "454 4.7.0 Temporary authentication "
+                    "failure: Connection lost to authentication server")
+        dovecot = FakeDovecot(path)
+        def works():
+            with Client() as client:
+                return client.command(plain("alice", "x"))[0] == 235
+        wait_for("a login at the new one", works, 20)
+        for client in clients:
+            client.close()
+        dovecot.close()
+        mta.wait_drained()
+
+
+class LoginSink(Sink):
+    """Wants a login first; `accepts(mechanism, response)` judges it."""
+
+    def __init__(self, address, port, mechanisms, accepts):
+        self.logins = []
+        self.accepts = accepts
+        self.KEYWORDS = ("SIZE 100000000", "ENHANCEDSTATUSCODES", "AUTH " + mechanisms)
+        super().__init__(address, port, talk=self.first)
+
+    def first(self, connection):
+        connection.sendall(self.banner)
+        self.talk = None
+        stream = connection.makefile("rb")
+        is_in = False
+        recipients, sender = [], None
+        for raw in stream:
+            line = raw.decode("latin-1").strip()
+            verb = line[:4].upper()
+            if verb == "EHLO":
+                lines = ["mx.away.test", *self.KEYWORDS]
+                connection.sendall("".join(f"250{'- '[i == len(lines) - 1]}{text}\r\n"
+                                           for i, text in enumerate(lines)).encode())
+            elif verb == "AUTH":
+                words = line.split()
+                response = base64.b64decode(words[2]) if len(words) > 2 else b""
+                self.logins.append((words[1], response))
+                is_in = self.accepts(words[1], response)
+                connection.sendall(b"235 2.7.0 in\r\n" if is_in else b"535 5.7.8 no\r\n")
+            elif verb == "QUIT":
+                connection.sendall(b"221 bye\r\n")
+                break
+            elif not is_in:
+                connection.sendall(b"530 5.7.0 Authentication required\r\n")
+            elif verb == "DATA":
+                connection.sendall(b"354 go on\r\n")
+                content = b""
+                while not content.endswith(b"\r\n.\r\n"):
+                    content += stream.readline()
+                self.messages.append(Message(sender, recipients, content))
+                connection.sendall(b"250 2.0.0 Ok\r\n")
+            else:
+                if verb == "MAIL":
+                    sender, recipients = line, []
+                if verb == "RCPT":
+                    recipients.append(line)
+                connection.sendall(b"250 2.0.0 Ok\r\n")
+        self.talk = self.first
+
+
+TOKEN_COMMAND = """\
+#!/bin/sh
+echo run >> /mnt/token-runs
+printf '{"access_token":"fresh","expiry":%d}' $(($(date +%s) + 3600)) > "$1.new"
+mv "$1.new" "$1"
+"""
+
+
+def client_logins():
+    tokens = VAR + "/lib/postern/tokens"
+    def plain_only(mechanism, response):
+        return mechanism == "PLAIN" and response == b"\0user\0pass"
+    def token_only(mechanism, response):
+        return mechanism == "XOAUTH2" and b"Bearer fresh\x01" in response
+    parameters = {
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": f"texthash:{CONF}/passwords",
+        "smtp_sasl_security_options": "noanonymous",
+        "smtp_sasl_token_command": ROOT + "/token-command",
+        "transport_maps": "inline:{ { plain.test = smtp:[198.51.100.30]:587 }, "
+                          "{ token.test = smtp:[198.51.100.31] }, "
+                          "{ wrong.test = smtp:[198.51.100.32] } }",
+    }
+    write(ROOT + "/token-command", TOKEN_COMMAND, 0o755)
+    write(ROOT + "/token-runs", "", 0o666)
+    with Mta(parameters, start=False) as mta:
+        # As root's alone: the daemon that reads it opens it before it gives up its rights.
+        write(CONF + "/passwords", f"[198.51.100.30]:587 user:pass\n"
+              f"198.51.100.31 user:{tokens}/user\n198.51.100.32 user:bad\n", 0o600)
+        mta.start()
+        os.makedirs(tokens)
+        os.chown(tokens, USERS["postfix"], USERS["postfix"])
+        plain_sink = LoginSink("198.51.100.30", 587, "PLAIN LOGIN", plain_only)
+        token_sink = LoginSink("198.51.100.31", 25, "PLAIN XOAUTH2", token_only)
+        wrong_sink = LoginSink("198.51.100.32", 25, "PLAIN", plain_only)
+        mta.closers += [plain_sink, token_sink, wrong_sink]
+        with Client() as client:
+            for domain in ("plain", "token", "wrong"):
+                check_equal(client.send("s@home.test", [f"r@{domain}.test"], b"Subject: x\n\nx\n"),
+                            250, domain)
+        plain_sink.wait(1)
+        token_sink.wait(1)
+        check_equal(token_sink.logins[0][0], "XOAUTH2")
+        check_equal(read(ROOT + "/token-runs"), b"run\n", "the command ran")
+        mta.wait_log(r"to=<r@wrong\.test>, .*dsn=4\.7\.8, status=deferred \(SASL authentication "
+                     r"failed; server 198\.51\.100\.32\[198\.51\.100\.32\] said: 535 5\.7\.8 no\)")
+        # The token that is there is used while it lasts.
+        with Client() as client:
+            client.send("s@home.test", ["r@token.test"], b"Subject: y\n\ny\n")
+        token_sink.wait(2)
+        check_equal(read(ROOT + "/token-runs"), b"run\n", "the command ran again")
+        check("pass" not in re.sub(r"passwords", "", mta.log()), "a password is in the log")
+        wrong_sink.accepts = lambda mechanism, response: True
+        mta.wait_drained()
+
+
+if __name__ == "__main__":
+    main([native_logins, dialogue_limits, pam_logins, dovecot_logins, client_logins])
