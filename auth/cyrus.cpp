@@ -113,8 +113,7 @@ void Cyrus::list(const Job& job, JobReply& reply) {
   const char* text = nullptr;
   unsigned size = 0;
   int count = 0;
-  const int status =
-      ::sasl_listmech(login->connection, nullptr, "", " ", "", &text, &size, &count);
+  const int status = ::sasl_listmech(login->connection, nullptr, "", " ", "", &text, &size, &count);
   if (status != SASL_OK) {
     reply.text = "no applicable SASL mechanisms: " + reason_of(status);
     return;
@@ -140,14 +139,13 @@ void Cyrus::begin(const Job& job, JobReply& reply) {
   auto& binding = login->binding;
   if (!begin.channel_binding.empty()) {
     binding.name = begin.channel_binding_type.c_str();
-    binding.data = static_cast<const unsigned char*>(
-        static_cast<const void*>(begin.channel_binding.data()));
+    binding.data =
+        static_cast<const unsigned char*>(static_cast<const void*>(begin.channel_binding.data()));
     binding.len = begin.channel_binding.size();
     binding.critical = 0;
     ::sasl_setprop(login->connection, SASL_CHANNEL_BINDING, &binding);
   }
-  const std::string* const initial =
-      begin.initial_response ? &*begin.initial_response : nullptr;
+  const std::string* const initial = begin.initial_response ? &*begin.initial_response : nullptr;
   const char* output = nullptr;
   unsigned size = 0;
   const int status = ::sasl_server_start(
@@ -166,9 +164,8 @@ void Cyrus::go_on(const Job& job, JobReply& reply) {
   logins_.erase(found);
   const char* output = nullptr;
   unsigned size = 0;
-  const int status =
-      ::sasl_server_step(login->connection, job.response.data(),
-                         static_cast<unsigned>(job.response.size()), &output, &size);
+  const int status = ::sasl_server_step(login->connection, job.response.data(),
+                                        static_cast<unsigned>(job.response.size()), &output, &size);
   conclude(status, output, size, job.login, std::move(login), reply);
 }
 

@@ -31,8 +31,8 @@ class Cyrus {
   void begin(const Job& job, JobReply& reply);
   void go_on(const Job& job, JobReply& reply);
   // What the library's answer means; keeps the login where a challenge is left.
-  void conclude(int status, const char* output, unsigned size, std::uint64_t number,
-                LoginPtr login, JobReply& reply);
+  void conclude(int status, const char* output, unsigned size, std::uint64_t number, LoginPtr login,
+                JobReply& reply);
 
   bool is_set_up_ = false;
   std::map<std::uint64_t, LoginPtr> logins_;

@@ -18,6 +18,7 @@ enum class JobKind : std::uint8_t {
   kCheckPassword = 5,   // `password` against `entry`
   kMakeScram = 6,       // what SCRAM needs of a {PLAIN} `entry`
   kAskPam = 7,
+  kFindToken = 8,  // in the file `path`, by the command `entry`
 };
 
 struct Job {
@@ -34,6 +35,7 @@ struct Job {
   std::string username;    // kAskPam
   std::string password;
   std::string entry;
+  bool is_refused = false;  // kFindToken
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("kind", self.kind);
@@ -48,6 +50,7 @@ struct Job {
     field("username", self.username);
     field("password", self.password);
     field("entry", self.entry);
+    field("is_refused", self.is_refused);
   }
 };
 

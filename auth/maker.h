@@ -1,7 +1,8 @@
 // maker.h - makes workers, and has nothing else to do: a process that is forked before the front of
 // the daemon drops its rights, and so keeps those that the back end needs.
 //
-// Each packet it gets holds a socket; a worker is made for it. It and the workers end with the front.
+// Each packet it gets holds a socket; a worker is made for it. It and the workers end with the
+// front.
 
 #pragma once
 

@@ -35,8 +35,8 @@ int converse(int count, const pam_message** messages, pam_response** answers, vo
 
 JobReply ask_pam(const Job& job) {
   JobReply reply;
-  const bool has_nul = job.username.find('\0') != std::string::npos ||
-                       job.password.find('\0') != std::string::npos;
+  const bool has_nul =
+      job.username.find('\0') != std::string::npos || job.password.find('\0') != std::string::npos;
   if (job.username.empty() || job.password.empty() || has_nul) {
     reply.kind = StepKind::kFailed;
     return reply;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "auth/token.h"
 #include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
@@ -69,9 +70,11 @@ void Service::start() {
   dispatcher.serve<Continue>([this](Continue question, ipc::ChannelPtr channel) {
     return go_on(std::move(question), std::move(channel));
   });
-  dispatcher.notice<Cancel>([this](Cancel& notice, const ipc::ChannelPtr& channel) {
-    cancel(notice.login, channel);
+  dispatcher.serve<FindToken>([this](FindToken question, ipc::ChannelPtr /*channel*/) {
+    return find_token(std::move(question));
   });
+  dispatcher.notice<Cancel>(
+      [this](Cancel& notice, const ipc::ChannelPtr& channel) { cancel(notice.login, channel); });
   server_.on_closed([this](const ipc::ChannelPtr& channel) {
     const auto logins = logins_;
     for (const auto& [number, login] : logins) {
@@ -167,9 +170,8 @@ loop::Task<Result<Step>> Service::begin(ipc::auth::Begin question, ipc::ChannelP
     auto step = co_await cyrus_step(login, std::move(job));
     co_return conclude(login, std::move(step));
   }
-  login->native = make_native_login(
-      question.mechanism,
-      {std::move(question.channel_binding_type), std::move(question.channel_binding)});
+  login->native = make_native_login(question.mechanism, {std::move(question.channel_binding_type),
+                                                         std::move(question.channel_binding)});
   if (login->native == nullptr) co_return refused("Invalid authentication mechanism", std::nullopt);
   auto first = login->native->read(std::move(question.initial_response));
   auto step = co_await native_step(login, std::move(first));
@@ -199,6 +201,24 @@ loop::Task<Result<Step>> Service::go_on(ipc::auth::Continue question, ipc::Chann
   job.response = std::move(question.response);
   auto step = co_await cyrus_step(login, std::move(job));
   co_return conclude(login, std::move(step));
+}
+
+loop::Task<Result<ipc::auth::Token>> Service::find_token(ipc::auth::FindToken question) {
+  const auto& values = process_.values();
+  if (!is_below(question.file, values.text("smtp_sasl_token_directory"))) {
+    co_return fail(Error::Kind::kConfig,
+                   fmt::format("{} is not below smtp_sasl_token_directory", question.file));
+  }
+  Job job;
+  job.kind = JobKind::kFindToken;
+  job.path = std::move(question.file);
+  job.entry = values.text("smtp_sasl_token_command");
+  job.is_refused = question.is_refused;
+  CO_TRY(JobReply reply, co_await workers_.run(std::move(job), std::string(kTokenSetUp), nullptr));
+  if (reply.kind != StepKind::kDone) co_return fail_temporary(std::move(reply.text));
+  ipc::auth::Token token;
+  token.text = std::move(reply.text);
+  co_return token;
 }
 
 Step Service::conclude(const LoginPtr& login, Step step) {
@@ -268,8 +288,8 @@ loop::Task<Step> Service::native_step(LoginPtr login, NativeStep step) {
   if (auto* const want = std::get_if<WantEntry>(&step)) {
     auto entry = co_await scram_entry(login, std::move(want->username));
     if (!entry) co_return temporary(entry.error().text);
-    step = login->native->take_entry(*std::move(entry),
-                                     base64_encode(sasl::random_bytes(kNonceSize)));
+    step =
+        login->native->take_entry(*std::move(entry), base64_encode(sasl::random_bytes(kNonceSize)));
   }
   if (auto* const challenge = std::get_if<Challenge>(&step)) {
     Step out;
@@ -311,8 +331,8 @@ loop::Task<Step> Service::judge(LoginPtr login, JudgePassword question) {
   const Profile* const profile = find_profile(login->profile);
   if (profile == nullptr) co_return temporary("the configuration has changed");
   const std::string pam_service = profile->pam_service;
-  auto entry = co_await find_entry(profile->password_maps, profile->local_domain,
-                                   question.username);
+  auto entry =
+      co_await find_entry(profile->password_maps, profile->local_domain, question.username);
   if (!entry) co_return temporary(entry.error().text);
   Job job;
   job.username = question.username;
@@ -345,8 +365,7 @@ loop::Task<Step> Service::judge(LoginPtr login, JudgePassword question) {
 loop::Task<Result<sasl::ScramEntry>> Service::scram_entry(LoginPtr login, std::string username) {
   const Profile* const profile = find_profile(login->profile);
   if (profile == nullptr) co_return fail_temporary("the configuration has changed");
-  CO_TRY(auto entry,
-         co_await find_entry(profile->password_maps, profile->local_domain, username));
+  CO_TRY(auto entry, co_await find_entry(profile->password_maps, profile->local_domain, username));
   if (!entry) co_return made_up_entry(secret_, username);
   if (auto scram = sasl::scram_entry_of(*entry)) co_return *std::move(scram);
   if (!sasl::plain_password_of(*entry)) {

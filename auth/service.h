@@ -45,6 +45,7 @@ class Service {
                                                           ipc::ChannelPtr channel);
   [[nodiscard]] loop::Task<Result<ipc::auth::Step>> go_on(ipc::auth::Continue question,
                                                           ipc::ChannelPtr channel);
+  [[nodiscard]] loop::Task<Result<ipc::auth::Token>> find_token(ipc::auth::FindToken question);
   void cancel(std::uint64_t number, const ipc::ChannelPtr& channel);
   void forget(const LoginPtr& login);
   void end_old();

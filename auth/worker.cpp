@@ -7,6 +7,7 @@
 #include "auth/cyrus.h"
 #include "auth/jobs.h"
 #include "auth/pam.h"
+#include "auth/token.h"
 #include "common/agent/packet.h"
 #include "common/sasl/password.h"
 
@@ -50,6 +51,8 @@ JobReply do_job(Cyrus& cyrus, const Job& job) {
       return make_scram(job);
     case JobKind::kAskPam:
       return ask_pam(job);
+    case JobKind::kFindToken:
+      return find_token(job);
   }
   return {};
 }
@@ -64,6 +67,7 @@ void serve_auth_jobs(int socket) {
     if (!job) return;
     // A library that never comes back takes this process with it, and no other.
     ::signal(SIGALRM, SIG_DFL);
+    ::signal(SIGPIPE, SIG_IGN);
     ::alarm(static_cast<unsigned>(kWorkerPatience.count()));
     const JobReply reply = do_job(cyrus, *job);
     ::alarm(0);

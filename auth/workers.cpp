@@ -77,7 +77,8 @@ loop::Task<Result<Workers::WorkerPtr>> Workers::take(std::string set_up, loop::D
   if (waiting_ >= kMaxWaiting) co_return fail_temporary("too many logins under way");
   for (;;) {
     WorkerPtr worker = find_idle(set_up);
-    if (worker == nullptr && count(set_up) < limit_) {
+    const std::size_t limit = set_up == kTokenSetUp ? 1 : limit_;
+    if (worker == nullptr && count(set_up) < limit) {
       CO_TRY(worker, make(set_up));
     }
     if (worker != nullptr) {

@@ -1,5 +1,5 @@
-// workers.h - the front's side of the workers: up to auth_workers for each set-up, made when needed,
-// each with one job at a time.
+// workers.h - the front's side of the workers: up to auth_workers for each set-up, made when
+// needed, each with one job at a time.
 //
 // The Cyrus library is set up once in a process, so workers belong to a set-up (the files that it
 // was set up from). A login stays with the worker that began it. A worker that is silent past
@@ -17,6 +17,10 @@
 #include "common/sys/fd.h"
 
 namespace postern::auth {
+
+// The set-up of those that fetch tokens: one at a time, so that nobody fetches what another one
+// just has.
+inline constexpr std::string_view kTokenSetUp = "token";
 
 class Workers {
  public:

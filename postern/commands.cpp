@@ -9,6 +9,7 @@
 #include "postern/greylist.h"
 #include "postern/mail_system.h"
 #include "postern/manual.h"
+#include "postern/password.h"
 #include "postern/postconf.h"
 #include "postern/queue_tools.h"
 
@@ -41,6 +42,7 @@ constexpr Command kVerbs[] = {
     {"flush", flush_main},
     {"greylist", greylist_main},
     {"logrotate", logrotate_main},
+    {"password", password_main},
     {"queue", queue_main},
     {"reload", reload_main},
     {"set-permissions", set_permissions_main},

@@ -27,6 +27,7 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol,
                  return deliver(std::move(delivery));
                }) {
   engine_.use_tables(&tables_);
+  engine_.use_auth(&auth_);
   engine_.use_resolver([this](ipc::resolver::Query question) { return ask(std::move(question)); });
   service_.handle_probes();
   service_.attach(process);

@@ -31,6 +31,7 @@ class Client {
   smtpclient::TlsMaterials materials_;
   ipc::Client resolver_;
   ipc::TablesClient tables_;
+  ipc::Client auth_{"private/postern-auth"};
   smtpclient::Engine engine_;
   agent::AgentService service_;
 };

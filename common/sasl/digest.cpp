@@ -34,12 +34,15 @@ std::string text_of(const unsigned char* bytes, std::size_t size) {
 
 }  // namespace
 
-std::size_t size_of(Hash hash) { return static_cast<std::size_t>(EVP_MD_get_size(method_of(hash))); }
+std::size_t size_of(Hash hash) {
+  return static_cast<std::size_t>(EVP_MD_get_size(method_of(hash)));
+}
 
 std::string digest(Hash hash, std::string_view bytes) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
   unsigned size = 0;
-  const int done = EVP_Digest(bytes.data(), bytes.size(), out.data(), &size, method_of(hash), nullptr);
+  const int done =
+      EVP_Digest(bytes.data(), bytes.size(), out.data(), &size, method_of(hash), nullptr);
   assert(done == 1);
   return text_of(out.data(), size);
 }
@@ -59,9 +62,10 @@ std::string pbkdf2(Hash hash, std::string_view password, std::string_view salt,
                    unsigned iterations) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> out{};
   const auto size = static_cast<int>(size_of(hash));
-  const int done = PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()),
-                                     bytes_of(salt), static_cast<int>(salt.size()),
-                                     static_cast<int>(iterations), method_of(hash), size, out.data());
+  const int done =
+      PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), bytes_of(salt),
+                        static_cast<int>(salt.size()), static_cast<int>(iterations),
+                        method_of(hash), size, out.data());
   assert(done == 1);
   return text_of(out.data(), static_cast<std::size_t>(size));
 }

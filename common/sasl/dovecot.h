@@ -24,7 +24,7 @@ namespace postern::sasl {
 // Longer lines of a server end the connection.
 inline constexpr std::size_t kMaxDovecotLine = std::size_t{64} << 10;
 // Longer requests would make Dovecot hang up, and others may wait on the same connection.
-inline constexpr std::size_t kMaxDovecotRequest = 8000;
+inline constexpr std::size_t kMaxDovecotRequest = 16000;
 
 struct DovecotLine {
   enum class Kind : unsigned char {

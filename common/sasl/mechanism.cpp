@@ -40,8 +40,8 @@ struct Option {
 };
 
 constexpr std::array kOptions = {
-    Option{"noplaintext", kPlaintext, 0},         Option{"noactive", kActive, 0},
-    Option{"nodictionary", kDictionary, 0},       Option{"noanonymous", kAnonymous, 0},
+    Option{"noplaintext", kPlaintext, 0},          Option{"noactive", kActive, 0},
+    Option{"nodictionary", kDictionary, 0},        Option{"noanonymous", kAnonymous, 0},
     Option{"forward_secrecy", 0, kForwardSecrecy}, Option{"mutual_auth", 0, kMutualAuth},
 };
 

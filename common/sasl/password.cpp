@@ -96,10 +96,9 @@ Result<std::string> make_crypt(const char* prefix, unsigned long cost, std::stri
 Result<std::string> make_argon2(std::string_view password) {
   const std::string salt = random_bytes(kSaltSize);
   std::array<char, 256> encoded{};
-  const int done =
-      argon2id_hash_encoded(kArgonPasses, kArgonMemory, kArgonLanes, password.data(),
-                            password.size(), salt.data(), salt.size(), kArgonSize, encoded.data(),
-                            encoded.size());
+  const int done = argon2id_hash_encoded(kArgonPasses, kArgonMemory, kArgonLanes, password.data(),
+                                         password.size(), salt.data(), salt.size(), kArgonSize,
+                                         encoded.data(), encoded.size());
   if (done != ARGON2_OK) return fail_temporary(argon2_error_message(done));
   return fmt::format("{{ARGON2ID}}{}", encoded.data());
 }

@@ -6,8 +6,8 @@
 //     {CRYPT}$y$j9T$...                        all that crypt(5) knows, also without the scheme
 //     {PLAIN}secret
 //
-// Dovecot's names of the same things ({SHA512-CRYPT}, {BLF-CRYPT}, ...) are taken, so that one table
-// can serve both. Comparing takes long by intention: never on an event loop.
+// Dovecot's names of the same things ({SHA512-CRYPT}, {BLF-CRYPT}, ...) are taken, so that one
+// table can serve both. Comparing takes long by intention: never on an event loop.
 
 #pragma once
 

@@ -221,8 +221,7 @@ Result<void> ScramClient::check_final(std::string_view message) const {
   const auto fields = split_fields(message, ',');
   const auto text = value_of(fields[0], 'v');
   const auto signature = text ? base64_decode(*text) : std::nullopt;
-  if (!signature || server_signature_.empty() ||
-      !equal_secretly(*signature, server_signature_)) {
+  if (!signature || server_signature_.empty() || !equal_secretly(*signature, server_signature_)) {
     return refuse("the server does not know the password");
   }
   return {};

@@ -34,8 +34,8 @@ inline constexpr unsigned kMinIterations = 1;
 // What a server may make a client work: seconds of one CPU.
 inline constexpr unsigned kMaxIterations = 10'000'000;
 
-[[nodiscard]] ScramEntry make_scram_entry(Hash hash, std::string_view password,
-                                          std::string salt, unsigned iterations);
+[[nodiscard]] ScramEntry make_scram_entry(Hash hash, std::string_view password, std::string salt,
+                                          unsigned iterations);
 // "4096,SALT,STORED,SERVER" in base64, as Dovecot writes it, or "4096:SALT$STORED:SERVER" (RFC
 // 5803).
 [[nodiscard]] std::optional<ScramEntry> parse_scram_entry(Hash hash, std::string_view text);

@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 
 #include "common/base/text.h"
+#include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/policy/debug_peers.h"
 #include "common/sys/socket.h"
 
 namespace postern::smtpclient {
@@ -92,6 +94,9 @@ loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeou
     }
     if (*is_whole) {
       out.reply = reader_.take();
+      if (is_dialogue_logged) {
+        log::info("< {}: {}", endpoint_.relay(), log::clean(out.reply.to_line()));
+      }
       co_return out;
     }
     out.io = co_await stream_.fill(deadline, kMaxReplyBytes);
@@ -100,11 +105,18 @@ loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeou
 }
 
 loop::Task<Connection::Reply> Connection::ask(std::string command, std::chrono::seconds timeout) {
+  log_command(command);
   command += "\r\n";
   Reply out;
   out.io = co_await stream_.write(command, after(timeout));
   if (out.io == loop::Io::kOk) out = co_await read_reply(timeout);
   co_return out;
+}
+
+void Connection::log_command(std::string_view line) const {
+  if (is_dialogue_logged) {
+    log::info("> {}: {}", endpoint_.relay(), policy::loggable_command(line));
+  }
 }
 
 Verdict Connection::failure(const Reply& reply, Step step) const {

@@ -59,6 +59,12 @@ class Connection {
   TlsPolicy asked_policy{};
   TlsPlanPtr plan{};
 
+  bool is_logged_in = false;
+
+  // debug_peer_list, or -v: what is said and heard is logged, but for content and logins.
+  bool is_dialogue_logged = false;
+  void log_command(std::string_view line) const;
+
   // Deliveries so far, the one under way included.
   unsigned uses = 0;
   // Other servers were known for its destination when it was made.

@@ -165,7 +165,8 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
     }
     const TlsPlanPtr plan = *std::move(planned);
     ConnectionPtr connection;
-    if (!walk.job.is_probe()) {
+    // Passwords are of next hops: a connection that was made for another one is no use.
+    if (!walk.job.is_probe() && !walk.settings->login.is_enabled) {
       connection = cache_.take_for_endpoint(
           targets[i], [&plan](const Connection& kept) { return serves(kept, plan); });
     }
@@ -208,14 +209,21 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
   const bool detect_loop =
       !walk.settings->is_lmtp() && destination.port == walk.settings->smtp_port;
   connection->asked_policy = walk.policy;
+  connection->is_dialogue_logged = co_await is_watched(walk, destination, connection->endpoint());
   Verdict refusal = co_await connection->hello(walk.settings, plan, destination.text, detect_loop);
   if (connection->has_tls_failed() && may_go_plain(walk.job, *plan, *walk.settings)) {
     const Endpoint endpoint = connection->endpoint();
     log::info("{}: {}: sending in the clear to {}", walk.job.queue_id(), log::clean(refusal.text),
               endpoint.relay());
+    const bool is_logged = connection->is_dialogue_logged;
     connection = co_await connect(walk, endpoint);
     if (connection == nullptr) co_return nullptr;
+    connection->is_dialogue_logged = is_logged;
     refusal = co_await connection->hello(walk.settings, nullptr, destination.text, detect_loop);
+  }
+  if (refusal.status.empty()) {
+    refusal =
+        co_await login_.log_in(walk.settings, *connection, destination.text, walk.job.sender());
   }
   walk.job.mark_connected();
   if (refusal.status.empty()) co_return connection;
@@ -223,6 +231,15 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
   if (is_there) say_goodbye(std::move(connection), walk.settings);
   take_refusal(walk, refusal, is_final);
   co_return nullptr;
+}
+
+loop::Task<bool> Engine::is_watched(const Walk& walk, const Destination& destination,
+                                    const Endpoint& endpoint) const {
+  if (log::verbosity() > 0) co_return true;
+  const policy::DebugPeers& peers = walk.settings->debug_peers;
+  if (tables_ == nullptr || peers.is_empty()) co_return false;
+  if (co_await peers.includes(*tables_, destination.host, endpoint.address)) co_return true;
+  co_return co_await peers.includes(*tables_, endpoint.name, endpoint.address);
 }
 
 void Engine::take_refusal(Walk& walk, const Verdict& refusal, bool is_final) {
@@ -260,6 +277,8 @@ void Engine::finish_with(const std::string& key, const Settings& settings, Conne
 }
 
 bool Engine::is_worth_keeping(const std::string& key, const Settings& settings) const {
+  // Who was logged in for one sender is nobody to send for another.
+  if (settings.login.is_sender_dependent) return false;
   const auto& always = settings.params.smtp_connection_cache_destinations;
   if (std::ranges::any_of(always, [&](const auto& each) { return equal_nocase(each, key); })) {
     return true;

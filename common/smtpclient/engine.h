@@ -18,6 +18,7 @@
 
 #include "common/ipc/resolver.h"
 #include "common/loop/task.h"
+#include "common/smtpclient/auth.h"
 #include "common/smtpclient/connection_cache.h"
 #include "common/smtpclient/content.h"
 #include "common/smtpclient/job.h"
@@ -42,7 +43,10 @@ class Engine {
   void use_tables(ipc::TablesClient* tables) {
     tables_ = tables;
     tls_.use_tables(tables);
+    login_.use_tables(tables);
   }
+  // For tokens to log in with. Outlives this.
+  void use_auth(ipc::Client* daemon) { login_.use_auth(daemon); }
   // For TLSA records; without it there is no DANE.
   void use_resolver(Questioner ask) { tls_.use_resolver(std::move(ask)); }
 
@@ -81,6 +85,8 @@ class Engine {
   // A connection that may be used for mail; null: recipients were judged, or wait for the next.
   loop::Task<ConnectionPtr> greeted(Walk& walk, ConnectionPtr connection, TlsPlanPtr plan,
                                     const Destination& destination, bool is_final);
+  loop::Task<bool> is_watched(const Walk& walk, const Destination& destination,
+                              const Endpoint& endpoint) const;
   void take_refusal(Walk& walk, const Verdict& refusal, bool is_final);
   loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final);
   void finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
@@ -93,6 +99,7 @@ class Engine {
   HostFinder find_hosts_;
   ipc::TablesClient* tables_ = nullptr;
   TlsClient tls_;
+  LoginClient login_;
   ConnectionCache cache_;
   BufferPool buffers_;
   std::unordered_map<std::string, Traffic> traffic_;

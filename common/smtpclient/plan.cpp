@@ -41,6 +41,8 @@ std::string_view doing(Step step) {
       return "performing the LHLO handshake";
     case Step::kStarttls:
       return "sending STARTTLS command";
+    case Step::kAuth:
+      return "performing the AUTH handshake";
     case Step::kXforward:
       return "sending XFORWARD command";
     case Step::kMail:
@@ -73,6 +75,8 @@ std::string_view command_of(Step step) {
       return "LHLO command";
     case Step::kStarttls:
       return "STARTTLS command";
+    case Step::kAuth:
+      return "AUTH command";
     case Step::kXforward:
       return "XFORWARD command";
     case Step::kMail:

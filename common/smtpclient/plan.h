@@ -23,6 +23,7 @@ enum class Step : unsigned char {
   kHelo,
   kLhlo,
   kStarttls,
+  kAuth,
   kXforward,
   kMail,
   kRcpt,

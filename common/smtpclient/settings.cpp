@@ -71,8 +71,10 @@ std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protoc
   out->use_hosts_file = is_dns_off || std::ranges::find(out->params.smtp_host_lookup, "native") !=
                                           out->params.smtp_host_lookup.end();
   if (protocol == Protocol::kLmtp) out->lmtp_assume_final = values.flag("lmtp_assume_final");
+  out->debug_peers = policy::DebugPeers(values);
   out->tls =
       TlsSettings::load(config::load<config::TlsParams>(values, problems), std::move(materials));
+  out->login = LoginSettings::load(values, problems);
   out->has_dnssec = !is_dns_off && dns.smtp_dns_support_level == "dnssec";
   out->dnssec_probe = dns.dnssec_probe;
   out->minimal_backoff_time = values.duration("minimal_backoff_time");

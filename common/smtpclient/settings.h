@@ -9,7 +9,9 @@
 
 #include "common/config/params/smtp.h"
 #include "common/config/problem.h"
+#include "common/policy/debug_peers.h"
 #include "common/smtpclient/destination.h"
+#include "common/smtpclient/login_settings.h"
 #include "common/smtpclient/tls_settings.h"
 
 namespace postern::smtpclient {
@@ -27,7 +29,9 @@ struct Settings {
   bool use_mx = true;
   bool use_hosts_file = false;
   bool lmtp_assume_final = false;
+  policy::DebugPeers debug_peers{};
   TlsSettings tls{};
+  LoginSettings login{};
   // DNS answers say whether they are validated (smtp_dns_support_level), and the query that shows
   // it.
   bool has_dnssec = false;

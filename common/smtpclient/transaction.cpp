@@ -128,7 +128,10 @@ std::string Transaction::text_of(const Sent& command) const {
       // Converted, it has another size.
       smtpwire::Features features = connection_.features();
       features.size = features.size && !is_downgraded();
-      return mail_command(sender, message.envelope, message.layout.message_size, features, quote);
+      std::string line =
+          mail_command(sender, message.envelope, message.layout.message_size, features, quote);
+      if (connection_.is_logged_in && settings_->login.sends_dummy_sender) line += " AUTH=<>";
+      return line;
     }
     case Step::kXforward:
       return xforward_command(job_.message().envelope, job_.queue_id(), connection_.features(),
@@ -175,6 +178,7 @@ loop::Task<bool> Transaction::send_envelope() {
     if (group.empty() && is_pointless) break;
     const std::string text = text_of(command);
     group_bytes += text.size() + 2;
+    connection_.log_command(text);
     connection_.stream().put(text);
     connection_.stream().put("\r\n");
     group.push_back(command);

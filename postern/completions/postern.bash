@@ -12,7 +12,7 @@ _postern_ids() {
 
 _postern() {
   case "${COMP_CWORD}:${COMP_WORDS[1]}" in
-    1:*) _postern_words "abort ban check config explain flush greylist logrotate queue reload set-permissions start \
+    1:*) _postern_words "abort ban check config explain flush greylist logrotate password queue reload set-permissions start \
 start-fg status stop upgrade-configuration" ;;
     2:config) _postern_words "diff get man set undo unset" ;;
     *:config) _postern_parameters ;;

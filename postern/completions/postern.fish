@@ -9,7 +9,7 @@ function __postern_ids
 end
 
 for name in postern postfix
-    complete -c $name -n __fish_use_subcommand -f -a 'abort ban check config explain flush greylist logrotate queue reload set-permissions start start-fg status stop upgrade-configuration'
+    complete -c $name -n __fish_use_subcommand -f -a 'abort ban check config explain flush greylist logrotate password queue reload set-permissions start start-fg status stop upgrade-configuration'
     complete -c $name -n '__fish_seen_subcommand_from config' -f -a 'diff get man set undo unset (__postern_parameters)'
     complete -c $name -n '__fish_seen_subcommand_from queue' -f -a 'delete expire hold list release retry show (__postern_ids)'
     for option in all domain dry-run json larger older queue reason recipient sender smaller younger

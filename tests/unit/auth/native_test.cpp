@@ -28,12 +28,12 @@ TEST_CASE("PLAIN has a user and a password in one message") {
 }
 
 TEST_CASE("PLAIN messages that name nobody or somebody else are refused") {
-  const auto message = GENERATE(plain("", "", "secret"), plain("bob", "alice", "secret"),
-                                plain("", "alice", ""), std::string("alice"), std::string(),
-                                plain("", "ali\nce", "secret"), plain("", "al\xff", "secret"),
-                                plain("", std::string(400, 'a'), "secret"),
-                                plain("", "alice", std::string(2000, 'x')),
-                                plain("", "alice", "sec") + std::string("\0ret", 4));
+  const auto message =
+      GENERATE(plain("", "", "secret"), plain("bob", "alice", "secret"), plain("", "alice", ""),
+               std::string("alice"), std::string(), plain("", "ali\nce", "secret"),
+               plain("", "al\xff", "secret"), plain("", std::string(400, 'a'), "secret"),
+               plain("", "alice", std::string(2000, 'x')),
+               plain("", "alice", "sec") + std::string("\0ret", 4));
   CHECK(std::holds_alternative<Refused>(read_plain(message)));
   CHECK(std::holds_alternative<JudgePassword>(read_plain(plain("alice", "alice", "secret"))));
 }

@@ -23,7 +23,8 @@ TEST_CASE("entries that others have made are known") {
   const auto c = GENERATE(values<Case>({
       {"{PLAIN}secret", "secret"},
       {"{cleartext}secret", "secret"},
-      {"$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.",
+      {"$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/"
+       "O6IND4WQhG.",
        "secret"},
       {"{MD5-CRYPT}$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1", "secret"},
       {"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
@@ -41,7 +42,8 @@ TEST_CASE("entries that others have made are known") {
 }
 
 TEST_CASE("an entry of no known form is a fault of the table, not of the user") {
-  const auto entry = GENERATE("secret", "", "{MD4}abc", "{CRYPT}", "{ARGON2ID}x", "{SCRAM-SHA-256}x");
+  const auto entry =
+      GENERATE("secret", "", "{MD4}abc", "{CRYPT}", "{ARGON2ID}x", "{SCRAM-SHA-256}x");
   const auto checked = check_password(entry, "secret");
   REQUIRE_FALSE(checked);
   CHECK(checked.error().kind == Error::Kind::kConfig);

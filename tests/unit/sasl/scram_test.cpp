@@ -14,12 +14,9 @@ struct Example {
 };
 
 // RFC 5802 5 and RFC 7677 3.
-const Example kSha1{Hash::kSha1,
-                    "fyko+d2lbbFgONRv9qkxdawL",
-                    "3rfcNHYJY1ZVvWVs7j",
-                    "QSXCR+Q6sek8bf92",
-                    "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
-                    "rmF9pqV8S7suAoZWja4dJRkFsKQ="};
+const Example kSha1{
+    Hash::kSha1,        "fyko+d2lbbFgONRv9qkxdawL",     "3rfcNHYJY1ZVvWVs7j",
+    "QSXCR+Q6sek8bf92", "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "rmF9pqV8S7suAoZWja4dJRkFsKQ="};
 const Example kSha256{Hash::kSha256,
                       "rOprNGfwEbeRWgbNEkqO",
                       "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
@@ -72,9 +69,7 @@ TEST_CASE("a wrong password, another nonce and a changed message are refused") {
     CHECK_FALSE(server.read_final("c=biws,r=abcdeg,p=" + base64_encode(std::string(32, 'x'))));
   }
   SECTION("no proof") { CHECK_FALSE(server.read_final("c=biws,r=abcdef")); }
-  SECTION("a proof of another length") {
-    CHECK_FALSE(server.read_final("c=biws,r=abcdef,p=AAAA"));
-  }
+  SECTION("a proof of another length") { CHECK_FALSE(server.read_final("c=biws,r=abcdef,p=AAAA")); }
 }
 
 TEST_CASE("first messages that are none are refused") {
@@ -142,8 +137,9 @@ TEST_CASE("entries are read back in both forms") {
   const auto entry = pencil();
   const std::string text = print_scram_entry(entry);
   CHECK(parse_scram_entry(Hash::kSha256, text) == entry);
-  const std::string rfc = fmt::format("4096:{}${}:{}", base64_encode(entry.salt),
-                                      base64_encode(entry.stored_key), base64_encode(entry.server_key));
+  const std::string rfc =
+      fmt::format("4096:{}${}:{}", base64_encode(entry.salt), base64_encode(entry.stored_key),
+                  base64_encode(entry.server_key));
   CHECK(parse_scram_entry(Hash::kSha256, rfc) == entry);
   CHECK(is_password_of(entry, "pencil"));
   CHECK_FALSE(is_password_of(entry, "Pencil"));
