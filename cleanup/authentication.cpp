@@ -2,13 +2,14 @@
 //
 // It judges what was received: the header before anything was repaired, the body as it came. Its
 // verdict stands above the trace field of this hop. A message that it could not judge passes with
-// that noted, unless mailauth_default_action says otherwise.
+// that noted, unless mailauth_default_action says otherwise. What is ours is signed last, when
+// nothing changes it any more.
 
+#include "cleanup/intake.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/mail/header.h"
 #include "common/mailauth/results_header.h"
-#include "cleanup/intake.h"
 
 namespace postern::cleanup {
 
@@ -67,6 +68,24 @@ std::string Intake::results_without_verdict() const {
   return "Authentication-Results: " + results.value() + "\n";
 }
 
+loop::Task<Result<ipc::mailauth::Content>> Intake::content_for_mailauth(
+    std::string header, std::vector<sys::Fd>* fds) {
+  ipc::mailauth::Content content;
+  content.header = std::move(header);
+  if (!is_body_in_file_) {
+    content.body = body_copy_;
+    co_return content;
+  }
+  if (writer_->size() > writer_->written()) co_await write_pending();
+  if (failure_.reply_code != 0) co_return fail_temporary(failure_.text);
+  CO_TRY(sys::Fd reader, file_->open_reader());
+  fds->push_back(std::move(reader));
+  content.is_body_in_file = true;
+  content.body_offset = static_cast<std::int64_t>(writer_->layout().body.offset);
+  content.body_length = static_cast<std::int64_t>(writer_->body_size());
+  co_return content;
+}
+
 loop::Task<Result<ipc::mailauth::Examined>> Intake::ask_mailauth() {
   ipc::mailauth::Examine question;
   question.queue_id = queue_id_;
@@ -74,19 +93,8 @@ loop::Task<Result<ipc::mailauth::Examined>> Intake::ask_mailauth() {
   question.client_address = envelope_.client.address;
   question.helo = envelope_.client.helo;
   question.sender = received_sender_;
-  question.header = std::move(received_header_);
   std::vector<sys::Fd> fds;
-  if (is_body_in_file_) {
-    if (writer_->size() > writer_->written()) co_await write_pending();
-    if (failure_.reply_code != 0) co_return fail_temporary(failure_.text);
-    CO_TRY(sys::Fd reader, file_->open_reader());
-    fds.push_back(std::move(reader));
-    question.is_body_in_file = true;
-    question.body_offset = static_cast<std::int64_t>(writer_->layout().body.offset);
-    question.body_length = static_cast<std::int64_t>(writer_->body_size());
-  } else {
-    question.body = body_copy_;
-  }
+  CO_TRY(question.content, co_await content_for_mailauth(std::move(received_header_), &fds));
   const auto deadline =
       loop::Clock::now() + room_.settings.authentication.time_limit + kSpareTime;
   Result<ipc::mailauth::Examined> answer =
@@ -115,7 +123,50 @@ loop::Task<bool> Intake::authenticate(std::string& header, bool& is_hold,
     co_return false;
   }
   is_hold = is_hold || examined->is_held;
+  arc_chain_ = std::move(examined->chain);
   header.insert(0, examined->fields_on_top);
+  co_return true;
+}
+
+bool Intake::wants_signature() const {
+  if ((overrides_ & ipc::cleanup::kNoMilters) != 0) return false;
+  // What goes through a content filter comes back, and is signed then.
+  if (!envelope_.content_filter.empty() &&
+      (envelope_.flags & queuefile::kFlagNoFilter) == 0) {
+    return false;
+  }
+  const bool is_sealed =
+      (wanted_verdicts_ & Wanted::kSeal) != 0 && arc_chain_.can_be_sealed;
+  return is_sealed || (wanted_verdicts_ & Wanted::kSign) != 0;
+}
+
+loop::Task<bool> Intake::sign(std::string& header, ipc::cleanup::Outcome& outcome) {
+  ipc::mailauth::Sign question;
+  question.queue_id = queue_id_;
+  question.wanted = wanted_verdicts_ & (Wanted::kSign | Wanted::kSeal);
+  question.chain = arc_chain_;
+  std::vector<sys::Fd> fds;
+  auto content = co_await content_for_mailauth(header, &fds);
+  if (failure_.reply_code != 0) {
+    outcome = failure_;
+    co_return false;
+  }
+  Result<ipc::mailauth::Signed> answer = fail_temporary("");
+  if (content) {
+    question.content = *std::move(content);
+    const auto deadline =
+        loop::Clock::now() + room_.settings.authentication.time_limit + kSpareTime;
+    answer = co_await room_.mailauth.call(std::move(question), deadline, std::move(fds));
+  } else {
+    answer = std::unexpected(content.error());
+  }
+  if (!answer) {
+    log::warning("{}: signing: {}", queue_id_, answer.error().text);
+    if (!room_.settings.authentication.defers_without) co_return true;
+    outcome = refuse(451, "4.7.0", "Message deferred: it cannot be signed");
+    co_return false;
+  }
+  header.insert(0, answer->fields_on_top);
   co_return true;
 }
 

@@ -120,6 +120,10 @@ loop::Task<void> Intake::open(std::string run) {
   received_sender_ = envelope_.sender;
   wanted_verdicts_ =
       parse_integer<std::int64_t>(attribute(ipc::mailauth::kAttribute), 0, 255).value_or(0);
+  if (room_.settings.authentication.signs_local &&
+      envelope_.origin == queuefile::Origin::kLocal) {
+    wanted_verdicts_ |= ipc::mailauth::kSign;
+  }
   envelope_.sender = mail::rewrite_address(room_.settings.header.rewrite,
                                            mail::RewriteContext::kLocal, envelope_.sender);
   RewriteOptions options = rewrite_options();
@@ -648,6 +652,11 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
       for (auto& address : effects.bcc) end.bcc.push_back(std::move(address));
     }
   }
+  if (wants_signature()) {
+    ipc::cleanup::Outcome outcome;
+    const bool goes_on = co_await sign(header.header, outcome);
+    if (!goes_on) co_return outcome;
+  }
   if (header.hops >= room_.settings.hopcount_limit) {
     co_return refuse(554, "5.4.0", "Error: too many hops");
   }
@@ -670,6 +679,11 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   }
   size_ = header.header.size() + 1 + writer_->body_size();
   writer_->finish(header.header, size_, amendment.empty() ? nullptr : &amendment);
+  // postconf(5) message_size_limit: with envelope and what is added to the header.
+  if (room_.settings.message_size_limit > 0 &&
+      writer_->size() > room_.settings.message_size_limit && !is_internal()) {
+    co_return refuse(552, "5.3.4", "Error: message file too big");
+  }
 
   const auto queue = is_hold ? queuefile::Queue::kHold : queuefile::Queue::kIncoming;
   if (file_ == nullptr) {

@@ -34,6 +34,7 @@ struct AuthenticationSettings {
   std::string authserv_id;
   bool defers_without = false;  // mailauth_default_action = tempfail
   std::chrono::seconds time_limit{60};
+  bool signs_local = false;  // dkim_sign_enable, and dkim_sign_clients has `local`
 };
 
 struct Settings {
@@ -117,6 +118,12 @@ class Intake final : MilterSubject {
   [[nodiscard]] loop::Task<bool> authenticate(std::string& header, bool& is_hold,
                                               ipc::cleanup::Outcome& outcome);
   [[nodiscard]] loop::Task<Result<ipc::mailauth::Examined>> ask_mailauth();
+  // The header and the body, or its descriptor in `fds`.
+  [[nodiscard]] loop::Task<Result<ipc::mailauth::Content>> content_for_mailauth(
+      std::string header, std::vector<sys::Fd>* fds);
+  // Signatures and seals, above all other fields. False: the message ends here.
+  [[nodiscard]] bool wants_signature() const;
+  [[nodiscard]] loop::Task<bool> sign(std::string& header, ipc::cleanup::Outcome& outcome);
   [[nodiscard]] std::string results_without_verdict() const;
   void log_milter(std::string_view action, std::string_view text) const;
   loop::Task<Result<std::string>> read_body(std::uint64_t offset, std::size_t size) override;
@@ -156,6 +163,7 @@ class Intake final : MilterSubject {
   std::string received_sender_;
   std::string received_header_;
   std::int64_t wanted_verdicts_ = 0;  // ipc::mailauth::Wanted
+  ipc::mailauth::Chain arc_chain_;
   std::string prepend_;
   WallTime arrival_;
   ipc::cleanup::Outcome failure_;  // reply_code 0: none so far

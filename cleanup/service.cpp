@@ -126,6 +126,10 @@ void Service::configure() {
   s.authentication.authserv_id = mailauth.mailauth_authserv_id;
   s.authentication.defers_without = mailauth.mailauth_default_action == "tempfail";
   s.authentication.time_limit = mailauth.mailauth_time_limit;
+  const auto& signed_clients = mailauth.dkim_sign_clients;
+  s.authentication.signs_local =
+      mailauth.dkim_sign_enable &&
+      std::find(signed_clients.begin(), signed_clients.end(), "local") != signed_clients.end();
   const auto& classes = cleanup.internal_mail_filter_classes;
   s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
   s.smtputf8_autodetect_classes.clear();

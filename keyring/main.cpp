@@ -6,8 +6,9 @@
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "keyring");
-  keyring::prepare_memory();
+  keyring::lock_memory();
   process.drop_rights();
+  keyring::forbid_dumps();
   keyring::Service service(process);
   service.start();
   return process.serve();

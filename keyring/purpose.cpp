@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "common/base/text.h"
+
 namespace postern::keyring {
 
 namespace {
@@ -90,6 +92,21 @@ bool is_transcript(std::string_view bytes) {
   return reader.is_at_end() && bytes.size() > 64;
 }
 
+// RFC 6376 3.7: header fields, each with CRLF, and last the signature's own with nothing behind b=.
+// `name` in lower case and with its colon.
+bool ends_with_open_signature(std::string_view bytes, std::string_view name) {
+  if (!bytes.ends_with("b=")) return false;
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  // Where the last field begins: its other lines begin with a blank.
+  std::size_t start = bytes.size();
+  do {
+    start = bytes.substr(0, start).rfind("\r\n");
+    if (start == std::string_view::npos) break;
+  } while (is_blank(bytes[start + 2]));
+  const std::string_view field = start == std::string_view::npos ? bytes : bytes.substr(start + 2);
+  return starts_with_nocase(field, name) && bytes.find('\0') == std::string_view::npos;
+}
+
 // RSA with the older padding is no signature of TLS 1.3 (RFC 8446 4.2.3).
 bool is_old_rsa(std::int64_t scheme) { return (scheme & 0xff) == 0x01 && scheme != 0x0801; }
 
@@ -106,9 +123,12 @@ bool is_for_purpose(Purpose purpose, std::int64_t scheme, std::string_view bytes
       return is_transcript(bytes) ||
              (!is_old_rsa(scheme) &&
               is_certificate_verify(bytes, "TLS 1.3, client CertificateVerify"));
-    case Purpose::kNone:
     case Purpose::kDkim:
+      return ends_with_open_signature(bytes, "dkim-signature:");
     case Purpose::kArc:
+      return ends_with_open_signature(bytes, "arc-message-signature:") ||
+             ends_with_open_signature(bytes, "arc-seal:");
+    case Purpose::kNone:
       return false;
   }
   return false;

@@ -26,6 +26,11 @@ Service::Service(daemon::Process& process) : process_(process), server_(process.
   });
   requests.answer<ipc::keyring::Find>(
       [this](ipc::keyring::Find& question, const ipc::ChannelPtr&) { return find(question); });
+  requests.answer<ipc::keyring::FindFile>(
+      [this](ipc::keyring::FindFile& question,
+             const ipc::ChannelPtr&) -> Result<ipc::keyring::FileKey> {
+        return store_.find_file(question.path, question.purpose);
+      });
   requests.answer<ipc::keyring::GetTickets>(
       [this](ipc::keyring::GetTickets& question,
              const ipc::ChannelPtr&) -> Result<ipc::keyring::Tickets> {

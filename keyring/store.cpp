@@ -1,6 +1,8 @@
 #include "keyring/store.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,17 +23,28 @@ constexpr std::chrono::seconds kShortestLifetime{60};
 constexpr std::size_t kTicketKeys = 3;
 constexpr std::size_t kMaxLifetimes = 16;
 
+// RFC 8446 4.2.3
+constexpr std::int64_t kRsaPkcs1Sha256 = 0x0401;
+constexpr std::int64_t kEd25519 = 0x0807;
+
+bool is_for_mail(ipc::keyring::Purpose purpose) {
+  return purpose == ipc::keyring::Purpose::kDkim || purpose == ipc::keyring::Purpose::kArc;
+}
+
 unsigned bit(ipc::keyring::Purpose purpose) { return 1U << static_cast<unsigned>(purpose); }
 
 }  // namespace
 
-void prepare_memory() {
+void forbid_dumps() {
   // Neither a core dump nor a debugger of the same user gets at them.
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) {
     log::warning("keys could be read by a debugger: {}", sys::errno_text(errno));
   }
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
+}
+
+void lock_memory() {
   // OpenSSL's secure heap is locked, left out of dumps, and between pages that nobody may touch.
   if (CRYPTO_secure_malloc_init(kSecureHeap, kSecureMinimum) != 1) {
     log::warning("keys may be swapped out: memory could not be locked ({})",
@@ -39,8 +52,9 @@ void prepare_memory() {
   }
 }
 
-void Store::add(Keys& keys, std::string_view pem, ipc::keyring::Purpose purpose,
-                std::string_view path) {
+std::string Store::add(Keys& keys, std::string_view pem, ipc::keyring::Purpose purpose,
+                       std::string_view path) {
+  std::string last;
   constexpr std::string_view kEnd = "-----END ";
   while (!pem.empty()) {
     std::size_t end = pem.find(kEnd);
@@ -56,13 +70,17 @@ void Store::add(Keys& keys, std::string_view pem, ipc::keyring::Purpose purpose,
     auto& kept = keys[id];
     if (!kept.key) kept.key = std::shared_ptr<EVP_PKEY>(key->release(), EVP_PKEY_free);
     kept.purposes |= bit(purpose);
+    last = id;
   }
+  return last;
 }
 
 void Store::set(std::vector<ipc::keyring::KeyFile> files) {
   Keys next;
+  mail_keys_.clear();
   for (auto& file : files) {
-    add(next, file.pem, file.purpose, file.path);
+    std::string id = add(next, file.pem, file.purpose, file.path);
+    if (is_for_mail(file.purpose)) mail_keys_[file.path] = std::move(id);
     OPENSSL_cleanse(file.pem.data(), file.pem.size());
   }
   before_ = std::exchange(current_, std::move(next));
@@ -95,6 +113,19 @@ const Store::Key* Store::find(const std::string& id, ipc::keyring::Purpose purpo
   return nullptr;
 }
 
+ipc::keyring::FileKey Store::find_file(const std::string& path,
+                                       ipc::keyring::Purpose purpose) const {
+  ipc::keyring::FileKey found;
+  const auto place = mail_keys_.find(path);
+  if (place == mail_keys_.end() || !is_for_mail(purpose)) return found;
+  const Key* const key = find(place->second, purpose);
+  if (key == nullptr) return found;
+  found.key = place->second;
+  found.scheme =
+      EVP_PKEY_get_base_id(key->key.get()) == EVP_PKEY_ED25519 ? kEd25519 : kRsaPkcs1Sha256;
+  return found;
+}
+
 bool Store::has(const std::string& id, ipc::keyring::Purpose purpose) const {
   return find(id, purpose) != nullptr;
 }
@@ -104,6 +135,16 @@ Result<std::string> Store::sign(const ipc::keyring::Sign& request) const {
   if (key == nullptr) return fail_temporary("there is no such key for this purpose");
   if (!is_for_purpose(request.purpose, request.scheme, request.bytes)) {
     return fail(Error::Kind::kPermanent, "the bytes are not what they are said to be for");
+  }
+  if (is_for_mail(request.purpose) && request.scheme == kEd25519) {
+    // What is signed is the SHA-256 of the header (RFC 8463 3).
+    std::string digest(SHA256_DIGEST_LENGTH, '\0');
+    if (EVP_Digest(request.bytes.data(), request.bytes.size(),
+                   static_cast<unsigned char*>(static_cast<void*>(digest.data())), nullptr,
+                   EVP_sha256(), nullptr) != 1) {
+      return fail_temporary("cannot hash");
+    }
+    return tls::sign(*key->key, request.scheme, digest);
   }
   return tls::sign(*key->key, request.scheme, request.bytes);
 }

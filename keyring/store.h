@@ -14,9 +14,11 @@
 
 namespace postern::keyring {
 
-// Keys in memory that is locked and never part of a core dump. Called once, as root where possible,
-// before the first key; says in the log what could not be had.
-void prepare_memory();
+// Keys in memory that is locked and never part of a core dump. lock_memory() is called as root,
+// forbid_dumps() when the rights are dropped, since that allows them again, and both before the
+// first key. They say in the log what could not be had.
+void lock_memory();
+void forbid_dumps();
 
 class Store {
  public:
@@ -29,6 +31,9 @@ class Store {
   [[nodiscard]] Result<std::string> add_named(std::string_view pem);
 
   [[nodiscard]] bool has(const std::string& id, ipc::keyring::Purpose purpose) const;
+  // The key of a file that was read for signatures of mail.
+  [[nodiscard]] ipc::keyring::FileKey find_file(const std::string& path,
+                                                ipc::keyring::Purpose purpose) const;
   [[nodiscard]] Result<std::string> sign(const ipc::keyring::Sign& request) const;
   [[nodiscard]] std::size_t size() const { return current_.size() + named_.size(); }
 
@@ -40,12 +45,14 @@ class Store {
     unsigned purposes = 0;  // a bit for each Purpose
   };
   using Keys = std::unordered_map<std::string, Key>;
-  static void add(Keys& keys, std::string_view pem, ipc::keyring::Purpose purpose,
-                  std::string_view path);
+  // Gives the id of the last key in it.
+  static std::string add(Keys& keys, std::string_view pem, ipc::keyring::Purpose purpose,
+                         std::string_view path);
   [[nodiscard]] const Key* find(const std::string& id, ipc::keyring::Purpose purpose) const;
 
   Keys current_;
   Keys before_;
+  std::map<std::string, std::string> mail_keys_;  // by path
   Keys named_;
   std::list<std::string> named_order_;  // oldest first
 };

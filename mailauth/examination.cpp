@@ -1,7 +1,6 @@
 #include "mailauth/examination.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -17,8 +16,6 @@ namespace {
 using namespace mailauth;
 using ipc::mailauth::Wanted;
 
-constexpr std::size_t kPiece = std::size_t{64} << 10;
-
 std::int64_t now_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(
              std::chrono::system_clock::now().time_since_epoch())
@@ -28,23 +25,6 @@ std::int64_t now_seconds() {
 bool is_listed(const std::vector<std::string>& list, std::string_view domain) {
   return std::ranges::any_of(list,
                              [&](const std::string& each) { return equal_nocase(each, domain); });
-}
-
-// Blocks, so it runs in the worker pool. The hashes belong to the job meanwhile.
-Result<void> hash_file(int fd, std::uint64_t offset, std::uint64_t length, BodyHashes& hashes) {
-  std::string buffer(kPiece, '\0');
-  while (length > 0) {
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, kPiece));
-    const ssize_t count = ::pread(fd, buffer.data(), wanted, static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return sys::fail_errno("read message");
-    if (count == 0) return fail_temporary("read message: it is too short");
-    const auto size = static_cast<std::size_t>(count);
-    hashes.append(std::string_view(buffer).substr(0, size));
-    offset += size;
-    length -= size;
-  }
-  return {};
 }
 
 // "a;\n\tb" as one line.
@@ -70,7 +50,7 @@ Examination::Examination(const Rules& rules, const PublicSuffixes& suffixes,
       suffixes_(suffixes),
       request_(std::move(request)),
       sample_(sample),
-      header_(mail::split_header(request_.header)),
+      header_(mail::split_header(request_.content.header)),
       dkim_(header_, now_seconds()),
       arc_(header_) {
   spf_identity_ = request_.sender.empty() ? SpfIdentity::kHelo : SpfIdentity::kMailFrom;
@@ -81,23 +61,9 @@ Examination::Examination(const Rules& rules, const PublicSuffixes& suffixes,
 loop::Task<Result<void>> Examination::read_body(loop::WorkerPool& pool, sys::Fd body_file) {
   if (wants(Wanted::kDkim | Wanted::kDmarc)) dkim_.plan(hashes_);
   if (wants(Wanted::kArc)) arc_.plan(hashes_);
-  if (!hashes_.is_wanted()) co_return Result<void>{};
-  if (request_.is_body_in_file) {
-    if (!body_file || request_.body_offset < 0 || request_.body_length < 0) {
-      co_return fail_temporary("no message came with the question");
-    }
-    const int fd = body_file.get();
-    const auto offset = static_cast<std::uint64_t>(request_.body_offset);
-    const auto length = static_cast<std::uint64_t>(request_.body_length);
-    BodyHashes* hashes = &hashes_;
-    const Result<void> read = co_await pool.run(
-        [fd, offset, length, hashes] { return hash_file(fd, offset, length, *hashes); });
-    if (!read) co_return read;
-  } else {
-    hashes_.append(request_.body);
-  }
-  hashes_.finish();
-  co_return Result<void>{};
+  const Result<void> hashed =
+      co_await hash_body(pool, request_.content, std::move(body_file), &hashes_);
+  co_return hashed;
 }
 
 loop::Task<void> Examination::judge_spf(DnsSource& dns) {
@@ -135,6 +101,11 @@ loop::Task<ipc::mailauth::Examined> Examination::judge(DnsSource& dns) {
   ipc::mailauth::Examined examined;
   decide(examined);
   examined.fields_on_top = compose_fields() + examined.fields_on_top;
+  examined.chain.verdict = verdict_name(arc_verdict_.verdict);
+  examined.chain.instance = arc_verdict_.instance;
+  examined.chain.can_be_sealed = wants(Wanted::kArc) && arc_verdict_.can_be_sealed &&
+                                 arc_verdict_.verdict != Verdict::kTemperror;
+  examined.chain.results = results_;
   co_return examined;
 }
 
@@ -185,10 +156,10 @@ std::string Examination::compose_fields() {
   }
   if (wants(Wanted::kDmarc)) results.add_dmarc(dmarc_verdict_);
   if (wants(Wanted::kArc)) results.add_arc(arc_verdict_);
-  const std::string value = results.value();
-  summary_ = on_one_line(std::string_view(value).substr(value.find(';') + 1));
+  results_ = results.value();
+  summary_ = on_one_line(std::string_view(results_).substr(results_.find(';') + 1));
   summary_ = trim(summary_);
-  std::string fields = "Authentication-Results: " + value + "\n";
+  std::string fields = "Authentication-Results: " + results_ + "\n";
   if (has_spf && rules_.has_received_spf) {
     const std::string spf = format_received_spf(spf_verdict_, spf_request_, spf_identity_);
     fields += "Received-SPF: " + replace_all(spf, ") identity=", ")\n\tidentity=") + "\n";

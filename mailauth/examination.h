@@ -20,6 +20,7 @@
 #include "common/mailauth/results_header.h"
 #include "common/mailauth/spf.h"
 #include "common/sys/fd.h"
+#include "mailauth/content.h"
 
 namespace postern::mailauthd {
 
@@ -81,6 +82,7 @@ class Examination {
   mailauth::ArcVerdict arc_verdict_;
   mailauth::DmarcVerdict dmarc_verdict_;
   std::string override_;
+  std::string results_;
   std::string summary_;
 };
 

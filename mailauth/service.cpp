@@ -57,6 +57,10 @@ void Service::configure() {
                          ? mailauth::DmarcDiscovery::kTreeWalk
                          : mailauth::DmarcDiscovery::kPublicSuffixes;
   rules_ = std::move(rules);
+  config::Problems problems;
+  signing_ = std::make_shared<const SigningRules>(
+      read_signing_rules(process_.values(), params_, problems));
+  for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
 }
 
 void Service::start() {
@@ -68,6 +72,10 @@ void Service::start() {
   dispatcher.serve_with_fds<ipc::mailauth::Examine>(
       [this](ipc::mailauth::Examine request, ipc::ChannelPtr, std::vector<sys::Fd> fds) {
         return examine(std::move(request), std::move(fds));
+      });
+  dispatcher.serve_with_fds<ipc::mailauth::Sign>(
+      [this](ipc::mailauth::Sign request, ipc::ChannelPtr, std::vector<sys::Fd> fds) {
+        return sign(std::move(request), std::move(fds));
       });
   process_.on_reload([this] { configure(); });
   process_.on_drain([this] {
@@ -121,6 +129,24 @@ loop::Task<Result<ipc::mailauth::Examined>> Service::examine(ipc::mailauth::Exam
   log::info("{}: {}", log::clean(queue_id), log::clean(examination.summary(), kMaxSummary));
   end();
   co_return examined;
+}
+
+loop::Task<Result<ipc::mailauth::Signed>> Service::sign(ipc::mailauth::Sign request,
+                                                        std::vector<sys::Fd> fds) {
+  ++under_way_;
+  const std::shared_ptr<const SigningRules> rules = signing_;
+  const std::string queue_id = request.queue_id;
+  Signing signing(*rules, tables_, keyring_, loop::Clock::now() + params_.mailauth_time_limit);
+  sys::Fd file = fds.empty() ? sys::Fd() : std::move(fds.front());
+  auto fields = co_await signing.sign(std::move(request), pool_, std::move(file));
+  end();
+  if (!fields) {
+    log::warning("{}: signing: {}", log::clean(queue_id), fields.error().text);
+    co_return std::unexpected(fields.error());
+  }
+  ipc::mailauth::Signed answer;
+  answer.fields_on_top = *std::move(fields);
+  co_return answer;
 }
 
 }  // namespace postern::mailauthd

@@ -14,6 +14,7 @@
 #include "common/ipc/server.h"
 #include "common/loop/worker_pool.h"
 #include "mailauth/examination.h"
+#include "mailauth/signing.h"
 
 namespace postern::mailauthd {
 
@@ -31,15 +32,20 @@ class Service {
       ipc::mailauth::CheckSpf request);
   [[nodiscard]] loop::Task<Result<ipc::mailauth::Examined>> examine(ipc::mailauth::Examine request,
                                                                     std::vector<sys::Fd> fds);
+  [[nodiscard]] loop::Task<Result<ipc::mailauth::Signed>> sign(ipc::mailauth::Sign request,
+                                                               std::vector<sys::Fd> fds);
   void end();
 
   daemon::Process& process_;
   mailauth::PublicSuffixes suffixes_;
   ipc::Server server_;
   ipc::Client resolver_{"private/resolver"};
+  ipc::Client keyring_{"private/keyring"};
+  ipc::TablesClient tables_;
   loop::WorkerPool pool_;
   config::MailauthParams params_;
   std::shared_ptr<const Rules> rules_;
+  std::shared_ptr<const SigningRules> signing_;
   std::size_t under_way_ = 0;
   std::minstd_rand random_;
 };

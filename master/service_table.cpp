@@ -34,6 +34,7 @@ constexpr std::array kOwnServices = {
     OwnService{"proxymap unix - - n - - proxymap", ServiceType::kUnix},
     OwnService{"broker unix - - n - 1 broker", ServiceType::kUnix},
     OwnService{"keyring unix - - n - 1 keyring", ServiceType::kUnix},
+    OwnService{"sts unix - - n - 1 sts", ServiceType::kUnix},
     OwnService{"mailauth unix - - n - - mailauth", ServiceType::kUnix},
     // Not "auth": private/auth is where Dovecot listens on many a machine.
     OwnService{"postern-auth unix - - n - - auth", ServiceType::kUnix},

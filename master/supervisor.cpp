@@ -158,6 +158,10 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   const auto process = config::load<config::ProcessParams>(values, problems);
   const auto log_params = config::load<config::LogParams>(values, problems);
   TRY(sys::Account owner, sys::find_account(paths.mail_owner));
+  log::open({.syslog_name = log_params.syslog_name,
+             .program = "master",
+             .pipe = setup_.log_write.get(),
+             .json = log_params.maillog_format == "json"});
   read_certificates(*snapshot);
   TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
   owner_ = std::move(owner);
@@ -167,10 +171,6 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   surroundings_.environment = environment_of(values);
   reload_drain_time_ = process.reload_drain_time;
   longest_back_off_ = process.service_throttle_time;
-  log::open({.syslog_name = log_params.syslog_name,
-             .program = "master",
-             .pipe = setup_.log_write.get(),
-             .json = log_params.maillog_format == "json"});
   return {};
 }
 
@@ -390,7 +390,9 @@ void Supervisor::keep_house() {
 }
 
 void Supervisor::read_certificates(config::Snapshot& snapshot) {
-  std::erase_if(snapshot.files, [](const auto& file) { return file.first.starts_with("tls:"); });
+  std::erase_if(snapshot.files, [](const auto& file) {
+    return file.first.starts_with("tls:") || file.first.starts_with("dkim:");
+  });
   // Only looked at while we are here.
   const std::shared_ptr<const config::Snapshot> shared(std::shared_ptr<void>(), &snapshot);
   tls::Material material = tls::read_material(shared);
@@ -433,7 +435,8 @@ void Supervisor::renew_certificates() {
        [&](Child& child) { give_keys(child); });
   tell(
       [](const std::string& program) {
-        return program == "smtpd" || program == "smtp" || program == "lmtp";
+        return program == "smtpd" || program == "smtp" || program == "lmtp" ||
+               program == "mailauth";
       },
       [&](Child& child) { give_snapshot(child); });
 }

@@ -23,6 +23,7 @@
 #include "common/config/values.h"
 #include "common/policy/list.h"
 #include "common/table/table.h"
+#include "postern/certificates.h"
 #include "postern/owners.h"
 
 namespace postern::control {
@@ -360,10 +361,10 @@ Problems check_accounts(const Snapshot& snapshot) {
 Problems check_configuration(const Loaded& loaded) {
   const Snapshot& snapshot = *loaded.snapshot;
   Problems problems = loaded.problems;
-  for (Problems found :
-       {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
-        check_listeners(snapshot), check_restrictions(snapshot), check_tables(snapshot),
-        check_accounts(snapshot), check_owners(Values(unowned(snapshot)))}) {
+  for (Problems found : {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
+                         check_listeners(snapshot), check_logins(snapshot),
+                         check_restrictions(snapshot), check_tables(snapshot),
+                         check_accounts(snapshot), check_owners(Values(unowned(snapshot)))}) {
     std::ranges::move(found, std::back_inserter(problems));
   }
   remove_duplicates(problems);
@@ -453,7 +454,8 @@ int check_main(int argc, char** argv) {
     fmt::print(stderr, "postern: fatal: {}\n", loaded.error().text);
     return 1;
   }
-  const Problems problems = check_configuration(*loaded);
+  Problems problems = check_configuration(*loaded);
+  for (auto& problem : check_certificates(loaded->snapshot)) problems.push_back(std::move(problem));
   fmt::print("{}",
              is_json ? print_problems_json(problems) : print_problems(problems, directory->path));
   return has_error(problems) || (is_strict && !problems.empty()) ? 1 : 0;

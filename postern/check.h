@@ -25,6 +25,8 @@ namespace postern::control {
 [[nodiscard]] config::Problems check_restrictions(const config::Snapshot& snapshot);
 // Services that want one port.
 [[nodiscard]] config::Problems check_listeners(const config::Snapshot& snapshot);
+// Logins at ours and at other servers.
+[[nodiscard]] config::Problems check_logins(const config::Snapshot& snapshot);
 [[nodiscard]] config::Problems check_accounts(const config::Snapshot& snapshot);
 
 // Aligned lines "main.cf:14  warning  text"; paths below `directory` without it.

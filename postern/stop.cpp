@@ -20,6 +20,7 @@
 #include "common/log/log.h"
 #include "common/loop/loop.h"
 #include "common/sys/lock.h"
+#include "postern/certificates.h"
 #include "postern/check.h"
 #include "postern/mail_system.h"
 #include "postern/queue_tools.h"
@@ -163,6 +164,7 @@ int status_main(int /*argc*/, char** /*argv*/) {
                pid ? fmt::format("the Postfix mail system is running: PID: {}", *pid)
                    : std::string(kNotRunning));
   }
+  fmt::print("{}", list_certificates(system->loaded.snapshot));
   return pid ? 0 : 1;
 }
 

@@ -2,6 +2,7 @@
 
 #include "common/log/log.h"
 #include "common/smtpclient/agent_job.h"
+#include "common/tls/settings.h"
 
 namespace postern::smtp {
 
@@ -9,16 +10,16 @@ namespace {
 
 // The resolver ends a look-up within half a minute; an MX look-up is two in a row.
 constexpr std::chrono::seconds kLookupTime{100};
+// Two of them and a fetch over HTTPS.
+constexpr std::chrono::seconds kPolicyTime{280};
 
 using Job = smtpclient::AgentJob<agent::Delivery, agent::Verdict>;
 
 }  // namespace
 
-Client::Client(daemon::Process& process, smtpclient::Protocol protocol,
-               smtpclient::TlsMaterials materials)
+Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
     : process_(process),
       protocol_(protocol),
-      materials_(std::move(materials)),
       resolver_("private/resolver"),
       engine_(load(),
               [this](ipc::resolver::FindHosts request) { return find_hosts(std::move(request)); }),
@@ -29,14 +30,33 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol,
   engine_.use_tables(&tables_);
   engine_.use_auth(&auth_);
   engine_.use_resolver([this](ipc::resolver::Query question) { return ask(std::move(question)); });
+  engine_.use_sts([this](ipc::sts::FindPolicy question) { return find_sts(std::move(question)); });
   service_.handle_probes();
   service_.attach(process);
   process.on_reload([this] { reload(); });
 }
 
+smtpclient::TlsMaterials Client::read_materials(config::Problems& problems) const {
+  const config::Values values =
+      protocol_ == smtpclient::Protocol::kLmtp ? process_.values().for_lmtp() : process_.values();
+  smtpclient::TlsMaterials materials;
+  const auto params = config::load<config::TlsParams>(values, problems);
+  if (!smtpclient::TlsSettings::load(params, {}).is_used()) return materials;
+  materials.identities = tls::read_identities(values, tls::Role::kClient, problems);
+  materials.authorities = tls::read_authorities(values, tls::Role::kClient);
+  materials.signer = keyring_;
+  const std::string& anchors = params.smtp_tls_trust_anchor_file;
+  if (auto text = values.file(tls::file_name(anchors)); text && !anchors.empty()) {
+    materials.anchor_files.emplace(anchors, *std::move(text));
+  }
+  return materials;
+}
+
 smtpclient::SettingsPtr Client::load() const {
   config::Problems problems;
-  auto settings = smtpclient::Settings::load(process_.values(), protocol_, problems, materials_);
+  auto materials = read_materials(problems);
+  auto settings =
+      smtpclient::Settings::load(process_.values(), protocol_, problems, std::move(materials));
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   return settings;
 }
@@ -61,6 +81,11 @@ loop::Task<Result<ipc::resolver::Hosts>> Client::find_hosts(ipc::resolver::FindH
 loop::Task<Result<ipc::resolver::Answer>> Client::ask(ipc::resolver::Query question) {
   auto answer = co_await resolver_.call(std::move(question), loop::Clock::now() + kLookupTime);
   co_return answer;
+}
+
+loop::Task<Result<ipc::sts::Policy>> Client::find_sts(ipc::sts::FindPolicy question) {
+  auto policy = co_await sts_.call(std::move(question), loop::Clock::now() + kPolicyTime);
+  co_return policy;
 }
 
 }  // namespace postern::smtp

@@ -11,26 +11,29 @@
 #include "common/ipc/client.h"
 #include "common/ipc/tables_client.h"
 #include "common/smtpclient/engine.h"
+#include "common/tls/keyring_client.h"
 
 namespace postern::smtp {
 
 class Client {
  public:
-  Client(daemon::Process& process, smtpclient::Protocol protocol,
-         smtpclient::TlsMaterials materials);
+  Client(daemon::Process& process, smtpclient::Protocol protocol);
 
  private:
   [[nodiscard]] smtpclient::SettingsPtr load() const;
+  [[nodiscard]] smtpclient::TlsMaterials read_materials(config::Problems& problems) const;
   void reload();
   loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
   loop::Task<Result<ipc::resolver::Hosts>> find_hosts(ipc::resolver::FindHosts request);
   loop::Task<Result<ipc::resolver::Answer>> ask(ipc::resolver::Query question);
+  loop::Task<Result<ipc::sts::Policy>> find_sts(ipc::sts::FindPolicy question);
 
   daemon::Process& process_;
   smtpclient::Protocol protocol_;
-  smtpclient::TlsMaterials materials_;
+  std::shared_ptr<tls::Keyring> keyring_ = std::make_shared<tls::Keyring>();
   ipc::Client resolver_;
   ipc::TablesClient tables_;
+  ipc::Client sts_{"private/sts"};
   ipc::Client auth_{"private/postern-auth"};
   smtpclient::Engine engine_;
   agent::AgentService service_;

@@ -47,7 +47,7 @@ struct SessionExtras {
   // AUTH, or XCLIENT's word for it.
   std::string login;
   std::string login_method;
-  std::string login_sender;              // AUTH= of MAIL, as it came
+  std::string login_sender;                // AUTH= of MAIL, as it came
   std::optional<std::string> tried_login;  // who failed last, where it is known
   std::string server_address;
   std::string server_port;
@@ -276,7 +276,7 @@ class Session {
 
   EhloKeywords discarded_keywords_ = 0;
   std::unique_ptr<SessionExtras> extras_;
-  std::unique_ptr<tls::Session> tls_;
+  std::shared_ptr<const tls::Session> tls_;  // shared: see TlsService::describe()
   std::unique_ptr<SessionMilters> milters_;
   std::unique_ptr<ProxyFilter> proxy_;
   std::uint64_t proxied_size_ = 0;

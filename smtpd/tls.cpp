@@ -12,6 +12,7 @@ constexpr std::chrono::seconds kKeyringTime{10};
 constexpr std::chrono::seconds kAskAgain{1};
 constexpr unsigned kTries = 3;
 constexpr std::chrono::seconds kTicketsAgain{10};
+constexpr std::size_t kMaxDescriptions = 64;
 
 }  // namespace
 
@@ -58,6 +59,7 @@ struct TlsService::State {
   // What is to be confirmed.
   tls::ServerConfig next;
   bool is_anonymous = false;  // no certificate on purpose
+  bool is_confirmed = false;  // keyring had keys for `context`
 
   // Makes the context of those of next's identities that `usable` has.
   void adopt(std::vector<tls::IdentityPtr> usable) {
@@ -79,12 +81,26 @@ TlsService::~TlsService() { ++state_->generation; }
 const tls::ContextPtr& TlsService::context() const { return state_->context; }
 tls::Keyring& TlsService::keyring() { return *state_->keyring; }
 
+std::shared_ptr<const tls::Session> TlsService::describe(tls::Session session) {
+  const bool is_common = !session.has_peer_certificate && session.server_name.empty();
+  if (!is_common) return std::make_shared<const tls::Session>(std::move(session));
+  const std::string key =
+      fmt::format("{} {} {}", session.describe(), session.is_reused, session.application_protocol);
+  if (descriptions_.size() >= kMaxDescriptions && !descriptions_.contains(key)) {
+    descriptions_.clear();
+  }
+  auto& kept = descriptions_[key];
+  if (!kept) kept = std::make_shared<const tls::Session>(std::move(session));
+  return kept;
+}
+
 void TlsService::configure(const config::Values& values, const TlsSettings& settings,
                            config::Problems& problems) {
   State& state = *state_;
   ++state.generation;
   if (!settings.is_offered && !settings.is_wrapped) {
     state.context.reset();
+    state.is_confirmed = false;
     return;
   }
   const auto params = config::load<config::TlsParams>(values, problems);
@@ -148,8 +164,8 @@ loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t
   }
   for (const auto& identity : state->next.identities) {
     if (!trouble.empty() || std::ranges::find(usable, identity) != usable.end()) continue;
-    log::warning("there is no private key for the certificate of {}; it is not used",
-                 identity->describe());
+    log::warning("there is no private key for the certificate of {}; {}", identity->describe(),
+                 state->is_confirmed ? "the former one stays" : "it is not used");
   }
   if (!trouble.empty()) {
     // Each handshake asks again; nothing is known against these certificates.
@@ -158,7 +174,8 @@ loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t
   }
   if (!usable.empty()) {
     state->adopt(std::move(usable));
-  } else {
+    state->is_confirmed = true;
+  } else if (!state->is_confirmed) {
     log::warning("no server certificate can be used; TLS is not available");
     state->context.reset();
   }

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,9 @@ class TlsService {
   // Null: TLS cannot be had; why has been logged.
   [[nodiscard]] const tls::ContextPtr& context() const;
   [[nodiscard]] tls::Keyring& keyring();
+  // Keeps what a handshake found. Sessions without a certificate differ in their algorithms only:
+  // thousands that wait share a few descriptions.
+  [[nodiscard]] std::shared_ptr<const tls::Session> describe(tls::Session session);
 
  private:
   // Outlives the service while keyring is asked.
@@ -55,6 +59,7 @@ class TlsService {
   static loop::Task<void> confirm(std::shared_ptr<State> state, std::uint64_t generation);
   static loop::Task<void> keep_tickets(std::shared_ptr<State> state, std::uint64_t generation);
   std::shared_ptr<State> state_;
+  std::map<std::string, std::shared_ptr<const tls::Session>> descriptions_;
 };
 
 }  // namespace postern::smtpd

@@ -18,6 +18,7 @@ constexpr ServiceProgram kPrograms[] = {
     {"lmtp", "lmtp", LimitKind::kClients, true},
     {"local", "local", LimitKind::kClients, true},
     {"mailauth", "mailauth", LimitKind::kNone, false},
+    {"sts", "sts", LimitKind::kNone, false},
     {"nqmgr", "qmgr", LimitKind::kNone, false},
     {"oqmgr", "qmgr", LimitKind::kNone, false},
     {"pickup", "pickup", LimitKind::kNone, false},

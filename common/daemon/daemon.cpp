@@ -132,6 +132,9 @@ Result<void> Process::read_snapshot(int fd) {
   if (program_ != "smtpd" && program_ != "smtp" && program_ != "lmtp") {
     std::erase_if(parsed.files, [](const auto& file) { return file.first.starts_with("tls:"); });
   }
+  if (program_ != "mailauth") {
+    std::erase_if(parsed.files, [](const auto& file) { return file.first.starts_with("dkim:"); });
+  }
   auto snapshot = std::make_shared<const config::Snapshot>(std::move(parsed));
   const auto type = config::parse_service_type(type_);
   const auto* entry = type ? snapshot->find_service(service_, *type) : nullptr;

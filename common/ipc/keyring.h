@@ -83,6 +83,30 @@ struct Tickets {
   }
 };
 
+struct FileKey {
+  std::string key;          // empty: there is no such file, or no key in it
+  std::int64_t scheme = 0;  // how it signs mail: rsa_pkcs1_sha256 or ed25519
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("key", self.key);
+    field("scheme", self.scheme);
+  }
+};
+
+// The key that master has read from a file; for signatures of mail, where there is no certificate.
+struct FindFile {
+  static constexpr std::uint16_t kType = 0x1106;
+  static constexpr bool kRepeatable = true;
+  using Reply = FileKey;
+  std::string path;
+  Purpose purpose = Purpose::kNone;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("path", self.path);
+    field("purpose", self.purpose);
+  }
+};
+
 // What session tickets are sealed with now; all processes of a server share it.
 struct GetTickets {
   static constexpr std::uint16_t kType = 0x1103;

@@ -19,6 +19,7 @@ enum Wanted : std::uint8_t {
   kArc = 8,
   kForged = 16,  // Authentication-Results in our name are removed
   kSign = 32,
+  kSeal = 64,
 };
 inline constexpr const char* kAttribute = "mail_authentication";
 
@@ -55,22 +56,55 @@ struct CheckSpf {
   }
 };
 
+// The ARC chain of a message as it came in, for the seal that it gets when it is finished.
+struct Chain {
+  std::string verdict;
+  std::int64_t instance = 0;
+  bool can_be_sealed = false;
+  std::string results;  // the value of our Authentication-Results
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("verdict", self.verdict);
+    field("instance", self.instance);
+    field("can_be_sealed", self.can_be_sealed);
+    field("results", self.results);
+  }
+};
+
+// A small body comes along, of a larger one the read-only descriptor of the file it is in.
+struct Content {
+  std::string header;
+  std::string body;
+  bool is_body_in_file = false;
+  std::int64_t body_offset = 0;
+  std::int64_t body_length = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("header", self.header);
+    field("body", self.body);
+    field("is_body_in_file", self.is_body_in_file);
+    field("body_offset", self.body_offset);
+    field("body_length", self.body_length);
+  }
+};
+
 struct Examined {
   std::string fields_on_top;  // header fields to stand above all others, each with its line end
   bool is_refused = false;
   bool is_held = false;
   std::string text;  // of the refusal, 550 5.7.1
+  Chain chain;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("fields_on_top", self.fields_on_top);
     field("is_refused", self.is_refused);
     field("is_held", self.is_held);
     field("text", self.text);
+    field("chain", self.chain);
   }
 };
 
-// The verdicts on one message as it was received. A small body comes along, of a larger one the
-// read-only descriptor of the file it is in.
+// The verdicts on one message as it was received.
 struct Examine {
   static constexpr std::uint16_t kType = 0x1202;
   using Reply = Examined;
@@ -79,11 +113,7 @@ struct Examine {
   std::string client_address;
   std::string helo;
   std::string sender;  // as it was received
-  std::string header;
-  std::string body;
-  bool is_body_in_file = false;
-  std::int64_t body_offset = 0;
-  std::int64_t body_length = 0;
+  Content content;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("queue_id", self.queue_id);
@@ -91,11 +121,32 @@ struct Examine {
     field("client_address", self.client_address);
     field("helo", self.helo);
     field("sender", self.sender);
-    field("header", self.header);
-    field("body", self.body);
-    field("is_body_in_file", self.is_body_in_file);
-    field("body_offset", self.body_offset);
-    field("body_length", self.body_length);
+    field("content", self.content);
+  }
+};
+
+struct Signed {
+  std::string fields_on_top;  // empty: nobody has a key for it
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("fields_on_top", self.fields_on_top);
+  }
+};
+
+// DKIM signatures and the ARC seal of a message that is finished but for them.
+struct Sign {
+  static constexpr std::uint16_t kType = 0x1203;
+  using Reply = Signed;
+  std::string queue_id;
+  std::int64_t wanted = 0;  // kSign, kSeal
+  Content content;
+  Chain chain;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("queue_id", self.queue_id);
+    field("wanted", self.wanted);
+    field("content", self.content);
+    field("chain", self.chain);
   }
 };
 

@@ -125,6 +125,12 @@ void BodyHashes::append_whole(std::string_view chunk) {
 }
 
 void BodyHashes::append_broken(std::string_view chunk) {
+  std::string without_cr;
+  if (chunk.find('\r') != std::string_view::npos) {
+    without_cr = chunk;
+    std::ranges::replace(without_cr, '\r', ' ');
+    chunk = without_cr;
+  }
   // Runs of lines that fit go on whole.
   std::size_t start = 0;
   std::size_t at = 0;

@@ -50,8 +50,8 @@ class BodyHashes {
   // `length`: only that many bytes of the canonical form (l=).
   std::size_t want(Canon canon, std::optional<std::uint64_t> length = std::nullopt);
 
-  // Lines longer than this are broken as the SMTP client breaks them (smtp_line_length_limit); 0:
-  // none is.
+  // The hashes are of what the SMTP client will send: lines longer than this are broken
+  // (smtp_line_length_limit), and a CR within a line is a blank. 0: the body is hashed as it is.
   void break_lines(std::size_t limit) { line_limit_ = limit; }
 
   [[nodiscard]] bool is_wanted() const { return !hashes_.empty(); }

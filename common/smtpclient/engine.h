@@ -49,6 +49,8 @@ class Engine {
   void use_auth(ipc::Client* daemon) { login_.use_auth(daemon); }
   // For TLSA records; without it there is no DANE.
   void use_resolver(Questioner ask) { tls_.use_resolver(std::move(ask)); }
+  // For smtp_mta_sts_enable.
+  void use_sts(StsFinder find) { tls_.use_sts(std::move(find)); }
 
   // For jobs that begin from now on.
   void configure(SettingsPtr settings);

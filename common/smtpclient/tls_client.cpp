@@ -4,6 +4,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/tls/sts.h"
 
 namespace postern::smtpclient {
 
@@ -35,6 +36,25 @@ std::string key_of(const TlsPlan& plan, const Endpoint& endpoint) {
     key += tlsa.data;
   }
   return key;
+}
+
+// An own file of a policy (tafile=) is none that master reads: only what main.cf names is here.
+Result<std::vector<dns::Tlsa>> find_anchors(const TlsSettings& settings, const std::string& path) {
+  const auto found = settings.anchor_files.find(path);
+  if (found == settings.anchor_files.end()) {
+    return fail(Error::Kind::kConfig, path + " is not what smtp_tls_trust_anchor_file names");
+  }
+  return tls::anchors_of(found->second);
+}
+
+// RFC 8461 4.2: a certificate for the server's name, from an authority, and TLS 1.2 at least.
+void demand_sts(TlsPolicy& policy, const config::TlsParams& params) {
+  policy.level = TlsLevel::kVerify;
+  policy.protocols = ">=TLSv1.2";
+  policy.ciphers = params.smtp_tls_mandatory_ciphers;
+  policy.exclude = params.smtp_tls_exclude_ciphers;
+  policy.match = {"hostname"};
+  policy.servername = "hostname";
 }
 
 tls::Verify verify_at(TlsLevel level) {
@@ -91,9 +111,36 @@ loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::find_policy(SettingsPtr sett
       co_return misconfigured();
     }
   }
-  if (ours.policy) co_return *ours.policy;
-  log::warning("{}", ours.policy.error().text);
-  co_return misconfigured();
+  if (!ours.policy) {
+    log::warning("{}", ours.policy.error().text);
+    co_return misconfigured();
+  }
+  auto policy = co_await apply_sts(settings, *ours.policy, std::move(nexthop));
+  co_return policy;
+}
+
+loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::apply_sts(SettingsPtr settings,
+                                                              TlsPolicy policy,
+                                                              std::string nexthop) {
+  const bool is_weaker = policy.level == TlsLevel::kMay || policy.level == TlsLevel::kEncrypt ||
+                         policy.level == TlsLevel::kDane;
+  if (!settings->tls.params.smtp_mta_sts_enable || settings->is_lmtp() || !is_weaker ||
+      !find_sts_) {
+    co_return policy;
+  }
+  const auto destination =
+      parse_destination(nexthop, settings->protocol, settings->params.smtp_tcp_port);
+  // A policy is about a domain's MX records: it says nothing of a host that we were sent to.
+  if (!destination || destination->is_unix() || !destination->use_mx) co_return policy;
+  ipc::sts::FindPolicy question;
+  question.domain = destination->host;
+  auto found = co_await find_sts_(std::move(question));
+  if (!found) {
+    log::warning("MTA-STS policy of {}: {}", destination->host, found.error().text);
+    co_return std::unexpected(own_failure("4.3.0", "MTA-STS policy cannot be looked up"));
+  }
+  if (found->mode == ipc::sts::Mode::kEnforce) policy.sts_mx = std::move(found->mx);
+  co_return policy;
 }
 
 loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, TlsPolicy policy,
@@ -105,6 +152,15 @@ loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, 
     auto found = co_await apply_dane(settings, policy, endpoint);
     if (!found) co_return std::unexpected(std::move(found.error()));
     tlsa = *std::move(found);
+  }
+  // RFC 8461 2: DANE, where there is some, is not overruled.
+  if (!policy.sts_mx.empty() && tlsa.status == TlsaStatus::kNone) {
+    if (!tls::matches_sts_mx(policy.sts_mx, endpoint.name)) {
+      co_return std::unexpected(own_failure(
+          "4.7.5", fmt::format("host {} is none of the servers that the MTA-STS policy of {} names",
+                               endpoint.host(), destination.host)));
+    }
+    demand_sts(policy, settings->tls.params);
   }
   const TlsSettings& ours = settings->tls;
   auto terms = ours.terms_of(policy);
@@ -131,10 +187,13 @@ loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, 
   if (policy.level == TlsLevel::kFingerprint) options.fingerprints = policy.match;
   if (policy.level >= TlsLevel::kVerify) {
     options.names = names_to_match(policy, destination.host, endpoint.name);
-    if (const auto anchors = ours.anchor_files.find(policy.trust_anchor_file);
-        anchors != ours.anchor_files.end()) {
-      auto records = tls::anchors_of(anchors->second);
-      if (records) options.tlsa = *std::move(records);
+    if (!policy.trust_anchor_file.empty()) {
+      auto anchors = find_anchors(ours, policy.trust_anchor_file);
+      if (!anchors) {
+        log::warning("trust anchors for {}: {}", endpoint.relay(), anchors.error().text);
+        co_return misconfigured();
+      }
+      options.tlsa = *std::move(anchors);
     }
   }
   if (tlsa.status == TlsaStatus::kUsable) {

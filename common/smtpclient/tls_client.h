@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "common/ipc/sts.h"
 #include "common/ipc/tables_client.h"
 #include "common/loop/task.h"
 #include "common/smtpclient/dane.h"
@@ -50,6 +51,10 @@ class TlsSessionCache {
   std::list<std::string> by_age_;
 };
 
+// Asks sts for a domain's policy. Where it is a lambda, it is no coroutine itself but calls one.
+using StsFinder =
+    std::function<loop::Task<Result<ipc::sts::Policy>>(ipc::sts::FindPolicy question)>;
+
 class TlsClient {
  public:
   template <typename T>
@@ -57,6 +62,7 @@ class TlsClient {
 
   void use_tables(ipc::TablesClient* tables) { tables_ = tables; }
   void use_resolver(Questioner ask) { ask_ = std::move(ask); }
+  void use_sts(StsFinder find) { find_sts_ = std::move(find); }
 
   // main.cf's policy, or the one that the table has for the next hop.
   [[nodiscard]] loop::Task<Answer<TlsPolicy>> find_policy(SettingsPtr settings,
@@ -66,11 +72,15 @@ class TlsClient {
                                                     Destination destination, Endpoint endpoint);
 
  private:
+  // The policy with what MTA-STS adds to it.
+  loop::Task<Answer<TlsPolicy>> apply_sts(SettingsPtr settings, TlsPolicy policy,
+                                          std::string nexthop);
   loop::Task<Answer<Tlsa>> apply_dane(SettingsPtr settings, TlsPolicy& policy, Endpoint endpoint);
   loop::Task<void> probe_dnssec(std::string question);
 
   ipc::TablesClient* tables_ = nullptr;
   Questioner ask_;
+  StsFinder find_sts_;
   std::shared_ptr<TlsSessionCache> sessions_ = std::make_shared<TlsSessionCache>();
   bool has_probed_ = false;  // dnssec_probe
 };

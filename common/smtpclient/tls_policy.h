@@ -53,6 +53,8 @@ struct TlsPolicy {
   std::string trust_anchor_file{};
   std::string servername{};  // "hostname", "nexthop" or a name; empty: no SNI
   bool connection_reuse = false;
+  // MTA-STS: the servers that an enforced policy of the domain names; empty: there is none.
+  std::vector<std::string> sts_mx{};
 
   friend bool operator==(const TlsPolicy&, const TlsPolicy&) = default;
 };

@@ -22,6 +22,7 @@ Result<tls::ContextPtr> make_context(const config::TlsParams& params,
   config.algorithms.groups = tls::usable_groups(params.tls_eecdh_auto_curves);
   config.algorithms.ciphers = "ALL:COMPLEMENTOFALL";  // each destination's terms choose among them
   config.identities = materials.identities;
+  config.signer = materials.signer;
   config.trust.authorities = materials.authorities;
   config.trust.depth = static_cast<unsigned>(params.smtp_tls_scert_verifydepth);
   config.use_sha512_tlsa =

@@ -19,7 +19,8 @@ namespace postern::smtpclient {
 struct TlsMaterials {
   std::vector<tls::IdentityPtr> identities{};         // our own certificates
   std::string authorities{};                          // PEM: smtp_tls_CAfile, smtp_tls_CApath
-  std::map<std::string, std::string> anchor_files{};  // PEM by path: tafile=, ..._trust_anchor_file
+  std::map<std::string, std::string> anchor_files{};  // PEM by path: ..._trust_anchor_file
+  std::shared_ptr<tls::Signer> signer{};              // has the keys of `identities`
 };
 
 struct TlsSettings {

@@ -75,10 +75,11 @@ const BIO_METHOD* Connection::socket_method() {
 int Connection::socket_read(BIO* bio, char* into, int size) {
   Connection& self = *connection_of(bio);
   BIO_clear_retry_flags(bio);
-  if (!self.put_back_.empty()) {
-    const std::size_t count = std::min(self.put_back_.size(), static_cast<std::size_t>(size));
-    std::memcpy(into, self.put_back_.data(), count);
-    self.put_back_.erase(0, count);
+  if (self.under_way_ != nullptr && !self.under_way_->put_back.empty()) {
+    std::string& first = self.under_way_->put_back;
+    const std::size_t count = std::min(first.size(), static_cast<std::size_t>(size));
+    std::memcpy(into, first.data(), count);
+    first.erase(0, count);
     return static_cast<int>(count);
   }
   loop::FdWatch& watch = self.stream_.watch();

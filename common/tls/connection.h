@@ -27,6 +27,7 @@ class Connection final : public loop::Transport {
     int chain_error = X509_V_OK;
     std::string chain_distrust;
     std::vector<std::string> sessions;
+    std::string put_back;  // bytes that the socket no longer has and that come first
     Signing signing;
   };
 
@@ -44,8 +45,6 @@ class Connection final : public loop::Transport {
   [[nodiscard]] UnderWay* under_way() const { return under_way_; }
   void on_session(std::function<void(std::string)> call) { on_session_ = std::move(call); }
   void give_session(SSL_SESSION* session);
-  // Bytes that the socket no longer has and that come first.
-  void put_back(std::string_view bytes) { put_back_ = bytes; }
   void set_broken() { is_broken_ = true; }
   // errno of the last socket call that failed; 0: none did, or the peer closed.
   [[nodiscard]] int socket_error() const { return socket_error_; }
@@ -69,7 +68,6 @@ class Connection final : public loop::Transport {
   ContextPtr context_;
   UnderWay* under_way_ = nullptr;
   std::function<void(std::string)> on_session_;
-  std::string put_back_;
   int socket_error_ = 0;
   bool has_ended_ = false;   // the peer closed its side
   bool is_broken_ = false;   // nothing may be said any more, not even goodbye

@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/config/load.h"
 #include "common/sys/fd.h"
+#include "common/tls/signing_keys.h"
 
 namespace postern::tls {
 
@@ -141,7 +142,9 @@ std::vector<NamedFile> named_files(const config::Values& values, Role role) {
   add("CApath", FileKind::kDirectory);
   const bool has_authorities = !files.empty() && (files.back().kind == FileKind::kAuthorities ||
                                                   files.back().kind == FileKind::kDirectory);
-  if (has_authorities && values.flag("tls_append_default_CA")) {
+  const bool wants_default = (has_authorities && values.flag("tls_append_default_CA")) ||
+                             (role == Role::kClient && values.flag("smtp_mta_sts_enable"));
+  if (wants_default) {
     for (const std::string_view path : kDefaultAuthorities) {
       if (!is_there(std::string(path))) continue;
       files.push_back({"tls_append_default_CA", std::string(path), FileKind::kAuthorities});
@@ -149,6 +152,7 @@ std::vector<NamedFile> named_files(const config::Values& values, Role role) {
     }
   }
   if (role == Role::kServer) add("dh1024_param_file", FileKind::kParameters);
+  if (role == Role::kClient) add("trust_anchor_file", FileKind::kParameters);
   return files;
 }
 
@@ -181,6 +185,7 @@ Material read_material(const std::shared_ptr<const config::Snapshot>& snapshot) 
   for_each_tls_service(snapshot, [&](const config::Values& values, Role role) {
     for (const auto& file : named_files(values, role)) read_into(material, values, file, role);
   });
+  read_signing_keys(material, config::Values(snapshot));
   return material;
 }
 

@@ -65,7 +65,7 @@ struct Material {
   config::Problems problems;  // what could not be read
 };
 
-// Of all services that speak TLS. Precondition: the rights to read the keys.
+// Of all services that speak TLS, and what signs mail. Precondition: the rights to read the keys.
 [[nodiscard]] Material read_material(const std::shared_ptr<const config::Snapshot>& snapshot);
 
 // The values of each service that speaks TLS, with its role; `call` is called once for each.

@@ -22,7 +22,9 @@ loop::Task<Result<std::vector<IdentityPtr>>> Keyring::find(std::vector<IdentityP
                                                            loop::Deadline deadline) {
   keyring::Find question;
   question.purpose = purpose;
-  for (const auto& identity : identities) question.keys.push_back(key_id(*identity->key));
+  for (const auto& identity : identities) {
+    question.keys.push_back(key_id(*X509_get0_pubkey(identity->certificate.get())));
+  }
   const auto wanted = question.keys;
   const auto answer = co_await client_.call(std::move(question), deadline);
   if (!answer) co_return fail_in("keyring", answer.error());

@@ -488,7 +488,7 @@ loop::Task<Handshake<Session>> accept(loop::Stream& stream, ContextPtr context,
   Connection::UnderWay under_way;
   under_way.finds_names = options.names != nullptr;
   connection->begin(&under_way);
-  if (options.has_begun) connection->put_back(stream.input());
+  if (options.has_begun) under_way.put_back = stream.input();
   SSL_set_accept_state(&connection->ssl());
   auto failure = co_await shake_hands(stream, *connection, under_way, options.names, deadline);
   connection->begin(nullptr);

@@ -1,5 +1,7 @@
 #include "common/tls/settings.h"
 
+#include "common/base/text.h"
+
 namespace postern::tls {
 
 namespace {
@@ -94,18 +96,33 @@ Algorithms read_algorithms(const config::Values& values, Role role, Demand deman
 std::vector<IdentityPtr> read_identities(const config::Values& values, Role role,
                                          config::Problems& problems) {
   std::vector<IdentityPtr> identities;
+  const auto add = [&](const std::string& parameter, const std::string& path,
+                       const std::string& text, bool is_chain) {
+    auto parsed = parse_public_identities(text, is_chain);
+    if (!parsed) {
+      problems.push_back(
+          values.problem(parameter, fmt::format("{}: {}", path, parsed.error().text)));
+      return;
+    }
+    for (auto& identity : *parsed) identities.push_back(std::move(identity));
+  };
+  // Chain files are read as one text: a key may be in one file and its certificate in the next.
+  std::string chain;
+  std::vector<std::string> chain_files;
+  std::string chain_parameter;
   for (const auto& file : named_files(values, role)) {
     if (file.kind != FileKind::kChain && file.kind != FileKind::kCertificate) continue;
     const auto text = values.file(file_name(file.path));
     if (!text) continue;  // master has said why
-    auto parsed = parse_public_identities(*text, file.kind == FileKind::kChain);
-    if (!parsed) {
-      problems.push_back(
-          values.problem(file.parameter, fmt::format("{}: {}", file.path, parsed.error().text)));
+    if (file.kind == FileKind::kCertificate) {
+      add(file.parameter, file.path, *text, false);
       continue;
     }
-    for (auto& identity : *parsed) identities.push_back(std::move(identity));
+    chain += *text + "\n";
+    chain_files.push_back(file.path);
+    chain_parameter = file.parameter;
   }
+  if (!chain.empty()) add(chain_parameter, join(chain_files, ", "), chain, true);
   return identities;
 }
 

@@ -34,7 +34,7 @@ class Signer {
                                                              loop::Deadline deadline) = 0;
 };
 
-// SHA-256 of the key's public half.
+// SHA-256 of the key's public half; of a certificate's key, not of what remote_key() made of it.
 [[nodiscard]] std::string key_id(EVP_PKEY& key);
 // RSA, elliptic curves, Ed25519 and Ed448. Error: another kind.
 [[nodiscard]] Result<KeyPtr> remote_key(EVP_PKEY& public_key);

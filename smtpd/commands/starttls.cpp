@@ -149,7 +149,7 @@ loop::Task<bool> Session::start_tls() {
     end_ = End::kLost;
     co_return false;
   }
-  tls_ = std::make_unique<tls::Session>(*std::move(done));
+  tls_ = server_.tls().describe(*std::move(done));
   if (settings.loglevel >= 1) {
     const std::string name = tls_->server_name.empty() ? "" : " to " + tls_->server_name;
     log::info("{} TLS connection {} from {}{}: {}", tls::worth_name(tls_->worth),

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "smtpd/restrictions/run.h"
@@ -22,21 +24,35 @@ constexpr std::chrono::seconds kAnswerTime{5};  // beyond mailauth_time_limit
 
 std::int64_t Session::wanted_authentication() const {
   const auto& params = settings_->mailauth;
-  // Whoever speaks for another client (XFORWARD) has had it judged.
-  if (extras_ && extras_->has_forward) return 0;
-  if (is_in_mynetworks()) return 0;
   std::int64_t wanted = 0;
   const auto add = [&wanted](bool is_wanted, Wanted what) {
     if (is_wanted) wanted |= what;
   };
+  const auto signs = [&params](std::string_view who) {
+    return params.dkim_sign_enable &&
+           std::ranges::find(params.dkim_sign_clients, who) != params.dkim_sign_clients.end();
+  };
+  // Whoever speaks for another client (XFORWARD) has had it judged. His mail is signed only where
+  // he says that it was our own.
+  if (extras_ && extras_->has_forward) {
+    add(extras_->forward_domain == "local" && signs("mynetworks"), Wanted::kSign);
+    return wanted;
+  }
+  if (is_authenticated()) add(signs("sasl_authenticated"), Wanted::kSign);
+  if (is_in_mynetworks()) {
+    add(signs("mynetworks"), Wanted::kSign);
+    return wanted;
+  }
   if (!is_authenticated()) {
     add(params.smtpd_spf_enable, Wanted::kSpf);
     add(params.smtpd_dkim_verify_enable, Wanted::kDkim);
     add(params.smtpd_dmarc_enable, Wanted::kDmarc);
-    add(params.smtpd_arc_verify_enable, Wanted::kArc);
+    add(params.smtpd_arc_verify_enable || params.arc_seal_enable, Wanted::kArc);
+    add(params.arc_seal_enable, Wanted::kSeal);
   }
   const bool is_ours = params.smtpd_spf_enable || params.smtpd_dkim_verify_enable ||
-                       params.smtpd_dmarc_enable || params.smtpd_arc_verify_enable;
+                       params.smtpd_dmarc_enable || params.smtpd_arc_verify_enable ||
+                       params.arc_seal_enable;
   add(is_ours, Wanted::kForged);
   return wanted;
 }

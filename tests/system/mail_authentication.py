@@ -222,5 +222,129 @@ def mailauth_may_be_gone():
             run("umount", target)
 
 
+def verdict_of(content, zone):
+    """What our own verifier says of a message that came out, as bytes with CRLF or LF."""
+    names = {}
+    for key, values in zone.items():
+        name, kind = key.split()
+        names.setdefault(name, []).extend([kind, value] for value in values)
+    message = content.replace(b"\r\n", b"\n")
+    request = {"op": "verify", "message": base64.b64encode(message).decode(), "zone": names,
+               "now": int(time.time())}
+    done = subprocess.run([PROBE], input=json.dumps(request).encode() + b"\n",
+                          capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def own_mail_is_signed():
+    """By OpenDKIM's tables, by a table of ours and by a template; what arrives verifies, also with
+    long lines; nothing is signed for strangers, and nothing twice."""
+    own = Domain("home.test")
+    other = Domain("second.test")
+    run("openssl", "genpkey", "-algorithm", "ed25519", "-out", f"{ROOT}/ed.pem",
+        stderr=subprocess.DEVNULL)
+    public = subprocess.run(["openssl", "pkey", "-in", f"{ROOT}/ed.pem", "-pubout", "-outform",
+                             "DER"], check=True, capture_output=True).stdout[-32:]
+    zone = {**own.zone, **other.zone, "ed._domainkey.home.test TXT":
+            ["v=DKIM1; k=ed25519; p=" + base64.b64encode(public).decode()]}
+    zone["home.test MX"] = ["10 mx.home.test"]
+    with Mta({"dkim_sign_enable": "yes", "dkim_key_table": f"{CONF}/KeyTable",
+              "dkim_signing_table": f"refile:{CONF}/SigningTable"}, zone=zone, start=False) as mta:
+        for name, key in (("home", own.key), ("second", other.key), ("ed", read(f"{ROOT}/ed.pem").decode())):
+            write(f"{CONF}/keys/{name}", key, 0o600)
+        write(f"{CONF}/KeyTable", f"# keys\nhome home.test:s1:{CONF}/keys/home\n"
+              f"ed home.test:ed:{CONF}/keys/ed\nany %:s1:{CONF}/keys/second\n")
+        write(f"{CONF}/SigningTable", "*@home.test home,ed\n*@second.test any\n")
+        sink = mta.sink()
+        mta.start()
+
+        def check_signed(address, wanted, body="hello\n", source=HOST):
+            subject = f"m{len(sink.messages)}"
+            reply = send(address, message_from(address, subject, body), source, "r@away.test")
+            check_equal(reply[:3], "250", reply)
+            line = f"Subject: {subject}\r\n".encode()
+            wait_for("delivery", lambda: any(line in m.content for m in sink.messages))
+            message = next(m for m in sink.messages if line in m.content)
+            verdict = verdict_of(message.content, zone)
+            seen = [(one["selector"], one["result"]) for one in verdict.get("dkim") or []]
+            check_equal(seen, wanted, f"{address}: {verdict}")
+            return message.content.replace(b"\r\n", b"\n")
+        both = [("s1", "pass"), ("ed", "pass")]
+        signed = check_signed("alice@home.test", both)
+        check(b"d=home.test; s=s1" in signed, signed)
+        check_signed("alice@home.test", both, "long " * 1000 + "\n..\n.\nend\n\n\n")
+        check_signed("alice@home.test", both, "0123456789\n" * 30000)
+        check_signed("alice@home.test", both, "")
+        check_signed("bob@second.test", [("s1", "pass")])
+        check_signed("bob@third.test", [])
+        # Signed already: as it is.
+        again = signed.replace(b"Subject: m0", b"Subject: m9")
+        check_equal(send("alice@home.test", again, HOST, "r@away.test")[:3], "250")
+        wait_for("delivery", lambda: any(b"Subject: m9" in m.content for m in sink.messages))
+        message = next(m for m in sink.messages if b"Subject: m9" in m.content)
+        check_equal(message.content.count(b"DKIM-Signature:"), 2)
+        # A stranger who says that he is us.
+        check_equal(send("alice@home.test", message_from("alice@home.test", "z1"))[:3], "250")
+        check(b"DKIM-Signature" not in delivered("z1"), "signed for a stranger")
+        # sendmail(1)
+        done = mta.tool("sendmail", "-f", "alice@home.test", "r@away.test",
+                        data=message_from("alice@home.test", "z2"), user="alice")
+        check_equal(done.returncode, 0, done.stderr)
+        wait_for("delivery", lambda: any(b"Subject: z2" in m.content for m in sink.messages))
+        message = next(m for m in sink.messages if b"Subject: z2" in m.content)
+        seen = [one["result"] for one in verdict_of(message.content, zone).get("dkim") or []]
+        check_equal(seen, ["pass", "pass"], message.content)
+        # A table of ours, and keys where the template says.
+        write(f"{CONF}/dkim/second.test/s1.private", other.key, 0o600)
+        mta.write_main_cf(dkim_key_table="", dkim_signing_table="inline:{second.test=s1}")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+
+        def is_by_template():
+            check_equal(send("x@second.test", message_from("x@second.test", "t1"), HOST,
+                             "r@away.test")[:3], "250")
+            check_equal(send("alice@home.test", message_from("alice@home.test", "t2"), HOST,
+                             "r@away.test")[:3], "250")
+            mta.wait_drained()
+            last = sink.messages[-2:]
+            counts = sorted((b"Subject: t1" in m.content, m.content.count(b"DKIM-Signature:"))
+                            for m in last)
+            return counts == [(False, 0), (True, 1)]
+        wait_for("signatures by the template", is_by_template)
+        # Without the key mail passes unsigned, or waits.
+        os.unlink(f"{CONF}/dkim/second.test/s1.private")
+        mta.write_main_cf(mailauth_default_action="tempfail")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        wait_for("a deferral", lambda: send("x@second.test", message_from("x@second.test", "t3"), HOST,
+                                            "r@away.test").startswith("451 4.7.0"))
+
+
+def forwarded_mail_is_sealed():
+    """Mail of strangers carries a seal with our verdicts, which verifies where it goes."""
+    strict, own = Domain("strict.test"), Domain("home.test")
+    zone = {**strict.zone, **own.zone}
+    zone["home.test MX"] = ["10 mx.home.test"]
+    with Mta({**CHECKS, "arc_seal_enable": "yes", "arc_seal_selector": "s1",
+              "arc_seal_key_file": CONF + "/arc.pem", "virtual_alias_domains": "fwd.test",
+              "virtual_alias_maps": "inline:{a@fwd.test=r@away.test}"}, zone=zone,
+             start=False) as mta:
+        write(CONF + "/arc.pem", own.key, 0o600)
+        sink = mta.sink()
+        mta.start()
+        check_equal(send("a@strict.test", strict.sign(message_from("a@strict.test", "a1")),
+                         recipient="a@fwd.test")[:3], "250")
+        wait_for("delivery", lambda: sink.messages)
+        content = sink.messages[0].content
+        verdict = verdict_of(content, zone)
+        check_equal(verdict["arc"], "pass", verdict)
+        check_equal([one["result"] for one in verdict["dkim"]], ["pass"], verdict)
+        results = fields_of(content.replace(b"\r\n", b"\n"), "ARC-Authentication-Results")
+        check(results[0].startswith("i=1; mx.home.test;") and "dmarc=pass" in results[0], results)
+        # On top of a chain that is there.
+        check_equal(send("a@hop.test", content, recipient="a@fwd.test")[:3], "250")
+        wait_for("delivery", lambda: len(sink.messages) > 1)
+        verdict = verdict_of(sink.messages[1].content, zone)
+        check_equal((verdict["arc"], sink.messages[1].content.count(b"ARC-Seal: i=2")), ("pass", 1))
+
+
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
-      mailauth_may_be_gone])
+      own_mail_is_signed, forwarded_mail_is_sealed, mailauth_may_be_gone])

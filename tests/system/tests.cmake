@@ -18,7 +18,8 @@ set_tests_properties(system_install PROPERTIES
 
 # Sanitizers multiply what a process holds: bounds of memory are not looked at then.
 set(environment "POSTERN_TEST_PREFIX=${prefix}" "POSTERN_TEST_SUPPORT=${support}"
-  "PYTHONDONTWRITEBYTECODE=1" "POSTERN_TEST_SANITIZE=${POSTERN_SANITIZE}")
+  "PYTHONDONTWRITEBYTECODE=1" "POSTERN_TEST_SANITIZE=${POSTERN_SANITIZE}"
+  "POSTERN_TEST_BUILD=${CMAKE_BUILD_TYPE}")
 
 # postern_system_test(NAME PROGRAM TIMEOUT [ARGUMENTS...])
 function(postern_system_test name program timeout)

@@ -96,14 +96,14 @@ def openssl_speaks_with_us():
         for version, words in (("TLSv1.2", ["-tls1_2"]), ("TLSv1.3", ["-tls1_3"])):
             for where in (["-starttls", "smtp", "-connect", HOST + ":25"], ["-connect", HOST + ":465"]):
                 seen = openssl("s_client", "-CAfile", KEYS + "/ca.pem", "-verify_return_error",
-                               "-crlf", *where, *words, data=b"QUIT\r\n").stdout.decode()
+                               "-ign_eof", *where, *words, data=b"quit\r\n").stdout.decode()
                 check(f"New, {version}, Cipher is" in seen, version, where, seen)
                 check("Verify return code: 0 (ok)" in seen, seen)
                 check("221 2.0.0 Bye" in seen, seen)
         with Secret() as client:
             check("STARTTLS" not in client.ehlo[1], client.ehlo)
             check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: s\n\nsecret\n"), 250)
-            big = b"Subject: big\n\n" + b"0123456789abcdef" * 4 * 50_000
+            big = b"Subject: big\n\n" + (b"0123456789abcdef" * 4 + b"\n") * 50_000
             check_equal(client.send("a@away.test", ["u2@box.test"], big), 250)
         mta.wait_drained()
         message = maildir("u1")[0].decode()
@@ -120,10 +120,10 @@ def sessions_are_resumed():
     with Mta(OPTIONS | {"service_workers": "2"}, [WRAPPED]):
         for words in (["-tls1_2"], ["-tls1_3"]):
             ticket = KEYS + "/ticket"
-            command = ["s_client", "-connect", HOST + ":465", "-crlf", *words]
-            openssl(*command, "-sess_out", ticket, data=b"QUIT\r\n")
+            command = ["s_client", "-connect", HOST + ":465", "-ign_eof", *words]
+            openssl(*command, "-sess_out", ticket, data=b"quit\r\n")
             for _ in range(4):
-                seen = openssl(*command, "-sess_in", ticket, data=b"QUIT\r\n").stdout.decode()
+                seen = openssl(*command, "-sess_in", ticket, data=b"quit\r\n").stdout.decode()
                 check("Reused, TLS" in seen, words, seen)
 
 
@@ -160,7 +160,7 @@ def secrets_of(name):
             secrets[what] = number
             secrets[what + ", least byte first"] = number[::-1]
     lines = read(f"{KEYS}/{name}.key").split(b"\n")
-    secrets["PEM"] = lines[2][:40]
+    secrets["PEM"] = lines[len(lines) // 2][:40]
     check(len(secrets) >= 3, text)
     return secrets
 
@@ -191,7 +191,7 @@ def keys_are_in_keyring_alone():
                 elif program != "master":
                     check(not found, f"{program} has {found} of {key}.key")
         [keyring] = daemons("keyring")
-        check_equal(os.stat(f"/proc/{keyring}").st_uid, 0, "keyring can be dumped")
+        check_equal(os.stat(f"/proc/{keyring}/mem").st_uid, 0, "keyring can be dumped")
         check_equal(os.listdir(f"/proc/{keyring}/fd") and
                     [f for f in map(lambda fd: os.readlink(f"/proc/{keyring}/fd/{fd}"),
                                     os.listdir(f"/proc/{keyring}/fd"))
@@ -251,8 +251,8 @@ def bad_certificates_leave_mail_in_the_clear():
 def names_pick_certificates():
     make_keys()
     table = CONF + "/names"
-    write(table, f"other.home.test {KEYS}/other.key {KEYS}/other.pem\n")
     with Mta(OPTIONS | {"tls_server_sni_maps": "hash:" + table}, start=False) as mta:
+        write(table, f"other.home.test {KEYS}/other.key {KEYS}/other.pem\n")
         check_equal(mta.tool("postmap", "-F", "hash:" + table).returncode, 0)
         mta.start()
         check_equal(names_served("other.home.test"), "other.home.test")
@@ -268,8 +268,6 @@ def client_certificates_count():
     new_certificate("stranger", "stranger.home.test", issuer=None)
     seen = openssl("x509", "-in", KEYS + "/stranger.pem", "-noout", "-fingerprint", "-sha256")
     print_of_stranger = seen.stdout.decode().strip().partition("=")[2]
-    write(CONF + "/prints", print_of_stranger + " stranger\n")
-    write(CONF + "/access", print_of_stranger + " REJECT you again\n")
     options = OPTIONS | {
         "mynetworks": "127.0.0.2",
         "smtpd_tls_ask_ccert": "yes",
@@ -295,7 +293,10 @@ def client_certificates_count():
         client.close()
         return code, text
 
-    with Mta(options, lines) as mta:
+    with Mta(options, lines, start=False) as mta:
+        write(CONF + "/prints", print_of_stranger + " stranger\n")
+        write(CONF + "/access", print_of_stranger + " REJECT you again\n")
+        mta.start()
         check_equal(may_relay("stranger")[0], 250, "listed by its fingerprint")
         check_equal(may_relay("friend")[0], 554)
         check_equal(may_relay(None)[0], 554)
@@ -358,9 +359,13 @@ def hostile_peers_get_nowhere():
             check(is_over(client))
         mta.wait_log(r"SSL_accept error from \S+: Connection timed out")
         # Renegotiation is refused.
-        seen = openssl("s_client", "-tls1_2", "-connect", HOST + ":465", "-legacy_renegotiation",
-                       data=b"R\n", check=False)
-        check("no renegotiation" in (seen.stderr + seen.stdout).decode(), seen.stderr.decode())
+        peer = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-connect", HOST + ":465"],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        while (line := peer.stdout.readline()) and not line.startswith(b"220 "):
+            pass
+        seen = peer.communicate(b"R\n", timeout=20)[0].decode()
+        check("RENEGOTIATING" in seen and "no renegotiation" in seen, seen)
         # A record in the middle that is none.
         client = Secret(port=465)
         os.write(client.socket.fileno(), b"\x17\x03\x03\x40\xff" + b"y" * 17_000)
@@ -416,17 +421,21 @@ def idle_sessions_are_small():
         return
     count = 500
     options = {"service_workers": "1", "smtpd_client_connection_count_limit": "0"}
-    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+    for version in (None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         with Mta(OPTIONS | options):
-            tls = context(maximum_version=version)
-            first = [Secret(tls) for _ in range(20)]
+            if version:
+                tls = context(maximum_version=version)
+            begin = (lambda: Secret(tls)) if version else Client
+            first = [begin() for _ in range(20)]
             for client in first:
                 client.close()
             before = pss("smtpd")
-            kept = [Secret(tls) for _ in range(count)]
+            kept = [begin() for _ in range(count)]
             each = (pss("smtpd") - before) / count
-            print(f"     {version.name}: {each:.1f} KiB PSS an idle session")
-            check(each <= 18, f"{each:.1f} KiB")
+            print(f"     {version.name if version else 'plain'}: {each:.1f} KiB PSS an idle session")
+            # What the compiler does not optimise takes a little more.
+            limit = 18 if os.environ.get("POSTERN_TEST_BUILD", "").startswith("Rel") else 19
+            check(each <= (limit if version else 8), f"{each:.1f} KiB")
             for client in kept:
                 client.close()
 

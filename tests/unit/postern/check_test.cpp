@@ -53,6 +53,29 @@ TEST_CASE("bad values are errors, in main.cf and behind -o") {
               "expected"});
 }
 
+TEST_CASE("logins that cannot work are named") {
+  CHECK(
+      texts(check_logins(snapshot_of("smtpd_sasl_auth_enable = yes\n"
+                                     "smtpd_sasl_type = dovecott\n"
+                                     "smtpd_sasl_security_options = noanonymous, noplaintxt\n"
+                                     "smtp_sasl_auth_enable = yes\n",
+                                     "smtp inet n - n - - smtpd\n"
+                                     "smtp unix - - n - - smtp\n"))) ==
+      Texts{"error /c/main.cf:3 smtpd_sasl_security_options: unknown security option: noplaintxt",
+            "error /c/main.cf:2 smtpd_sasl_type: unsupported SASL server implementation: dovecott",
+            "error /c/main.cf:4 smtp_sasl_auth_enable: specify a password table with "
+            "smtp_sasl_password_maps"});
+  CHECK(texts(check_logins(snapshot_of("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\n"
+                                       "smtpd_sasl_path = /nowhere/auth\n",
+                                       "smtp inet n - n - - smtpd\n"
+                                       "587 inet n - n - - smtpd -o smtpd_sasl_type=postern\n"))) ==
+        Texts{"warning /c/main.cf:3 smtpd_sasl_path: /nowhere/auth: no authentication server "
+              "listens there",
+              "error /c/master.cf:2 smtpd_sasl_type: postern needs smtpd_sasl_password_maps or "
+              "smtpd_sasl_pam_service, and neither is set"});
+  CHECK(check_logins(snapshot_of("smtpd_sasl_type = x\n", "smtp inet n - n - - smtpd\n")).empty());
+}
+
 TEST_CASE("programs that nobody knows are errors, those that are not built warnings") {
   CHECK(texts(check_services(snapshot_of("",
                                          "a unix - - n - - smptd\n"

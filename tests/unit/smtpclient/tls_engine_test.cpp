@@ -259,6 +259,77 @@ TEST_CASE("without a validating resolver DANE is off, and the probe says so once
   CHECK(std::ranges::count(world.questions, ". NS") == 1);
 }
 
+TEST_CASE("an enforced MTA-STS policy names the servers, which must prove themselves") {
+  struct Case {
+    std::string_view name, pattern;
+    ipc::sts::Mode mode;
+    bool is_good;
+    std::string_view expected;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"proven", "mx.x", ipc::sts::Mode::kEnforce, true, "sent"},
+      {"not proven", "mx.x", ipc::sts::Mode::kEnforce, false,
+       "deferred 4.7.5 Server certificate not verified"},
+      {"not named", "other.x", ipc::sts::Mode::kEnforce, true,
+       "deferred 4.7.5 host mx.x[127.0.0.1] is none of the servers"},
+      {"only tested", "other.x", ipc::sts::Mode::kTesting, false, "sent"},
+      {"no policy", "other.x", ipc::sts::Mode::kNone, false, "sent"},
+  }));
+  World world;
+  set_level(world, "may");
+  world.settings->tls.params.smtp_mta_sts_enable = true;
+  FakeServer server(offers_tls);
+  server.tls = server_context(c.is_good ? good() : self_signed());
+  publish(world, server, false);
+  std::vector<std::string> asked;
+  const auto answer = [](ipc::sts::Mode mode,
+                         std::string pattern) -> loop::Task<Result<ipc::sts::Policy>> {
+    ipc::sts::Policy policy;
+    policy.mode = mode;
+    policy.mx = {std::move(pattern)};
+    co_return policy;
+  };
+  world.get().use_sts([&](ipc::sts::FindPolicy question) {
+    asked.push_back(question.domain);
+    return answer(c.mode, std::string(c.pattern));
+  });
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  INFO(c.name << ": " << job.told[0]);
+  CHECK(asked == std::vector<std::string>{"x"});
+  CHECK(job.told[0].starts_with(c.expected));
+}
+
+TEST_CASE("MTA-STS does not overrule DANE, nor is it asked about a host") {
+  World world;
+  set_level(world, "dane");
+  world.settings->tls.params.smtp_mta_sts_enable = true;
+  FakeServer server(offers_tls);
+  server.tls = server_context(self_signed());
+  unsigned asked = 0;
+  const auto answer = []() -> loop::Task<Result<ipc::sts::Policy>> {
+    ipc::sts::Policy policy;
+    policy.mode = ipc::sts::Mode::kEnforce;
+    policy.mx = {"other.x"};
+    co_return policy;
+  };
+  world.get().use_sts([&](ipc::sts::FindPolicy) {
+    ++asked;
+    return answer();
+  });
+  publish(world, server, true);
+  publish_tlsa(world, server, self_signed());
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  CHECK(job.told[0].starts_with("sent"));
+  CHECK(asked == 1);
+
+  TestJob direct(at(server), {"a@x"});
+  world.deliver(direct);
+  CHECK(direct.told[0].starts_with("sent"));
+  CHECK(asked == 1);
+}
+
 TEST_CASE("a session is resumed with the same server under the same policy") {
   World world;
   set_level(world, "encrypt");
