@@ -7,9 +7,12 @@
 
 #include "cleanup/intake.h"
 #include "common/base/text.h"
+#include "common/ipc/srs.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/mail/header.h"
 #include "common/mailauth/results_header.h"
+#include "common/mailauth/srs.h"
 
 namespace postern::cleanup {
 
@@ -20,6 +23,7 @@ using ipc::mailauth::Wanted;
 constexpr std::int64_t kVerdicts = Wanted::kSpf | Wanted::kDkim | Wanted::kDmarc | Wanted::kArc;
 // Beyond mailauth_time_limit: for reading a large body, and for others that wait.
 constexpr std::chrono::seconds kSpareTime{5};
+constexpr std::chrono::seconds kSrsTime{20};
 
 }  // namespace
 
@@ -68,8 +72,8 @@ std::string Intake::results_without_verdict() const {
   return "Authentication-Results: " + results.value() + "\n";
 }
 
-loop::Task<Result<ipc::mailauth::Content>> Intake::content_for_mailauth(
-    std::string header, std::vector<sys::Fd>* fds) {
+loop::Task<Result<ipc::mailauth::Content>> Intake::content_for_mailauth(std::string header,
+                                                                        std::vector<sys::Fd>* fds) {
   ipc::mailauth::Content content;
   content.header = std::move(header);
   if (!is_body_in_file_) {
@@ -95,8 +99,7 @@ loop::Task<Result<ipc::mailauth::Examined>> Intake::ask_mailauth() {
   question.sender = received_sender_;
   std::vector<sys::Fd> fds;
   CO_TRY(question.content, co_await content_for_mailauth(std::move(received_header_), &fds));
-  const auto deadline =
-      loop::Clock::now() + room_.settings.authentication.time_limit + kSpareTime;
+  const auto deadline = loop::Clock::now() + room_.settings.authentication.time_limit + kSpareTime;
   Result<ipc::mailauth::Examined> answer =
       co_await room_.mailauth.call(std::move(question), deadline, std::move(fds));
   co_return answer;
@@ -131,12 +134,10 @@ loop::Task<bool> Intake::authenticate(std::string& header, bool& is_hold,
 bool Intake::wants_signature() const {
   if ((overrides_ & ipc::cleanup::kNoMilters) != 0) return false;
   // What goes through a content filter comes back, and is signed then.
-  if (!envelope_.content_filter.empty() &&
-      (envelope_.flags & queuefile::kFlagNoFilter) == 0) {
+  if (!envelope_.content_filter.empty() && (envelope_.flags & queuefile::kFlagNoFilter) == 0) {
     return false;
   }
-  const bool is_sealed =
-      (wanted_verdicts_ & Wanted::kSeal) != 0 && arc_chain_.can_be_sealed;
+  const bool is_sealed = (wanted_verdicts_ & Wanted::kSeal) != 0 && arc_chain_.can_be_sealed;
   return is_sealed || (wanted_verdicts_ & Wanted::kSign) != 0;
 }
 
@@ -168,6 +169,27 @@ loop::Task<bool> Intake::sign(std::string& header, ipc::cleanup::Outcome& outcom
   }
   header.insert(0, answer->fields_on_top);
   co_return true;
+}
+
+loop::Task<Result<void>> Intake::restore_senders() {
+  const std::string& domain = room_.settings.srs_domain;
+  if (domain.empty()) co_return Result<void>{};
+  for (auto& recipient : envelope_.recipients) {
+    if (!mailauth::is_srs_address(recipient.address) ||
+        !equal_nocase(mail::split_address(recipient.address).domain, domain)) {
+      continue;
+    }
+    ipc::srs::Rewrite request;
+    request.direction = ipc::srs::Direction::kReverse;
+    request.address = recipient.address;
+    CO_TRY(auto restored,
+           co_await room_.keyring.call(std::move(request), loop::Clock::now() + kSrsTime));
+    // A forged one stays as it is, and is nobody's address.
+    if (!restored.refusal.empty()) continue;
+    if (recipient.orig_to.empty()) recipient.orig_to = recipient.address;
+    recipient.address = std::move(restored.address);
+  }
+  co_return Result<void>{};
 }
 
 }  // namespace postern::cleanup

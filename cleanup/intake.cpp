@@ -126,6 +126,11 @@ loop::Task<void> Intake::open(std::string run) {
   }
   envelope_.sender = mail::rewrite_address(room_.settings.header.rewrite,
                                            mail::RewriteContext::kLocal, envelope_.sender);
+  if (const Result<void> restored = co_await restore_senders(); !restored) {
+    fail_with(451, "4.3.0", "Temporary lookup failure");
+    log::warning("{}: {}", queue_id_, restored.error().text);
+    co_return;
+  }
   RewriteOptions options = rewrite_options();
   options.is_for_probe = envelope_.origin == queuefile::Origin::kProbe;
   if (maps_addresses() && room_.settings.has_sender_maps && !envelope_.sender.empty()) {

@@ -53,6 +53,7 @@ struct Settings {
   std::vector<std::string> smtputf8_autodetect_classes;  // none where smtputf8_enable is off
   milter::ListSettings non_smtpd_milters;
   AuthenticationSettings authentication;
+  std::string srs_domain;  // empty without srs_enable
   std::string service;  // set if the line of master.cf has -o values
   std::string mail_name;
   std::string myorigin;
@@ -67,6 +68,7 @@ struct Room {
   ipc::Client qmgr{"public/qmgr"};
   ipc::Client broker{"private/broker"};
   ipc::Client mailauth{"private/mailauth"};
+  ipc::Client keyring{"private/keyring"};
   loop::WorkerPool pool;    // pieces of large messages
   loop::BatchPool commits;  // the last piece, and the flush
 };
@@ -112,6 +114,8 @@ class Intake final : MilterSubject {
                                    ipc::cleanup::Outcome& outcome);
   // ---- authentication.cpp: what mailauth has to say.
   [[nodiscard]] bool wants_verdicts() const;
+  // Rewritten senders that are recipients now: bounces go where they belong.
+  [[nodiscard]] loop::Task<Result<void>> restore_senders();
   [[nodiscard]] bool keeps_body() const { return milters_ != nullptr || wanted_verdicts_ != 0; }
   void remove_forged_results();
   // The fields that it adds are above all others of `header`. False: the message ends here.

@@ -128,6 +128,7 @@ bool is_for_purpose(Purpose purpose, std::int64_t scheme, std::string_view bytes
     case Purpose::kArc:
       return ends_with_open_signature(bytes, "arc-message-signature:") ||
              ends_with_open_signature(bytes, "arc-seal:");
+    case Purpose::kSrs:
     case Purpose::kNone:
       return false;
   }

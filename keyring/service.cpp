@@ -31,6 +31,12 @@ Service::Service(daemon::Process& process) : process_(process), server_(process.
              const ipc::ChannelPtr&) -> Result<ipc::keyring::FileKey> {
         return store_.find_file(question.path, question.purpose);
       });
+  requests.answer<ipc::srs::Rewrite>(
+      [this](ipc::srs::Rewrite& question, const ipc::ChannelPtr&) -> Result<ipc::srs::Rewritten> {
+        const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+            std::chrono::system_clock::now().time_since_epoch());
+        return srs_.rewrite(question, now.count());
+      });
   requests.answer<ipc::keyring::GetTickets>(
       [this](ipc::keyring::GetTickets& question,
              const ipc::ChannelPtr&) -> Result<ipc::keyring::Tickets> {
@@ -43,8 +49,11 @@ Service::Service(daemon::Process& process) : process_(process), server_(process.
       });
   process_.on_keys([this](ipc::keyring::Keys& keys) {
     expiry_.set(keys.files);
+    srs_.set(keys.files);
     store_.set(std::move(keys.files));
   });
+  srs_.configure(process_.load<config::MailauthParams>());
+  process_.on_reload([this] { srs_.configure(process_.load<config::MailauthParams>()); });
   process_.on_drain([this] {
     server_.stop_accepting();
     process_.finish();

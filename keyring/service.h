@@ -10,6 +10,7 @@
 #include "common/ipc/server.h"
 #include "common/ipc/tables_client.h"
 #include "keyring/expiry.h"
+#include "keyring/srs_secrets.h"
 #include "keyring/store.h"
 
 namespace postern::keyring {
@@ -30,6 +31,7 @@ class Service {
   ipc::Server server_;
   ipc::TablesClient tables_;
   Store store_;
+  SrsSecrets srs_;
   TicketStore tickets_;
   ExpiryWatch expiry_;
 };

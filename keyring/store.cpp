@@ -79,6 +79,10 @@ void Store::set(std::vector<ipc::keyring::KeyFile> files) {
   Keys next;
   mail_keys_.clear();
   for (auto& file : files) {
+    if (file.purpose == ipc::keyring::Purpose::kSrs) {
+      OPENSSL_cleanse(file.pem.data(), file.pem.size());
+      continue;
+    }
     std::string id = add(next, file.pem, file.purpose, file.path);
     if (is_for_mail(file.purpose)) mail_keys_[file.path] = std::move(id);
     OPENSSL_cleanse(file.pem.data(), file.pem.size());

@@ -77,7 +77,8 @@ bool is_signed_by(const std::vector<mail::HeaderField>& header, const config::Dk
 
 // "*@example.org", ".example.org", "example.org": the domain behind a pattern, else the author's.
 std::string domain_of(std::string_view pattern, std::string_view author_domain) {
-  if (const auto at = pattern.rfind('@'); at != std::string_view::npos) pattern.remove_prefix(at + 1);
+  if (const auto at = pattern.rfind('@'); at != std::string_view::npos)
+    pattern.remove_prefix(at + 1);
   if (pattern.starts_with('.')) pattern.remove_prefix(1);
   const bool is_domain = mail::is_valid_hostname(pattern);
   return is_domain ? std::string(pattern) : to_lower(author_domain);
@@ -124,8 +125,8 @@ config::DkimKey arc_key(const config::Values& values, const config::MailauthPara
 SigningRules read_signing_rules(const config::Values& values, const config::MailauthParams& params,
                                 config::Problems& problems) {
   SigningRules rules;
-  rules.key_path = replace_all(params.dkim_key_path, "$config_directory",
-                               values.snapshot().config_directory);
+  rules.key_path =
+      replace_all(params.dkim_key_path, "$config_directory", values.snapshot().config_directory);
   const auto text_of = [&](std::string_view value) {
     const auto path = config::dkim_table_file(value);
     return path ? values.file(config::dkim_file_name(*path)) : std::nullopt;
@@ -150,8 +151,8 @@ SigningRules read_signing_rules(const config::Values& values, const config::Mail
   } else if (!config::dkim_table_file(params.dkim_signing_table)) {
     rules.signing_table = params.dkim_signing_table;
   }
-  rules.fields = params.dkim_sign_headers.empty() ? default_signed_fields()
-                                                  : params.dkim_sign_headers;
+  rules.fields =
+      params.dkim_sign_headers.empty() ? default_signed_fields() : params.dkim_sign_headers;
   rules.oversigned = params.dkim_oversign_headers;
   const auto [header, body] = split_at_first(params.dkim_canonicalization, '/');
   rules.header_canon = header == "simple" ? Canon::kSimple : Canon::kRelaxed;
@@ -234,8 +235,8 @@ loop::Task<Result<DkimSigning>> Signing::prepare(config::DkimKey key, Purpose pu
     co_return fail_temporary(fmt::format("keyring has no key {}", key.path));
   }
   DkimSigning how;
-  how.algorithm = found.scheme == kEd25519 ? SignAlgorithm::kEd25519Sha256
-                                           : SignAlgorithm::kRsaSha256;
+  how.algorithm =
+      found.scheme == kEd25519 ? SignAlgorithm::kEd25519Sha256 : SignAlgorithm::kRsaSha256;
   how.domain = std::move(key.domain);
   how.selector = std::move(key.selector);
   how.key = std::move(found.key);
@@ -251,8 +252,7 @@ loop::Task<Result<DkimSigning>> Signing::prepare(config::DkimKey key, Purpose pu
 loop::Task<Result<std::string>> Signing::sign(ipc::mailauth::Sign request, loop::WorkerPool& pool,
                                               sys::Fd body_file) {
   const auto wants = [&](Wanted what) { return (request.wanted & what) != 0; };
-  const std::string block =
-      broken_header(std::move(request.content.header), rules_.line_limit);
+  const std::string block = broken_header(std::move(request.content.header), rules_.line_limit);
   const auto header = mail::split_header(block);
 
   BodyHashes hashes;

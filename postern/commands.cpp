@@ -5,6 +5,8 @@
 #include "postern/ban.h"
 #include "postern/check.h"
 #include "postern/config_verbs.h"
+#include "postern/dkim.h"
+#include "postern/dns.h"
 #include "postern/explain.h"
 #include "postern/greylist.h"
 #include "postern/mail_system.h"
@@ -38,6 +40,8 @@ constexpr Command kVerbs[] = {
     {"ban", ban_main},
     {"check", check_main},
     {"config", config_main},
+    {"dkim", dkim_main},
+    {"dns", dns_main},
     {"explain", explain_main},
     {"flush", flush_main},
     {"greylist", greylist_main},

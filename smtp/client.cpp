@@ -31,6 +31,7 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
   engine_.use_auth(&auth_);
   engine_.use_resolver([this](ipc::resolver::Query question) { return ask(std::move(question)); });
   engine_.use_sts([this](ipc::sts::FindPolicy question) { return find_sts(std::move(question)); });
+  configure_rewriting();
   service_.handle_probes();
   service_.attach(process);
   process.on_reload([this] { reload(); });
@@ -61,7 +62,13 @@ smtpclient::SettingsPtr Client::load() const {
   return settings;
 }
 
+// LMTP has no SPF.
+void Client::configure_rewriting() {
+  if (protocol_ == smtpclient::Protocol::kSmtp) rewriting_.configure(process_.values());
+}
+
 void Client::reload() {
+  configure_rewriting();
   engine_.configure(load());
   service_.configure(process_.values());
 }
@@ -70,7 +77,26 @@ loop::Task<void> Client::deliver(std::shared_ptr<agent::Delivery> delivery) {
   const queuefile::Message* message = co_await delivery->open();
   if (message == nullptr) co_return;
   Job job(delivery, *message, service_.pool());
-  co_await engine_.deliver(job);
+  SenderRewriting::Plan plan;
+  const Result<void> planned = co_await rewriting_.plan(job, &plan);
+  if (plan.forwarded.empty()) {
+    co_await engine_.deliver(job);
+    co_return;
+  }
+  if (planned) {
+    PartialJob forwarded(job, std::move(plan.forwarded), std::move(plan.sender));
+    co_await engine_.deliver(forwarded);
+  } else {
+    log::warning("{}: sender rewriting: {}", job.queue_id(), planned.error().text);
+    job.mark_connected();
+    smtpclient::Verdict verdict;
+    verdict.status = "4.3.0";
+    verdict.text = "sender rewriting failed: " + planned.error().text;
+    for (const std::size_t index : plan.forwarded) job.failed(index, verdict);
+  }
+  if (plan.others.empty()) co_return;
+  PartialJob others(job, std::move(plan.others), job.sender());
+  co_await engine_.deliver(others);
 }
 
 loop::Task<Result<ipc::resolver::Hosts>> Client::find_hosts(ipc::resolver::FindHosts request) {

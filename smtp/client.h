@@ -12,6 +12,7 @@
 #include "common/ipc/tables_client.h"
 #include "common/smtpclient/engine.h"
 #include "common/tls/keyring_client.h"
+#include "smtp/sender_rewriting.h"
 
 namespace postern::smtp {
 
@@ -22,6 +23,7 @@ class Client {
  private:
   [[nodiscard]] smtpclient::SettingsPtr load() const;
   [[nodiscard]] smtpclient::TlsMaterials read_materials(config::Problems& problems) const;
+  void configure_rewriting();
   void reload();
   loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery);
   loop::Task<Result<ipc::resolver::Hosts>> find_hosts(ipc::resolver::FindHosts request);
@@ -33,6 +35,8 @@ class Client {
   std::shared_ptr<tls::Keyring> keyring_ = std::make_shared<tls::Keyring>();
   ipc::Client resolver_;
   ipc::TablesClient tables_;
+  ipc::Client srs_{"private/keyring"};
+  SenderRewriting rewriting_{srs_, tables_};
   ipc::Client sts_{"private/sts"};
   ipc::Client auth_{"private/postern-auth"};
   smtpclient::Engine engine_;

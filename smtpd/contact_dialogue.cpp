@@ -145,6 +145,9 @@ loop::Task<bool> Contact::answer(std::string_view line) {
       co_return false;
     }
   }
+  if (command.verb == Verb::kStarttls && starttls_refusal(command).empty()) {
+    co_return co_await start_tls();
+  }
   const std::string reply = co_await reply_to(command);
   // Content follows, whatever the answer is: nobody reads it here.
   const bool is_content = command.verb == Verb::kData || command.verb == Verb::kBdat;
@@ -158,8 +161,56 @@ loop::Task<bool> Contact::answer(std::string_view line) {
   co_return !is_end;
 }
 
+// Empty where the handshake may begin.
+std::string Contact::starttls_refusal(const smtpwire::CommandLine& command) const {
+  if (!command.argument.empty()) return "501 5.5.4 Syntax: STARTTLS\r\n";
+  if (is_encrypted()) return "554 5.5.1 Error: TLS already active\r\n";
+  if (!settings_->tls.is_offered || (settings_->discarded_keywords & kEhloStarttls) != 0) {
+    return "502 5.5.1 Error: command not implemented\r\n";
+  }
+  if (room_.tls_.context() == nullptr) {
+    return "454 4.7.0 TLS not available due to local problem\r\n";
+  }
+  return {};
+}
+
+bool Contact::is_tls_due(Verb verb) const {
+  return settings_->tls.is_demanded && !is_encrypted() &&
+         (verb == Verb::kMail || verb == Verb::kRcpt || verb == Verb::kData ||
+          verb == Verb::kBdat || verb == Verb::kVrfy || verb == Verb::kEtrn ||
+          verb == Verb::kAuth || verb == Verb::kRset);
+}
+
+// A client that must have TLS could not be tested without.
+loop::Task<bool> Contact::start_tls() {
+  if (!co_await say("220 2.0.0 Ready to start TLS\r\n")) {
+    log_hang_up(Phase::kAfterHandshake);
+    co_return false;
+  }
+  const TlsSettings& settings = settings_->tls;
+  tls::KeyringNames names(room_.tls_.keyring(), settings.names);
+  tls::AcceptOptions options;
+  if (!settings.names.empty()) options.names = &names;
+  const auto context = room_.tls_.context();
+  const auto deadline = loop::Clock::now() + settings.timeout;
+  const auto done = co_await tls::accept(stream_, context, std::move(options), deadline);
+  if (!done) {
+    note("SSL_accept error from {}: {}", name_, log::clean(done.error().text));
+    log_hang_up(Phase::kAfterHandshake);
+    co_return false;
+  }
+  helo_.clear();
+  sender_.reset();
+  protocol_ = "SMTP";
+  splitter_ = smtpwire::LineSplitter(settings_->line_length_limit);
+  co_return true;
+}
+
 loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) {
   smtpwire::Extensions extensions;
+  if (is_tls_due(command.verb)) {
+    co_return std::string("530 5.7.0 Must issue a STARTTLS command first\r\n");
+  }
   switch (command.verb) {
     case Verb::kHelo:
     case Verb::kEhlo: {
@@ -204,6 +255,7 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
     case Verb::kEtrn:
       co_return std::string("458 Unable to queue messages\r\n");
     case Verb::kStarttls:
+      co_return starttls_refusal(command);
     case Verb::kAuth:
       co_return std::string("502 5.5.1 Error: command not implemented\r\n");
     default:
@@ -224,6 +276,8 @@ std::string Contact::ehlo_reply() const {
                        : "SIZE");
   if (!settings_->params.postscreen_disable_vrfy_command) offer(kEhloVrfy, "VRFY");
   offer(kEhloEtrn, "ETRN");
+  const bool has_tls = settings_->tls.is_demanded || room_.tls_.context() != nullptr;
+  if (settings_->tls.is_offered && !is_encrypted() && has_tls) offer(kEhloStarttls, "STARTTLS");
   offer(kEhloEnhancedStatusCodes, "ENHANCEDSTATUSCODES");
   offer(kEhlo8BitMime, "8BITMIME");
   offer(kEhloDsn, "DSN");

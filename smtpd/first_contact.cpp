@@ -149,6 +149,16 @@ ContactSettingsPtr read_contact_settings(const config::Values& values, config::P
   }
   settings->discarded_keywords =
       parse_ehlo_keywords(settings->params.postscreen_discard_ehlo_keywords);
+  std::string level = settings->params.postscreen_tls_security_level;
+  if (level.empty()) {
+    level = settings->params.postscreen_enforce_tls ? "encrypt"
+            : settings->params.postscreen_use_tls   ? "may"
+                                                    : "none";
+  }
+  settings->tls.is_offered = level != "none";
+  settings->tls.is_demanded = level == "encrypt";
+  settings->tls.timeout = settings->params.postscreen_starttls_timeout;
+  settings->tls.names = values.list("tls_server_sni_maps");
   const std::string& interfaces = settings->params.postscreen_allowlist_interfaces;
   settings->is_every_interface = interfaces == "static:all";
   if (!settings->is_every_interface) {

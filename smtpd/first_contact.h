@@ -76,6 +76,7 @@ struct ContactSettings {
   std::size_t line_length_limit = 2048;
   std::int64_t pre_queue_limit = 0;  // 0: none
   bool smtputf8_enable = true;
+  TlsSettings tls;  // postscreen_tls_security_level and kin; certificates are those of sessions
 
   [[nodiscard]] bool is_enabled(ContactTest test) const;
   [[nodiscard]] std::chrono::seconds ttl(ContactTest test) const;
@@ -95,8 +96,12 @@ struct Admitted {
 
 class FirstContact {
  public:
-  FirstContact(Neighbours& neighbours, ipc::Client& anvil)
-      : neighbours_(neighbours), anvil_(anvil), clean_timer_([this] { begin_cleaning(); }) {}
+  // `tls` is that of the sessions.
+  FirstContact(Neighbours& neighbours, ipc::Client& anvil, TlsService& tls)
+      : neighbours_(neighbours),
+        anvil_(anvil),
+        tls_(tls),
+        clean_timer_([this] { begin_cleaning(); }) {}
 
   // `stressed` are the settings under stress.
   void configure(ContactSettingsPtr settings, ContactSettingsPtr stressed);
@@ -114,6 +119,7 @@ class FirstContact {
 
   Neighbours& neighbours_;
   ipc::Client& anvil_;
+  TlsService& tls_;
   ContactSettingsPtr settings_;
   ContactSettingsPtr stressed_;
   bool is_stress_ = false;
@@ -174,6 +180,10 @@ class Contact {
   [[nodiscard]] loop::Task<bool> answer(std::string_view line);  // false: the end
   [[nodiscard]] loop::Task<std::string> reply_to(const smtpwire::CommandLine& command);
   [[nodiscard]] std::string ehlo_reply() const;
+  [[nodiscard]] std::string starttls_refusal(const smtpwire::CommandLine& command) const;
+  [[nodiscard]] loop::Task<bool> start_tls();  // false: the end
+  [[nodiscard]] bool is_encrypted() const { return stream_.transport() != nullptr; }
+  [[nodiscard]] bool is_tls_due(smtpwire::Verb verb) const;
   [[nodiscard]] std::string rcpt_reply(const smtpwire::CommandLine& command);
   [[nodiscard]] loop::Task<bool> is_forbidden(std::string_view line, std::string name);
   [[nodiscard]] loop::Task<std::string> filtered(std::string line);

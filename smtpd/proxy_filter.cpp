@@ -201,6 +201,7 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
     if (is_encrypted()) trace.protocol += 'S';
     if (is_authenticated()) trace.protocol += 'A';
   }
+  if (settings_->login.has_trace) trace.sasl_username = sasl_username();
   trace.tls = tls_trace();
   trace.tls_peer = tls_peer_trace();
   if (envelope.recipients.size() == 1) trace.recipient = envelope.recipients.front().address;

@@ -81,7 +81,7 @@ void Server::reload() {
   const auto* service = process_.values().service();
   if (service != nullptr && service->program == "postscreen") {
     if (!first_contact_) {
-      first_contact_ = std::make_unique<FirstContact>(neighbours_, limits_.anvil());
+      first_contact_ = std::make_unique<FirstContact>(neighbours_, limits_.anvil(), tls_);
     }
     first_contact_->configure(read_contact_settings(process_.values(), problems),
                               read_contact_settings(process_.values().under_stress(), same_again));

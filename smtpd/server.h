@@ -33,6 +33,7 @@ struct Neighbours {
   LoginServices login{};
   ipc::Client verify{"private/verify"};
   ipc::Client mailauth{"private/mailauth"};
+  ipc::Client srs{"private/keyring"};
   queuefile::QueueIdSource ids;
 };
 

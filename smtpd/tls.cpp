@@ -113,9 +113,7 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
   config.ask_certificate = settings.asks_certificate;
   // Who names himself does so with a certificate.
   if (settings.asks_certificate) config.algorithms.ciphers += ":!aNULL";
-  config.trust = {.authorities = tls::read_authorities(values, tls::Role::kServer),
-                  .depth = static_cast<unsigned>(params.smtpd_tls_ccert_verifydepth),
-                  .any_purpose = params.tls_trust_server_ccerts};
+  config.trust = tls::read_trust(values, tls::Role::kServer);
   config.signer = state.keyring;
   config.dh_parameters = tls::read_dh_parameters(values);
   config.session_lifetime = params.smtpd_tls_session_cache_timeout;

@@ -70,12 +70,12 @@ const DkimRule* find_dkim_rule(const DkimSigningTable& table, std::string_view a
   const std::string_view domain = split_at_last(whole, '@').second;
   for (const auto& rule : table) {
     const std::string_view pattern = rule.pattern;
-    const bool is_match = pattern.find('*') != std::string_view::npos ? glob_match(pattern, whole)
-                          : pattern.find('@') != std::string_view::npos
-                              ? pattern == whole || (pattern.front() == '@' &&
-                                                     pattern.substr(1) == domain)
-                          : pattern.starts_with('.') ? domain.ends_with(pattern)
-                                                     : pattern == domain;
+    const bool is_match =
+        pattern.find('*') != std::string_view::npos ? glob_match(pattern, whole)
+        : pattern.find('@') != std::string_view::npos
+            ? pattern == whole || (pattern.front() == '@' && pattern.substr(1) == domain)
+        : pattern.starts_with('.') ? domain.ends_with(pattern)
+                                   : pattern == domain;
     if (is_match) return &rule;
   }
   return nullptr;

@@ -19,6 +19,7 @@ enum class Purpose : std::uint8_t {
   kTlsClient = 2,  // CertificateVerify
   kDkim = 3,
   kArc = 4,
+  kSrs = 5,  // no key: secrets of rewritten senders (ipc/srs.h)
 };
 
 struct Signed {

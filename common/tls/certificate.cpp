@@ -226,6 +226,7 @@ Result<std::vector<dns::Tlsa>> anchors_of(std::string_view pem) {
 }
 
 Result<std::vector<X509Ptr>> parse_certificates(std::string_view pem) {
+  init_library();
   std::vector<X509Ptr> certificates;
   for (auto block = next_block(pem); block; block = next_block(pem)) {
     if (!block->is_certificate()) continue;
@@ -239,6 +240,7 @@ Result<std::vector<X509Ptr>> parse_certificates(std::string_view pem) {
 }
 
 Result<KeyPtr> parse_private_key(std::string_view pem) {
+  init_library();
   for (auto block = next_block(pem); block; block = next_block(pem)) {
     if (!block->is_key()) continue;
     if (block->name.starts_with("ENCRYPTED") ||

@@ -45,6 +45,8 @@ std::optional<std::string> exporter(SSL& ssl) {
 // The first Finished message: the client's, or, when the session is resumed, the server's.
 std::optional<std::string> unique(SSL& ssl, bool is_server) {
   if (SSL_version(&ssl) >= TLS1_3_VERSION) return std::nullopt;
+  // RFC 7627 6.1: without extended master secrets two sessions may have the same.
+  if (SSL_get_extms_support(&ssl) != 1) return std::nullopt;
   const bool is_own = is_server == (SSL_session_reused(&ssl) == 1);
   unsigned char value[EVP_MAX_MD_SIZE];
   const std::size_t length = is_own ? SSL_get_finished(&ssl, value, sizeof(value))

@@ -78,6 +78,7 @@ Result<void> use_identity(SSL& ssl, const Identity& identity) {
 
 Result<void> Context::set_common(const Algorithms& algorithms, const Trust& trust,
                                  const std::vector<IdentityPtr>& identities) {
+  init_library();
   ERR_clear_error();
   context_.reset(SSL_CTX_new(is_server_ ? TLS_server_method() : TLS_client_method()));
   if (!context_) return unusable("SSL_CTX_new");
@@ -97,9 +98,11 @@ Result<void> Context::set_common(const Algorithms& algorithms, const Trust& trus
       SSL_CTX_set_max_proto_version(&context, algorithms.protocols.highest) != 1) {
     return unusable("protocol versions");
   }
-  if (!algorithms.ciphers.empty() &&
-      SSL_CTX_set_cipher_list(&context, algorithms.ciphers.c_str()) != 1) {
-    return unusable("cipher list " + algorithms.ciphers);
+  std::string ciphers = algorithms.ciphers;
+  // A key that only signs cannot decrypt.
+  if (signer_ && is_server_) ciphers = (ciphers.empty() ? "DEFAULT" : ciphers) + ":!kRSA";
+  if (!ciphers.empty() && SSL_CTX_set_cipher_list(&context, ciphers.c_str()) != 1) {
+    return unusable("cipher list " + ciphers);
   }
   if (!algorithms.groups.empty() &&
       SSL_CTX_set1_groups_list(&context, algorithms.groups.c_str()) != 1) {
@@ -119,9 +122,10 @@ Result<void> Context::set_common(const Algorithms& algorithms, const Trust& trus
   TRY(const auto authorities, parse_certificates(trust.authorities));
   for (const auto& authority : authorities) {
     if (X509_STORE_add_cert(store, authority.get()) != 1) return unusable("CA certificate");
-    if (is_server_ && SSL_CTX_add_client_CA(&context, authority.get()) != 1) {
-      return unusable("CA certificate");
-    }
+  }
+  TRY(const auto announced, parse_certificates(trust.announced));
+  for (const auto& authority : announced) {
+    if (SSL_CTX_add_client_CA(&context, authority.get()) != 1) return unusable("CA certificate");
   }
   SSL_CTX_set_verify_depth(&context, static_cast<int>(trust.depth));
   if (trust.any_purpose) SSL_CTX_set_purpose(&context, X509_PURPOSE_ANY);

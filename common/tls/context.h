@@ -31,6 +31,7 @@ struct Algorithms {
 // Who may vouch for a peer's certificate.
 struct Trust {
   std::string authorities{};  // PEM, any number of certificates
+  std::string announced{};    // PEM: those that a server names to its clients
   unsigned depth = 9;         // of the chain: smtpd_tls_ccert_verifydepth
   bool any_purpose = false;   // tls_trust_server_ccerts: a server's certificate of a client
 };

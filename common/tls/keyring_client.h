@@ -6,6 +6,7 @@
 
 #include "common/ipc/client.h"
 #include "common/tls/context.h"
+#include "common/tls/session.h"
 #include "common/tls/signer.h"
 
 namespace postern::tls {
@@ -28,6 +29,22 @@ class Keyring final : public Signer {
 
  private:
   ipc::Client client_{"private/keyring"};
+};
+
+// Finds certificates for names that clients send in tls_server_sni_maps. Lives as long as the
+// handshake, as does `keyring`.
+class KeyringNames final : public NamedIdentities {
+ public:
+  KeyringNames(Keyring& keyring, std::vector<std::string> tables)
+      : keyring_(keyring), tables_(std::move(tables)) {}
+  [[nodiscard]] loop::Task<Result<IdentityPtr>> find(std::string name,
+                                                     loop::Deadline deadline) override {
+    return keyring_.find_named(std::move(name), tables_, deadline);
+  }
+
+ private:
+  Keyring& keyring_;
+  std::vector<std::string> tables_;
 };
 
 }  // namespace postern::tls

@@ -4,6 +4,11 @@
 
 namespace postern::tls {
 
+void init_library() {
+  static const int done = OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, nullptr);
+  static_cast<void>(done);
+}
+
 BioPtr read_memory(std::string_view bytes) {
   return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
 }

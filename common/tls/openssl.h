@@ -30,6 +30,10 @@ using X509Ptr = std::unique_ptr<X509, Freed<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, Freed<BIO_free_all>>;
 
+// Before anything else of the library: OpenSSL's own configuration file is not read, since most of
+// our processes open no file, and all that it could say is in main.cf. Cheap when done already.
+void init_library();
+
 // A BIO that reads the bytes, which outlive it.
 [[nodiscard]] BioPtr read_memory(std::string_view bytes);
 

@@ -206,6 +206,7 @@ Result<std::uint64_t> parse_workarounds(std::span<const std::string> words) {
 }
 
 std::string usable_groups(std::span<const std::string> names) {
+  init_library();
   const SslCtxPtr probe(SSL_CTX_new(TLS_method()));
   std::string groups;
   for (const auto& name : names) {
@@ -239,6 +240,7 @@ bool matches_name(std::string_view wanted, std::string_view presented, bool wild
 }
 
 bool is_known_digest(std::string_view name) {
+  init_library();
   const bool is_known = EVP_get_digestbyname(std::string(name).c_str()) != nullptr;
   ERR_clear_error();
   return is_known;

@@ -127,13 +127,24 @@ std::vector<IdentityPtr> read_identities(const config::Values& values, Role role
 }
 
 std::string read_authorities(const config::Values& values, Role role) {
-  std::string all;
+  return read_trust(values, role).authorities;
+}
+
+Trust read_trust(const config::Values& values, Role role) {
+  Trust trust;
   for (const auto& file : named_files(values, role)) {
     if (file.kind != FileKind::kAuthorities && file.kind != FileKind::kDirectory) continue;
-    all += values.file(file_name(file.path)).value_or("");
-    if (!all.ends_with('\n')) all += '\n';
+    const std::string text = values.file(file_name(file.path)).value_or("") + '\n';
+    trust.authorities += text;
+    if (file.kind == FileKind::kAuthorities && file.parameter != "tls_append_default_CA") {
+      trust.announced += text;
+    }
   }
-  return all;
+  trust.any_purpose = role == Role::kServer && values.flag("tls_trust_server_ccerts");
+  trust.depth = static_cast<unsigned>(
+      values.count(role == Role::kServer ? std::string("smtpd_tls_ccert_verifydepth")
+                                         : values.member_name("smtp_tls_scert_verifydepth")));
+  return trust;
 }
 
 std::string read_dh_parameters(const config::Values& values) {

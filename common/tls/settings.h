@@ -23,7 +23,10 @@ enum class Demand : unsigned char {
 // keys are in keyring. Each parameter's trouble is a Problem, and its certificate is left out.
 [[nodiscard]] std::vector<IdentityPtr> read_identities(const config::Values& values, Role role,
                                                        config::Problems& problems);
-// Whom the role trusts: the PEM text of *_CAfile, *_CApath and tls_append_default_CA.
+// Whom the role trusts: *_CAfile, *_CApath and tls_append_default_CA; those of the file are
+// announced, as in Postfix: a directory may hold all the world's.
+[[nodiscard]] Trust read_trust(const config::Values& values, Role role);
+// The PEM text of all of them.
 [[nodiscard]] std::string read_authorities(const config::Values& values, Role role);
 // The text of smtpd_tls_dh1024_param_file; empty where there is none.
 [[nodiscard]] std::string read_dh_parameters(const config::Values& values);

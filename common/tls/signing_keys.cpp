@@ -108,6 +108,11 @@ void read_signing_keys(Material& material, const config::Values& values) {
       }
     }
   }
+  if (values.flag("srs_enable")) {
+    const std::string path = values.text("srs_secrets_file");
+    const auto secrets = read_into(material, values, "srs_secrets_file", path, kMaxKey);
+    if (secrets) material.keys.push_back({path, Purpose::kSrs, *secrets, ""});
+  }
   if (is_sealing) {
     std::string path = values.text("arc_seal_key_file");
     if (path.empty()) {

@@ -7,6 +7,7 @@
 #include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/tls/session.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
@@ -48,6 +49,11 @@ loop::Task<Result<std::vector<sasl::Mechanism>>> Session::login_mechanisms() {
   CO_TRY(auto mechanisms, co_await server_.neighbours().login.mechanisms(login));
   mechanisms =
       sasl::allowed(std::move(mechanisms), is_encrypted() ? login.tls_options : login.options);
+  // What only TLS makes possible.
+  std::erase_if(mechanisms, [this](const sasl::Mechanism& mechanism) {
+    return (mechanism.name.ends_with("-PLUS") && !is_encrypted()) ||
+           (mechanism.name == "EXTERNAL" && !has_trusted_certificate());
+  });
   if (!login.has_filter) co_return mechanisms;
   using Kind = config::SiteList::Match::Kind;
   std::vector<sasl::Mechanism> kept;
@@ -151,6 +157,22 @@ loop::Task<LoginStep> Session::first_login_step(LoginExchange& exchange,
     request.server_address = local->host();
   }
   request.is_encrypted = is_encrypted();
+  // A client that could bind and was not offered it says so; only with the binding at hand is that
+  // a lie that somebody told it.
+  const std::string& name = mechanism->name;
+  const bool may_bind =
+      name.ends_with("-PLUS") || sasl::find(*mechanisms, name + "-PLUS") != nullptr;
+  if (is_encrypted() && may_bind) {
+    // What clients take by default: RFC 9266 for TLS 1.3, RFC 5802 6.1 before.
+    const bool is_new = tls().protocol == "TLSv1.3";
+    const auto binding =
+        tls::channel_binding(stream_, is_new ? tls::Binding::kExporter : tls::Binding::kUnique);
+    if (binding) {
+      request.channel_binding_type = is_new ? "tls-exporter" : "tls-unique";
+      request.channel_binding = *binding;
+    }
+  }
+  if (has_trusted_certificate()) request.certificate_name = tls().peer_subject;
   co_return co_await exchange.start(std::move(request));
 }
 

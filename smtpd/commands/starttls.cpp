@@ -15,20 +15,6 @@ namespace {
 // "setting up TLS connection" and what else shows a handshake's course.
 constexpr std::int64_t kVerbose = 2;
 
-// Finds certificates for names that clients send, through keyring.
-class Names final : public tls::NamedIdentities {
- public:
-  Names(tls::Keyring& keyring, const std::vector<std::string>& tables)
-      : keyring_(keyring), tables_(tables) {}
-  loop::Task<Result<tls::IdentityPtr>> find(std::string name, loop::Deadline deadline) override {
-    return keyring_.find_named(std::move(name), tables_, deadline);
-  }
-
- private:
-  tls::Keyring& keyring_;
-  const std::vector<std::string>& tables_;
-};
-
 }  // namespace
 
 const tls::Session& Session::tls() const {
@@ -97,6 +83,8 @@ loop::Task<std::optional<mail::Reply>> Session::starttls_command(
     has_early_input_ = false;
     splitter_ = smtpwire::LineSplitter(settings_->line_length_limit);
     restriction_state_.reset();
+  } else if (!is_encrypted()) {
+    ++counts_[static_cast<std::size_t>(smtpwire::Verb::kStarttls)].failed;
   }
   co_return std::nullopt;
 }
@@ -126,7 +114,7 @@ bool Session::is_certificate_enough() const {
 loop::Task<bool> Session::start_tls() {
   const TlsSettings& settings = settings_->tls;
   if (settings.loglevel >= kVerbose) log::info("setting up TLS connection from {}", client());
-  Names names(server_.tls().keyring(), settings.names);
+  tls::KeyringNames names(server_.tls().keyring(), settings.names);
   tls::AcceptOptions options;
   options.fingerprint_digest = settings.fingerprint_digest;
   options.legacy_key_fingerprint = settings.legacy_key_fingerprint;
@@ -150,15 +138,15 @@ loop::Task<bool> Session::start_tls() {
     co_return false;
   }
   tls_ = server_.tls().describe(*std::move(done));
+  if (settings.loglevel >= kVerbose && has_certificate()) {
+    log::info("{}: subject_CN={}, issuer={}, fingerprint={}, pkey_fingerprint={}", client(),
+              tls_->peer_subject, tls_->peer_issuer, tls_->peer_fingerprint,
+              tls_->peer_key_fingerprint);
+  }
   if (settings.loglevel >= 1) {
     const std::string name = tls_->server_name.empty() ? "" : " to " + tls_->server_name;
     log::info("{} TLS connection {} from {}{}: {}", tls::worth_name(tls_->worth),
               tls_->is_reused ? "reused" : "established", client(), name, tls_->describe());
-    if (settings.loglevel >= kVerbose && has_certificate()) {
-      log::info("{}: subject_CN={}, issuer={}, fingerprint={}, pkey_fingerprint={}", client(),
-                tls_->peer_subject, tls_->peer_issuer, tls_->peer_fingerprint,
-                tls_->peer_key_fingerprint);
-    }
   }
   if (!is_certificate_enough()) {
     end_ = End::kDropped;

@@ -240,6 +240,7 @@ Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved, const Su
 loop::Task<Verdict> RestrictionRun::reject_unlisted_recipient() {
   recipient_checked_ = true;
   const Subject about = subject_of(AccessBy::kRecipient);
+  if (is_rewritten_sender()) co_return co_await check_rewritten_sender(about);
   const auto resolved = co_await resolve(recipient());
   if (!resolved) co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
   co_return unlisted(*resolved, about);

@@ -5,8 +5,12 @@
 
 #include <algorithm>
 
+#include "common/base/text.h"
+#include "common/ipc/srs.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
+#include "common/mailauth/srs.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/server.h"
 #include "smtpd/session.h"
@@ -19,6 +23,7 @@ using ipc::mailauth::Identity;
 using ipc::mailauth::Wanted;
 
 constexpr std::chrono::seconds kAnswerTime{5};  // beyond mailauth_time_limit
+constexpr std::chrono::seconds kSrsTime{20};
 
 }  // namespace
 
@@ -95,9 +100,9 @@ loop::Task<Verdict> RestrictionRun::check_spf(Check check, Subject about) {
   // The words are those of policyd-spf, which what reads the logs looks for.
   if (check == Check::kDeferSpfTemperror) {
     if (spf.result != "temperror") co_return Verdict::dunno();
-    co_return defer_if_permit("defer_if_permit", 451, "4.7.24", about,
-                              fmt::format("{} rejected: Message deferred due to: SPF temperror",
-                                          about.class_name));
+    co_return defer_if_permit(
+        "defer_if_permit", 451, "4.7.24", about,
+        fmt::format("{} rejected: Message deferred due to: SPF temperror", about.class_name));
   }
   std::string text;
   if (is_fail && check != Check::kRejectSpfPermerror) {
@@ -113,9 +118,30 @@ loop::Task<Verdict> RestrictionRun::check_spf(Check check, Subject about) {
     co_return Verdict::dunno();
   }
   const bool is_error = check == Check::kRejectSpfPermerror;
-  co_return refuse(550, is_error ? "5.7.24" : "5.7.23", about,
-                   fmt::format("{} rejected: Message rejected due to: {}", about.class_name,
-                               log::clean(text)));
+  co_return refuse(
+      550, is_error ? "5.7.24" : "5.7.23", about,
+      fmt::format("{} rejected: Message rejected due to: {}", about.class_name, log::clean(text)));
+}
+
+bool RestrictionRun::is_rewritten_sender() const {
+  const auto& params = session_.settings().mailauth;
+  return params.srs_enable && mailauth::is_srs_address(recipient()) &&
+         equal_nocase(mail::split_address(recipient()).domain, params.srs_domain);
+}
+
+loop::Task<Verdict> RestrictionRun::check_rewritten_sender(Subject about) {
+  ipc::srs::Rewrite question;
+  question.direction = ipc::srs::Direction::kReverse;
+  question.address = recipient();
+  const auto answer =
+      co_await session_.neighbours().srs.call(std::move(question), loop::Clock::now() + kSrsTime);
+  if (!answer) {
+    log::warning("SRS: {}", answer.error().text);
+    co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
+  }
+  if (answer->refusal.empty()) co_return Verdict::dunno();
+  co_return refuse(550, "5.1.1", about,
+                   fmt::format("{} rejected: {}", about.class_name, answer->refusal));
 }
 
 }  // namespace postern::smtpd

@@ -346,5 +346,105 @@ def forwarded_mail_is_sealed():
         check_equal((verdict["arc"], sink.messages[1].content.count(b"ARC-Seal: i=2")), ("pass", 1))
 
 
+def forwarded_senders_are_rewritten():
+    """SRS for what aliases, virtual aliases and .forward send on; not for what is relayed; bounces
+    find the way back."""
+    zone = {"far.test MX": ["10 mx.far.test"], "mx.far.test A": ["198.51.100.26"]}
+    with Mta({"srs_enable": "yes", "relay_domains": "away.test", "mydestination": "home.test",
+              "virtual_alias_domains": "fwd.test", "alias_maps": "inline:{carol=r3@away.test}",
+              "virtual_alias_maps": "inline:{a@fwd.test=r1@away.test}",
+              "srs_exclude_domains": "home.test, inline:{left.test=alone}"},
+             zone=zone, start=False) as mta:
+        write(CONF + "/srs.secrets", "the secret\nan older one\n", 0o600)
+        write(f"{ROOT}/home/alice/.forward", "r2@away.test\n")
+        os.chown(f"{ROOT}/home/alice/.forward", USERS["alice"], USERS["alice"])
+        sink, far = mta.sink(), mta.sink("198.51.100.26")
+        mta.start()
+
+        def sender_of(recipient, sender="x@far.test", source=CLIENT):
+            count = len(sink.messages)
+            reply = send(sender, message_from("x@far.test", "s"), source, recipient)
+            check_equal(reply[:3], "250", reply)
+            wait_for("delivery", lambda: len(sink.messages) > count)
+            return sink.messages[-1].sender
+        pattern = r"SRS0=[\w+/]{4}=[A-Z2-7]{2}=far\.test=x@home\.test"
+        for recipient in ("a@fwd.test", "alice@home.test", "carol@home.test"):
+            check(re.fullmatch(pattern, sender_of(recipient)), recipient, sink.messages[-1].sender)
+        mta.wait_log(r"from=<x@far.test> goes on as <SRS0=")
+        rewritten = sink.messages[-1].sender
+        check_equal(sender_of("direct@away.test"), "x@far.test", "relayed")
+        check_equal(sender_of("a@fwd.test", "me@home.test", HOST), "me@home.test", "our own")
+        check_equal(sender_of("a@fwd.test", "b@left.test"), "b@left.test", "excluded by a table")
+        check_equal(sender_of("a@fwd.test", ""), "", "the null sender")
+        # Both kinds in one message for one host.
+        count = len(sink.messages)
+        with Client(source=CLIENT) as client:
+            client.send("x@far.test", ["a@fwd.test", "direct@away.test"],
+                        message_from("x@far.test", "both"))
+        wait_for("both", lambda: len(sink.messages) == count + 2)
+        seen = {m.recipients[0]: m.sender[:5] for m in sink.messages[count:]}
+        check_equal(seen, {"r1@away.test": "SRS0=", "direct@away.test": "x@far"})
+        # A bounce goes to the one it is for; a forged or unknown one is refused.
+        reply = send("", message_from("mailer@away.test", "bounce"), recipient=rewritten)
+        check_equal(reply[:3], "250", reply)
+        wait_for("the bounce", lambda: far.messages)
+        check_equal((far.messages[0].sender, far.messages[0].recipients), ("", ["x@far.test"]))
+        forged = rewritten.replace("=x@", "=y@")
+        check_equal(send("", message_from("m@away.test", "b"), recipient=forged),
+                    f"550 5.1.1 <{forged}>: Recipient address rejected: SRS hash is wrong")
+        mta.wait_drained()
+
+
+def keys_are_made_and_rotated():
+    """`postern dkim`: a new key signs, and is replaced only when DNS has the record of the next."""
+    with Mta({"dkim_sign_enable": "yes", "dkim_signing_table": CONF + "/SigningTable"},
+             zone={"home.test MX": ["10 mx.home.test"]}, start=False) as mta:
+        zone = mta.zone
+
+        def publish(line):
+            name, _, rest = line.partition(". IN TXT ")
+            zone[name + " TXT"] = ["".join(re.findall(r'"([^"]*)"', rest))]
+
+        def dkim(*words, wanted=0):
+            done = mta.tool("postern", "dkim", *words)
+            check_equal(done.returncode, wanted, f"{words}: {done.stdout} {done.stderr}")
+            return done.stdout.decode().strip()
+        record = dkim("new", "home.test", "s1")
+        check(record.startswith("s1._domainkey.home.test. IN TXT ("), record)
+        check_equal(os.stat(CONF + "/dkim/home.test/s1.private").st_mode & 0o777, 0o600)
+        dkim("new", "home.test", "s1", wanted=1)
+        check_equal(dkim("record", "home.test", "s1"), record)
+        check_equal(dkim("test", wanted=1), "s1._domainkey.home.test: not published")
+        publish(record)
+        check_equal(dkim("test", "home.test"), "s1._domainkey.home.test: published")
+        check_equal(dkim("list"), f"home.test s1 rsa:2048 {PREFIX}/etc/postern/dkim/home.test/s1.private")
+        write(CONF + "/SigningTable", "# ours\nhome.test s1\nother.test s1\n")
+        sink = mta.sink()
+        mta.start()
+
+        def signers(subject):
+            check_equal(send("a@home.test", message_from("a@home.test", subject), HOST,
+                             "r@away.test")[:3], "250")
+            line = f"Subject: {subject}\r\n".encode()
+            wait_for("delivery", lambda: any(line in m.content for m in sink.messages))
+            message = next(m for m in sink.messages if line in m.content)
+            return [(one["selector"], one["result"])
+                    for one in verdict_of(message.content, zone).get("dkim") or []]
+        check_equal(signers("k1"), [("s1", "pass")])
+        record = dkim("rotate", "home.test", "s1", "s2", wanted=75)
+        check_equal(signers("k2"), [("s1", "pass")])
+        check_equal(read(CONF + "/SigningTable"), b"# ours\nhome.test s1\nother.test s1\n")
+        publish(record)
+        dkim("rotate", "home.test", "s1", "s2")
+        check_equal(read(CONF + "/SigningTable"), b"# ours\nhome.test s2\nother.test s1\n")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        number = iter(range(100))
+        wait_for("the new key", lambda: signers(f"n{next(number)}") == [("s2", "pass")])
+        record = dkim("new", "home.test", "e1", "ed25519")
+        publish(record)
+        check_equal(dkim("test", "home.test", "e1"), "e1._domainkey.home.test: published")
+
+
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
-      own_mail_is_signed, forwarded_mail_is_sealed, mailauth_may_be_gone])
+      own_mail_is_signed, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
+      keys_are_made_and_rotated, mailauth_may_be_gone])

@@ -3,6 +3,7 @@ servers."""
 import base64
 import hashlib
 import hmac
+import ssl
 
 from harness import *
 
@@ -35,10 +36,12 @@ def login(client, user, password):
     return client.command(b64(password))
 
 
-def scram(client, user, password, says_goodbye=True):
-    """AUTH SCRAM-SHA-256; checks the server's signature, too."""
+def scram(client, user, password, flag="n", binding=b""):
+    """AUTH SCRAM-SHA-256, with channel binding where `binding` is given; checks the server's
+    signature, too."""
     first = f"n={user},r=clientnonce"
-    code, text = client.command("AUTH SCRAM-SHA-256 " + b64("n,," + first))
+    mechanism = "SCRAM-SHA-256-PLUS " if binding else "SCRAM-SHA-256 "
+    code, text = client.command("AUTH " + mechanism + b64(f"{flag},," + first))
     if code != 334:
         return code, text
     challenge = base64.b64decode(text[4:]).decode()
@@ -47,7 +50,7 @@ def scram(client, user, password, says_goodbye=True):
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields["s"]),
                                  int(fields["i"]))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
-    final = "c=biws,r=" + fields["r"]
+    final = f"c={b64(f'{flag},,'.encode() + binding)},r=" + fields["r"]
     signed = f"{first},{challenge},{final}".encode()
     signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")
     proof = bytes(a ^ b for a, b in zip(client_key, signature))
@@ -175,6 +178,56 @@ def dialogue_limits():
                         "503 5.5.1 Error: authentication not enabled")
             check_equal(client.command("MAIL FROM:<s@home.test> AUTH=<>")[1],
                         "503 5.5.4 Error: authentication disabled")
+
+
+def channel_binding():
+    """SCRAM-SHA-256-PLUS is there within TLS, and only for who is at the other end of it."""
+    keys = ROOT + "/keys"
+    os.makedirs(keys, exist_ok=True)
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mx.home.test",
+        "-days", "9", "-keyout", keys + "/key.pem", "-out", keys + "/cert.pem",
+        stderr=subprocess.DEVNULL)
+    parameters = NATIVE | {"smtpd_tls_security_level": "may",
+                           "smtpd_tls_cert_file": keys + "/cert.pem",
+                           "smtpd_tls_key_file": keys + "/key.pem"}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    # What Python can tell of a connection is of TLS 1.2 and before.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with Mta(parameters, start=False) as mta:
+        write(USERS_TABLE, password(mta, "secret", "alice") + "\n")
+        mta.start()
+
+        def secure():
+            client = Client()
+            check("PLUS" not in client.ehlo[1], client.ehlo[1])
+            check_equal(client.command("STARTTLS")[0], 220)
+            client.socket = context.wrap_socket(client.socket)
+            client.ehlo = client.command("EHLO client.away.test")
+            check("SCRAM-SHA-256-PLUS" in client.ehlo[1], client.ehlo[1])
+            return client
+        # The keyring has the key when it has it: until then there is no STARTTLS.
+        wait_for("STARTTLS", lambda: "STARTTLS" in Client().ehlo[1])
+        with secure() as client:
+            binding = client.socket.get_channel_binding("tls-unique")
+            check_equal(scram(client, "alice", "secret", "p=tls-unique", b"another" + binding)[0],
+                        535, "of another connection")
+            check_equal(scram(client, "alice", "secret", "y")[0], 535, "who saw no -PLUS")
+            check_equal(scram(client, "alice", "wrong", "p=tls-unique", binding)[0], 535)
+            check_equal(scram(client, "alice", "secret", "p=tls-unique", binding)[0], 235)
+        with secure() as client:
+            check_equal(scram(client, "alice", "secret")[0], 235, "without binding")
+        # Where -PLUS is not offered nobody is lied to.
+        mta.write_main_cf(smtpd_sasl_mechanism_filter="!scram-sha-256-plus, static:rest")
+        mta.tool("postern", "reload")
+
+        def without():
+            with Client() as client:
+                client.command("STARTTLS")
+                client.socket = context.wrap_socket(client.socket)
+                return ("PLUS" not in client.command("EHLO client.away.test")[1] and
+                        scram(client, "alice", "secret", "y")[0] == 235)
+        wait_for("a login of a client that could bind", without)
 
 
 PAM_SCRIPT = """\
@@ -411,4 +464,4 @@ def client_logins():
 
 
 if __name__ == "__main__":
-    main([native_logins, dialogue_limits, pam_logins, dovecot_logins, client_logins])
+    main([native_logins, dialogue_limits, channel_binding, pam_logins, dovecot_logins, client_logins])

@@ -1,5 +1,7 @@
 """tls.py - TLS of our server: with openssl's own client, with certificates good and bad, renewed and
 hostile peers; where the keys are, and what an idle session takes."""
+import base64
+import hmac
 import ssl
 
 from harness import *
@@ -369,7 +371,8 @@ def hostile_peers_get_nowhere():
         # A record in the middle that is none.
         client = Secret(port=465)
         os.write(client.socket.fileno(), b"\x17\x03\x03\x40\xff" + b"y" * 17_000)
-        check_equal(client.reply()[0], 0)
+        with contextlib.suppress(ssl.SSLError):  # its alert
+            check_equal(client.reply()[0], 0)
         # A client that means HTTP is not served (ALPACA); one that means SMTP is.
         for protocols, is_good in ((["h2", "http/1.1"], False), (["smtp"], True)):
             tls = context()
@@ -393,6 +396,92 @@ def words_behind_starttls_are_thrown_away():
         check_equal(client.command("RCPT TO:<u1@box.test>")[0], 503)
         client.close()
         mta.wait_log("disconnect from")
+
+
+def proxies_stand_before_tls():
+    """The proxy's header and the first bytes of the handshake come together."""
+    make_keys()
+    line = WRAPPED + " -o smtpd_upstream_proxy_protocol=haproxy"
+    with Mta(OPTIONS, [line]) as mta:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        talk = context().wrap_bio(incoming, outgoing)
+        with socket.create_connection((HOST, 465), 15) as link:
+            pending = f"PROXY TCP4 {CLIENT} {HOST} 4321 465\r\n".encode()
+
+            def exchange(call):
+                nonlocal pending
+                while True:
+                    try:
+                        return call()
+                    except ssl.SSLWantReadError:
+                        link.sendall(pending + outgoing.read())
+                        pending = b""
+                        incoming.write(link.recv(65536))
+            exchange(talk.do_handshake)
+            check(exchange(talk.read).startswith(b"220 "))
+            talk.write(b"QUIT\r\n")
+            check(exchange(talk.read).startswith(b"221 "))
+        mta.wait_log(r"TLS connection established from unknown\[" + re.escape(CLIENT))
+
+
+def first_contact_speaks_tls():
+    make_keys()
+    lines = ["smtp inet n - n - 1 postscreen", "smtpd pass - - n - - smtpd"]
+    options = OPTIONS | {"postscreen_pipelining_enable": "yes", "postscreen_pipelining_action": "enforce",
+                         "postscreen_greet_wait": "1s", "postscreen_access_list": ""}
+    with Mta(options, lines) as mta:
+        def try_once():
+            with Secret(source=CLIENT) as client:
+                check("STARTTLS" not in client.ehlo[1], client.ehlo)
+                client.command("MAIL FROM:<a@away.test>")
+                return client.command("RCPT TO:<u1@box.test>")[0], client.peer()
+        check_equal(try_once(), (450, "mx.home.test"), "while it is tested")
+        check_equal(try_once(), (250, "mx.home.test"), "afterwards")
+        mta.wait_log("PASS NEW")
+
+
+def logins_are_bound_to_the_connection():
+    make_keys()
+    users = CONF + "/users"
+    options = OPTIONS | {"smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "postern",
+                         "smtpd_sasl_password_maps": "texthash:" + users,
+                         "smtpd_tls_auth_only": "yes"}
+    with Mta(options, start=False) as mta:
+        made = mta.tool("postern", "password", "--scheme", "SCRAM-SHA-256", data=b"geheim\n")
+        check_equal(made.returncode, 0, made.stderr)
+        write(users, "alice " + made.stdout.decode().strip() + "\n")
+        mta.start()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            binding = b"tls-unique" if version == ssl.TLSVersion.TLSv1_2 else b"tls-exporter"
+            with Client() as plain:
+                check("AUTH" not in plain.ehlo[1], plain.ehlo)
+            with Secret(context(maximum_version=version)) as client:
+                check("SCRAM-SHA-256-PLUS" in client.ehlo[1], client.ehlo)
+                if binding == b"tls-unique":  # the only one that Python tells
+                    value = client.socket.get_channel_binding("tls-unique")
+                    check_equal(scram_plus(client, "alice", "geheim", binding, value)[0], 235)
+                check_equal(scram_plus(client, "alice", "geheim", binding, b"x" * 12)[0],
+                            503 if binding == b"tls-unique" else 535, "a binding of another connection")
+
+
+def scram_plus(client, user, password, kind, value):
+    """AUTH SCRAM-SHA-256-PLUS (RFC 5802)."""
+    header = b"p=" + kind + b",,"
+    first = f"n={user},r=clientnonce".encode()
+    code, text = client.command("AUTH SCRAM-SHA-256-PLUS " +
+                                base64.b64encode(header + first).decode())
+    if code != 334:
+        return code, text
+    challenge = base64.b64decode(text[4:])
+    fields = dict(field.split(b"=", 1) for field in challenge.split(b","))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(fields[b"s"]),
+                                 int(fields[b"i"]))
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    final = b"c=" + base64.b64encode(header + value) + b",r=" + fields[b"r"]
+    signature = hmac.digest(hashlib.sha256(key).digest(), b",".join([first, challenge, final]), "sha256")
+    proof = bytes(a ^ b for a, b in zip(key, signature))
+    code, text = client.command(base64.b64encode(final + b",p=" + base64.b64encode(proof)).decode())
+    return client.command("") if code == 334 else (code, text)
 
 
 def certificates_that_end_soon_are_told():
@@ -444,5 +533,6 @@ if __name__ == "__main__":
     main([openssl_speaks_with_us, sessions_are_resumed, keys_are_in_keyring_alone,
           renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
           names_pick_certificates, client_certificates_count, hostile_peers_get_nowhere,
-          words_behind_starttls_are_thrown_away, certificates_that_end_soon_are_told,
+          words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
+          logins_are_bound_to_the_connection, certificates_that_end_soon_are_told,
           idle_sessions_are_small])

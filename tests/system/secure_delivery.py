@@ -1,0 +1,271 @@
+"""secure_delivery.py - DANE and MTA-STS of our client, with a signed zone (nsd), a resolver that
+validates (unbound) and an HTTPS server; good ones, and those that somebody has tampered with."""
+import http.server
+import ssl
+
+from harness import *
+from packages import provide
+from tls import KEYS, make_keys, new_certificate, openssl
+
+DNS = ROOT + "/dns"
+AUTHORITY, RESOLVER = "127.0.0.55", "127.0.0.54"
+OPTIONS = {
+    "smtp_dns_support_level": "dnssec",
+    "smtp_tls_security_level": "dane",
+    "smtp_tls_loglevel": "1",
+    "smtp_tls_CAfile": KEYS + "/ca.pem",
+    "smtp_mta_sts_enable": "yes",
+    "mta_sts_CAfile": KEYS + "/ca.pem",
+    "minimal_backoff_time": "300s",
+}
+
+
+class TlsSink(Sink):
+    """Offers STARTTLS until it has been said."""
+
+    def __init__(self, address, certificate):
+        self.show(certificate)
+        super().__init__(address)
+
+    def show(self, certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{KEYS}/{certificate}.pem", f"{KEYS}/{certificate}.key")
+        self.context = context
+
+    def serve(self, connection):
+        connection.settimeout(60)
+        connection.sendall(b"220 mx ESMTP\r\n")
+        lines = connection.makefile("rb")
+        while True:
+            line = lines.readline()
+            if not line:
+                return
+            if line.startswith(b"EHLO"):
+                connection.sendall(b"250-mx\r\n250 STARTTLS\r\n")
+            elif line.startswith(b"STARTTLS"):
+                connection.sendall(b"220 go\r\n")
+                break
+            elif line.startswith(b"QUIT"):
+                connection.sendall(b"221 bye\r\n")
+                return
+            else:
+                connection.sendall(b"530 5.7.0 STARTTLS first\r\n")
+        with self.context.wrap_socket(connection, server_side=True) as secret:
+            self.banner = b""
+            super().serve(secret)
+
+
+def tlsa_of(certificate):
+    key = openssl("x509", "-in", f"{KEYS}/{certificate}.pem", "-noout", "-pubkey").stdout
+    der = openssl("pkey", "-pubin", "-outform", "DER", data=key).stdout
+    return "3 1 1 " + openssl("dgst", "-sha256", "-r", data=der).stdout.split()[0].decode()
+
+
+def zone_text(name, records):
+    head = f"$ORIGIN {name}.\n$TTL 60\n@ SOA ns.{name}. root.{name}. 1 60 60 86400 60\n@ NS ns.{name}.\n"
+    return head + f"ns A {AUTHORITY}\n" + "".join(f"{record}\n" for record in records)
+
+
+def sign(name, records, expired=False):
+    """The file of the signed zone, and its trust anchor."""
+    path = f"{DNS}/{name}"
+    write(path, zone_text(name, records))
+    key = subprocess.run(["ldns-keygen", "-a", "ECDSAP256SHA256", "-k", name], cwd=DNS, check=True,
+                         capture_output=True).stdout.strip().decode()
+    times = ["-i", "20200101000000", "-e", "20200201000000"] if expired else []
+    run("ldns-signzone", *times, "-f", path + ".signed", path, f"{DNS}/{key}", cwd=DNS)
+    return path + ".signed", read(f"{DNS}/{key}.ds").decode().strip()
+
+
+def start_dns(signed, unsigned):
+    """nsd with the zones, and unbound in front of it."""
+    shutil.rmtree(DNS, ignore_errors=True)
+    os.mkdir(DNS)
+    zones, anchors = {}, []
+    for name, records in signed.items():
+        zones[name], anchor = sign(name, records, expired=name == "expired")
+        anchors.append(anchor)
+    for name, records in unsigned.items():
+        zones[name] = f"{DNS}/{name}"
+        write(zones[name], zone_text(name, records))
+    write(DNS + "/nsd.conf", f"""server:
+  ip-address: {AUTHORITY}
+  username: ""
+  zonesdir: "{DNS}"
+  database: ""
+  pidfile: "{DNS}/nsd.pid"
+  xfrdfile: "{DNS}/xfrd"
+  zonelistfile: "{DNS}/zones"
+  cookie-secret-file: ""
+remote-control:
+  control-enable: no
+""" + "".join(f'zone:\n  name: "{name}"\n  zonefile: "{path}"\n' for name, path in zones.items()))
+    write(DNS + "/unbound.conf", f"""server:
+  interface: {RESOLVER}
+  access-control: 127.0.0.0/8 allow
+  do-daemonize: no
+  username: ""
+  chroot: ""
+  directory: "{DNS}"
+  pidfile: ""
+  use-syslog: no
+  logfile: "{DNS}/unbound.log"
+  module-config: "validator iterator"
+  do-not-query-localhost: no
+  val-clean-additional: yes
+  local-zone: "test." nodefault
+""" + "".join(f'  trust-anchor: "{anchor}"\n' for anchor in anchors) +
+          "".join(f'  domain-insecure: "{name}"\n' for name in unsigned) +
+          "".join(f'stub-zone:\n  name: "{name}"\n  stub-addr: {AUTHORITY}\n' for name in zones))
+    write(ROOT + "/etc/resolv.conf", f"nameserver {RESOLVER}\noptions trust-ad timeout:2 attempts:1\n")
+    started = [subprocess.Popen(["nsd", "-d", "-c", DNS + "/nsd.conf"], stderr=subprocess.DEVNULL),
+               subprocess.Popen(["unbound", "-d", "-c", DNS + "/unbound.conf"],
+                                stderr=subprocess.DEVNULL)]
+    wait_for("the resolver", lambda: is_up(RESOLVER) and is_up(AUTHORITY))
+    return started
+
+
+def is_up(address):
+    try:
+        socket.create_connection((address, 53), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Policies:
+    """https://mta-sts.DOMAIN/.well-known/mta-sts.txt on an address of its own."""
+
+    def __init__(self, address, certificate, text):
+        policy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                policy.asked.append(self.path)
+                body = policy.text.encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.asked, self.text = [], text
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{KEYS}/{certificate}.pem", f"{KEYS}/{certificate}.key")
+        self.server = http.server.ThreadingHTTPServer((address, 443), Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def policy(*servers, mode="enforce"):
+    return f"version: STSv1\r\nmode: {mode}\r\n" + "".join(
+        f"mx: {server}\r\n" for server in servers) + "max_age: 86400\r\n"
+
+
+def send(*domains):
+    with Client() as client:
+        for domain in domains:
+            check_equal(client.send("s@home.test", [f"r@{domain}"], b"Subject: x\n\nx\n"), 250, domain)
+
+
+def dane():
+    make_keys()
+    for name in ("good", "alone"):
+        new_certificate(name, f"mx.{name}.sig", issuer=None)
+    hosts = {"good": 20, "wrong": 21, "stripped": 22, "none": 23}
+    records = [f"{name} MX 10 mx.{name}\nmx.{name} A 198.51.100.{number}"
+               for name, number in hosts.items()]
+    records += [f"_25._tcp.mx.good TLSA {tlsa_of('good')}",
+                f"_25._tcp.mx.wrong TLSA {tlsa_of('alone')}",
+                f"_25._tcp.mx.stripped TLSA {tlsa_of('good')}"]
+    expired = ["@ MX 10 mx", "mx A 198.51.100.20", f"_25._tcp.mx TLSA {tlsa_of('good')}"]
+    insecure = ["@ MX 10 mx", "mx A 198.51.100.24", f"_25._tcp.mx TLSA {tlsa_of('alone')}"]
+    started = start_dns({"sig": records, "expired": expired}, {"insecure": insecure})
+    try:
+        with Mta({**OPTIONS, "smtp_mta_sts_enable": "no"}, may_log=r"DNSSEC|dnssec_probe") as mta:
+            sinks = {name: TlsSink(f"198.51.100.{number}", "good")
+                     for name, number in hosts.items() if name != "stripped"}
+            sinks["stripped"] = Sink("198.51.100.22")
+            sinks["insecure"] = TlsSink("198.51.100.24", "good")
+            mta.closers += sinks.values()
+            send("good.sig", "wrong.sig", "stripped.sig", "none.sig", "expired", "insecure")
+            mta.wait_log(r"Verified TLS connection established to mx\.good\.sig\[198\.51\.100\.20\]:25")
+            mta.wait_log(r"to=<r@good\.sig>.*status=sent")
+            mta.wait_log(r"to=<r@none\.sig>.*status=sent")
+            mta.wait_log(r"to=<r@insecure>.*status=sent")
+            mta.wait_log(r"to=<r@wrong\.sig>.*dsn=4\.7\.5, status=deferred "
+                         r"\(Server certificate not verified\)")
+            mta.wait_log(r"to=<r@stripped\.sig>.*status=deferred \(TLS is required, but was not "
+                         r"offered by host mx\.stripped\.sig")
+            mta.wait_log(r"to=<r@expired>.*status=deferred \(Host or domain name not found")
+            for name in ("wrong", "stripped"):
+                check_equal(len(sinks[name].messages), 0, name)
+            # Our resolver does validate; that of an unsigned domain says nothing about it.
+            mta.wait_log(r"DNSSEC validation may be unavailable")
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def mta_sts():
+    make_keys()
+    hosts = {"kept": 30, "forged": 31, "unnamed": 32, "tested": 33, "broken": 34}
+    records = []
+    for name, number in hosts.items():
+        new_certificate(name, f"mx.{name}.sts")
+        web = "other.web" if name == "broken" else f"mta-sts.{name}.sts"
+        new_certificate("web-" + name, web)
+        records += [f"{name} MX 10 mx.{name}", f"mx.{name} A 198.51.100.{number}",
+                    f"mta-sts.{name} A 198.51.100.{number + 10}",
+                    f'_mta-sts.{name} TXT "v=STSv1; id=1"']
+    started = start_dns({}, {"sts": records})
+    try:
+        with Mta({**OPTIONS, "smtp_tls_security_level": "may"},
+                 may_log=r"MTA-STS policy of broken\.sts|sts pid \d+ killed") as mta:
+            sinks = {name: TlsSink(f"198.51.100.{number}", "other" if name == "forged" else name)
+                     for name, number in hosts.items()}
+            named = {"unnamed": "mx2.unnamed.sts", "tested": "mx2.tested.sts", "kept": "*.kept.sts"}
+            webs = {name: Policies(f"198.51.100.{number + 10}", "web-" + name,
+                                   policy(named.get(name, f"mx.{name}.sts"),
+                                          mode="testing" if name == "tested" else "enforce"))
+                    for name, number in hosts.items()}
+            mta.closers += [*sinks.values(), *webs.values()]
+            send(*(f"{name}.sts" for name in hosts))
+            mta.wait_log(r"Verified TLS connection established to mx\.kept\.sts")
+            mta.wait_log(r"to=<r@kept\.sts>.*status=sent")
+            mta.wait_log(r"to=<r@tested\.sts>.*status=sent")
+            mta.wait_log(r"to=<r@forged\.sts>.*dsn=4\.7\.5, status=deferred "
+                         r"\(Server certificate not verified\)")
+            mta.wait_log(r"to=<r@unnamed\.sts>.*dsn=4\.7\.5, status=deferred \(host "
+                         r"mx\.unnamed\.sts\[198\.51\.100\.32\] is none of the servers")
+            # A web server that cannot prove itself has no policy to give.
+            mta.wait_log(r"warning: MTA-STS policy of broken\.sts: .*certificate")
+            mta.wait_log(r"to=<r@broken\.sts>.*status=sent")
+            check_equal(webs["kept"].asked, ["/.well-known/mta-sts.txt"])
+            # The policy outlives the process that fetched it, and the web server.
+            webs["kept"].close()
+            mta.closers.remove(webs["kept"])
+            for pid in daemons("sts"):
+                os.kill(pid, signal.SIGKILL)
+            sinks["kept"].show("other")  # and knows nothing of earlier sessions
+            send("kept.sts")
+            mta.wait_log(r"to=<r@kept\.sts>.*status=deferred \(Server certificate not verified\)")
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    provide(["nsd", "unbound", "ldns-signzone", "ldns-keygen"],
+            ["nsd", "unbound", "ldnsutils", "libldns3", "libevent-2.1-7", "libprotobuf-c1",
+             "libfstrm0", "libhiredis0.14", "libnghttp2-14", "libpython3.11", "libpcap0.8"])
+    main([dane, mta_sts])
