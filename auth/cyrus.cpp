@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 
+#include "auth/settings_files.h"
 #include "common/base/text.h"
 
 namespace postern::auth {
@@ -22,6 +23,17 @@ std::vector<std::string>* warnings = nullptr;
 int get_config_path(void* /*context*/, char** path) {
   *path = ::strdup(config_path.c_str());
   return *path == nullptr ? SASL_NOMEM : SASL_OK;
+}
+
+std::map<std::string, std::string, std::less<>> settings;
+
+int get_option(void* /*context*/, const char* /*plugin*/, const char* option, const char** result,
+               unsigned* size) {
+  const auto found = settings.find(to_lower(option));
+  if (found == settings.end()) return SASL_FAIL;  // the library's own files are next
+  *result = found->second.c_str();
+  if (size != nullptr) *size = static_cast<unsigned>(found->second.size());
+  return SASL_OK;
 }
 
 int take_log(void* /*context*/, int level, const char* message) {
@@ -40,13 +52,15 @@ auto any(Function function) {
 }
 
 const sasl_callback_t* callbacks(bool has_path) {
-  static const std::array<sasl_callback_t, 3> with_path = {{
+  static const std::array<sasl_callback_t, 4> with_path = {{
       {SASL_CB_LOG, any(&take_log), nullptr},
+      {SASL_CB_GETOPT, any(&get_option), nullptr},
       {SASL_CB_GETCONFPATH, any(&get_config_path), nullptr},
       {SASL_CB_LIST_END, nullptr, nullptr},
   }};
-  static const std::array<sasl_callback_t, 2> without_path = {{
+  static const std::array<sasl_callback_t, 3> without_path = {{
       {SASL_CB_LOG, any(&take_log), nullptr},
+      {SASL_CB_GETOPT, any(&get_option), nullptr},
       {SASL_CB_LIST_END, nullptr, nullptr},
   }};
   return has_path ? with_path.data() : without_path.data();
@@ -78,6 +92,7 @@ Cyrus::~Cyrus() = default;
 bool Cyrus::set_up(const Job& job, JobReply& reply) {
   if (is_set_up_) return true;
   config_path = job.config_path;
+  settings = parse_sasl_options(job.settings);
   const int status = ::sasl_server_init(callbacks(!config_path.empty()), job.path.c_str());
   is_set_up_ = status == SASL_OK;
   if (!is_set_up_) {

@@ -26,6 +26,7 @@ struct Job {
   // of the profile
   std::string path;
   std::string config_path;
+  std::string settings;  // the text of the library's file
   std::string service;
   std::string local_domain;
   std::string hostname;
@@ -51,6 +52,7 @@ struct Job {
     field("password", self.password);
     field("entry", self.entry);
     field("is_refused", self.is_refused);
+    field("settings", self.settings);
   }
 };
 
@@ -76,5 +78,7 @@ inline constexpr std::chrono::seconds kJobTime{60};
 inline constexpr std::chrono::seconds kWorkerPatience{70};
 // Logins that are open at once in one worker.
 inline constexpr std::size_t kMaxLoginsPerWorker = 200;
+// Of the library's file: a job is one packet.
+inline constexpr std::size_t kMaxSettings = std::size_t{24} << 10;
 
 }  // namespace postern::auth

@@ -18,13 +18,15 @@ int main(int argc, char** argv) {
   const bool keeps_root = line != nullptr && !line->is_unprivileged;
   auto maker = auth::fork_maker(keeps_root ? nullptr : &process.mail_owner());
   if (!maker) log::fatal("{}", maker.error().text);
+  auth::SettingsFiles files;
+  (void)files.read(process.values());
   process.drop_rights();
   if (sys::is_root()) {
     const auto done = sys::become(process.mail_owner(), sys::Groups::kNone);
     if (!done) log::fatal("become {}: {}", process.mail_owner().name, done.error().text);
   }
 
-  auth::Service service(process, *std::move(maker));
+  auth::Service service(process, *std::move(maker), std::move(files));
   service.start();
   return process.serve();
 }

@@ -43,8 +43,9 @@ Step refused(std::string why, std::optional<std::string> username) {
 
 }  // namespace
 
-Service::Service(daemon::Process& process, sys::Fd maker)
+Service::Service(daemon::Process& process, sys::Fd maker, SettingsFiles files)
     : process_(process),
+      files_(std::move(files)),
       server_(process.take_listener()),
       workers_(std::move(maker)),
       secret_(sasl::random_bytes(32)),
@@ -82,6 +83,10 @@ void Service::start() {
     }
   });
   process_.on_reload([this] {
+    if (!files_.read(process_.values())) {
+      log::info("ending, to read files of the SASL library that are for the superuser alone");
+      return process_.finish();
+    }
     configure();
     workers_.retire_all();
   });
@@ -106,12 +111,8 @@ std::string Service::set_up_of(const Profile& profile) {
 Job Service::job_of(const Profile& profile) const {
   Job job;
   job.path = profile.path;
-  job.config_path = profile.config_path;
-  // As Debian's Postfix has it, after a place of our own.
-  if (job.config_path.empty()) {
-    job.config_path = fmt::format("{}/sasl:/etc/postfix/sasl:/usr/lib/sasl2:/etc/sasl2",
-                                  process_.values().text("config_directory"));
-  }
+  job.config_path = search_path(profile, process_.values().text("config_directory"));
+  job.settings = files_.text_of(profile.number());
   job.service = profile.service;
   job.local_domain = profile.local_domain;
   job.hostname = profile.hostname;

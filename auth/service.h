@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "auth/native.h"
+#include "auth/settings_files.h"
 #include "auth/workers.h"
 #include "common/config/sasl_profile.h"
 #include "common/daemon/daemon.h"
@@ -21,7 +22,7 @@ namespace postern::auth {
 
 class Service {
  public:
-  Service(daemon::Process& process, sys::Fd maker);
+  Service(daemon::Process& process, sys::Fd maker, SettingsFiles files);
   void start();
 
  private:
@@ -66,6 +67,7 @@ class Service {
                                                                  std::string username);
 
   daemon::Process& process_;
+  SettingsFiles files_;
   ipc::Server server_;
   ipc::TablesClient tables_;
   Workers workers_;

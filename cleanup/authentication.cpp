@@ -5,12 +5,15 @@
 // that noted, unless mailauth_default_action says otherwise. What is ours is signed last, when
 // nothing changes it any more.
 
+#include <algorithm>
+
 #include "cleanup/intake.h"
 #include "common/base/text.h"
 #include "common/ipc/srs.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
 #include "common/mail/header.h"
+#include "common/mailauth/batv.h"
 #include "common/mailauth/results_header.h"
 #include "common/mailauth/srs.h"
 
@@ -171,7 +174,22 @@ loop::Task<bool> Intake::sign(std::string& header, ipc::cleanup::Outcome& outcom
   co_return true;
 }
 
+// Tags of our own senders: smtpd has looked at them where it was told to.
+void Intake::remove_tags() {
+  for (auto& recipient : envelope_.recipients) {
+    auto plain = mailauth::batv_plain(recipient.address);
+    const std::string domain(mail::split_address(recipient.address).domain);
+    const bool is_ours =
+        std::ranges::any_of(room_.settings.batv_domains,
+                            [&](const std::string& each) { return equal_nocase(each, domain); });
+    if (!plain || !is_ours) continue;
+    if (recipient.orig_to.empty()) recipient.orig_to = recipient.address;
+    recipient.address = *std::move(plain);
+  }
+}
+
 loop::Task<Result<void>> Intake::restore_senders() {
+  if (!room_.settings.batv_domains.empty()) remove_tags();
   const std::string& domain = room_.settings.srs_domain;
   if (domain.empty()) co_return Result<void>{};
   for (auto& recipient : envelope_.recipients) {

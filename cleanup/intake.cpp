@@ -120,8 +120,7 @@ loop::Task<void> Intake::open(std::string run) {
   received_sender_ = envelope_.sender;
   wanted_verdicts_ =
       parse_integer<std::int64_t>(attribute(ipc::mailauth::kAttribute), 0, 255).value_or(0);
-  if (room_.settings.authentication.signs_local &&
-      envelope_.origin == queuefile::Origin::kLocal) {
+  if (room_.settings.authentication.signs_local && envelope_.origin == queuefile::Origin::kLocal) {
     wanted_verdicts_ |= ipc::mailauth::kSign;
   }
   envelope_.sender = mail::rewrite_address(room_.settings.header.rewrite,

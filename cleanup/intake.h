@@ -54,7 +54,8 @@ struct Settings {
   milter::ListSettings non_smtpd_milters;
   AuthenticationSettings authentication;
   std::string srs_domain;  // empty without srs_enable
-  std::string service;  // set if the line of master.cf has -o values
+  std::vector<std::string> batv_domains;
+  std::string service;     // set if the line of master.cf has -o values
   std::string mail_name;
   std::string myorigin;
 };
@@ -116,6 +117,7 @@ class Intake final : MilterSubject {
   [[nodiscard]] bool wants_verdicts() const;
   // Rewritten senders that are recipients now: bounces go where they belong.
   [[nodiscard]] loop::Task<Result<void>> restore_senders();
+  void remove_tags();
   [[nodiscard]] bool keeps_body() const { return milters_ != nullptr || wanted_verdicts_ != 0; }
   void remove_forged_results();
   // The fields that it adds are above all others of `header`. False: the message ends here.

@@ -123,6 +123,7 @@ void Service::configure() {
   checks.message_reject_characters = unescape_characters(cleanup.message_reject_characters);
   checks.message_strip_characters = unescape_characters(cleanup.message_strip_characters);
   const auto mailauth = process_.load<config::MailauthParams>();
+  s.batv_domains = mailauth.batv_enable ? mailauth.batv_domains : std::vector<std::string>();
   s.srs_domain = mailauth.srs_enable ? mailauth.srs_domain : std::string();
   s.authentication.authserv_id = mailauth.mailauth_authserv_id;
   s.authentication.defers_without = mailauth.mailauth_default_action == "tempfail";

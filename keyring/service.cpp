@@ -51,6 +51,7 @@ Service::Service(daemon::Process& process) : process_(process), server_(process.
     expiry_.set(keys.files);
     srs_.set(keys.files);
     store_.set(std::move(keys.files));
+    if (!std::exchange(has_keys_, true) && is_started_) server_.start();
   });
   srs_.configure(process_.load<config::MailauthParams>());
   process_.on_reload([this] { srs_.configure(process_.load<config::MailauthParams>()); });
@@ -60,7 +61,12 @@ Service::Service(daemon::Process& process) : process_(process), server_(process.
   });
 }
 
-void Service::start() { server_.start(); }
+// Who asks before master has given the keys waits in the listener's queue, rather than hear that
+// there are none.
+void Service::start() {
+  is_started_ = true;
+  if (has_keys_) server_.start();
+}
 
 loop::Task<Result<ipc::keyring::Signed>> Service::sign(ipc::keyring::Sign request,
                                                        ipc::ChannelPtr channel) {

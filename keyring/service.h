@@ -29,6 +29,8 @@ class Service {
 
   daemon::Process& process_;
   ipc::Server server_;
+  bool has_keys_ = false;
+  bool is_started_ = false;
   ipc::TablesClient tables_;
   Store store_;
   SrsSecrets srs_;

@@ -7,6 +7,7 @@ namespace postern::keyring {
 void SrsSecrets::configure(const config::MailauthParams& params) {
   rules_.domain = params.srs_domain;
   rules_.max_age = params.srs_max_age;
+  batv_days_ = static_cast<unsigned>(params.batv_days);
 }
 
 void SrsSecrets::set(const std::vector<ipc::keyring::KeyFile>& files) {
@@ -22,7 +23,11 @@ void SrsSecrets::set(const std::vector<ipc::keyring::KeyFile>& files) {
 
 Result<ipc::srs::Rewritten> SrsSecrets::rewrite(const ipc::srs::Rewrite& request,
                                                 std::int64_t now) const {
+  using ipc::srs::Direction;
   if (rules_.secrets.empty()) return fail_temporary("srs_secrets_file has no secret");
+  if (request.direction == Direction::kTag || request.direction == Direction::kUntag) {
+    return tag(request, now);
+  }
   const auto made = request.direction == ipc::srs::Direction::kForward
                         ? mailauth::srs_forward(rules_, request.address, now)
                         : mailauth::srs_reverse(rules_, request.address, now);
@@ -34,6 +39,24 @@ Result<ipc::srs::Rewritten> SrsSecrets::rewrite(const ipc::srs::Rewrite& request
   } else {
     return std::unexpected(made.error());
   }
+  return answer;
+}
+
+ipc::srs::Rewritten SrsSecrets::tag(const ipc::srs::Rewrite& request, std::int64_t now) const {
+  ipc::srs::Rewritten answer;
+  for (const auto& secret : rules_.secrets) {
+    // Another key than that of SRS: one is no help to guess the other.
+    const mailauth::BatvRules batv{.key = "batv:" + secret, .days = batv_days_};
+    if (request.direction == ipc::srs::Direction::kTag) {
+      answer.address = mailauth::batv_sign(batv, request.address, now);
+      return answer;
+    }
+    if (auto plain = mailauth::batv_verify(batv, request.address, now)) {
+      answer.address = *std::move(plain);
+      return answer;
+    }
+  }
+  answer.refusal = "the tag of the address is wrong or has expired";
   return answer;
 }
 

@@ -5,6 +5,7 @@
 #include "common/config/params/mailauth.h"
 #include "common/ipc/keyring.h"
 #include "common/ipc/srs.h"
+#include "common/mailauth/batv.h"
 #include "common/mailauth/srs.h"
 
 namespace postern::keyring {
@@ -20,7 +21,9 @@ class SrsSecrets {
                                                     std::int64_t now) const;
 
  private:
+  [[nodiscard]] ipc::srs::Rewritten tag(const ipc::srs::Rewrite& request, std::int64_t now) const;
   mailauth::SrsRules rules_;
+  unsigned batv_days_ = 7;
 };
 
 }  // namespace postern::keyring

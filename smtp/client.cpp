@@ -79,6 +79,11 @@ loop::Task<void> Client::deliver(std::shared_ptr<agent::Delivery> delivery) {
   Job job(delivery, *message, service_.pool());
   SenderRewriting::Plan plan;
   const Result<void> planned = co_await rewriting_.plan(job, &plan);
+  if (!plan.others_sender.empty()) {
+    PartialJob tagged(job, std::move(plan.others), std::move(plan.others_sender));
+    co_await engine_.deliver(tagged);
+    co_return;
+  }
   if (plan.forwarded.empty()) {
     co_await engine_.deliver(job);
     co_return;

@@ -1,5 +1,6 @@
 #include "smtp/sender_rewriting.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "common/base/text.h"
@@ -28,6 +29,7 @@ void SenderRewriting::configure(const config::Values& values) {
   is_enabled_ = params.srs_enable;
   domain_ = params.srs_domain;
   excluded_ = params.srs_exclude_domains;
+  tagged_domains_ = params.batv_enable ? params.batv_domains : std::vector<std::string>();
 }
 
 loop::Task<Result<bool>> SenderRewriting::is_excluded(std::string domain) {
@@ -47,10 +49,29 @@ loop::Task<Result<bool>> SenderRewriting::is_excluded(std::string domain) {
   co_return false;
 }
 
+loop::Task<std::string> SenderRewriting::tagged(const smtpclient::Job& job) {
+  ipc::srs::Rewrite request;
+  request.direction = ipc::srs::Direction::kTag;
+  request.address = job.sender();
+  auto made = co_await keyring_.call(std::move(request), loop::Clock::now() + kAnswerTime);
+  if (made) co_return std::move(made->address);
+  log::warning("{}: sender tag: {}", job.queue_id(), made.error().text);
+  co_return job.sender();
+}
+
 loop::Task<Result<void>> SenderRewriting::plan(const smtpclient::Job& job, Plan* plan) {
   plan->others.resize(job.recipients());
   std::iota(plan->others.begin(), plan->others.end(), std::size_t{0});
   const auto sender = mail::split_address(job.sender());
+  const bool is_tagged = sender.has_domain && !job.is_probe() &&
+                         std::ranges::any_of(tagged_domains_, [&](const std::string& domain) {
+                           return equal_nocase(domain, sender.domain);
+                         });
+  if (is_tagged) {
+    // A sender of our own is never rewritten.
+    plan->others_sender = co_await tagged(job);
+    co_return Result<void>{};
+  }
   if (!is_enabled_ || !sender.has_domain || job.is_probe()) co_return Result<void>{};
   if (equal_nocase(sender.domain, domain_)) co_return Result<void>{};
   std::vector<std::size_t> forwarded;

@@ -69,7 +69,8 @@ class SenderRewriting {
 
   struct Plan {
     std::vector<std::size_t> forwarded, others;
-    std::string sender;  // for the forwarded ones
+    std::string sender;         // for the forwarded ones
+    std::string others_sender;  // BATV; empty: as it is
   };
   // Everything in `others` where nothing is to be rewritten. An error is temporary, and about the
   // forwarded ones only.
@@ -77,12 +78,15 @@ class SenderRewriting {
 
  private:
   [[nodiscard]] loop::Task<Result<bool>> is_excluded(std::string domain);
+  // BATV: the sender of our own with its tag, or as it is.
+  [[nodiscard]] loop::Task<std::string> tagged(const smtpclient::Job& job);
 
   ipc::Client& keyring_;
   ipc::TablesClient& tables_;
   bool is_enabled_ = false;
   std::string domain_;
   std::vector<std::string> excluded_;
+  std::vector<std::string> tagged_domains_;
 };
 
 }  // namespace postern::smtp

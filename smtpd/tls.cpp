@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::chrono::seconds kKeyringTime{10};
 // Keys may come a moment after the certificates; keyring may be starting.
-constexpr std::chrono::seconds kAskAgain{1};
-constexpr unsigned kTries = 3;
+constexpr std::chrono::milliseconds kAskAgain{300};
+constexpr unsigned kTries = 2;
 constexpr std::chrono::seconds kTicketsAgain{10};
 constexpr std::size_t kMaxDescriptions = 64;
 
@@ -163,7 +163,9 @@ loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t
   for (const auto& identity : state->next.identities) {
     if (!trouble.empty() || std::ranges::find(usable, identity) != usable.end()) continue;
     log::warning("there is no private key for the certificate of {}; {}", identity->describe(),
-                 state->is_confirmed ? "the former one stays" : "it is not used");
+                 !usable.empty()       ? "it is not used"
+                 : state->is_confirmed ? "the former one stays"
+                                       : "TLS is not available");
   }
   if (!trouble.empty()) {
     // Each handshake asks again; nothing is known against these certificates.
@@ -174,7 +176,6 @@ loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t
     state->adopt(std::move(usable));
     state->is_confirmed = true;
   } else if (!state->is_confirmed) {
-    log::warning("no server certificate can be used; TLS is not available");
     state->context.reset();
   }
 }

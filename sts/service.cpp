@@ -71,7 +71,7 @@ Surroundings open_surroundings(daemon::Process& process) {
   const std::string path = process.values().text("data_directory") + "/mta_sts_cache.lmdb";
   {
     const sys::ActAs as_owner(process.mail_owner());
-    auto store = verify::Store::open(path);
+    auto store = table::Kept::open(path);
     if (store) {
       out.store = *std::move(store);
     } else {

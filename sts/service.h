@@ -18,13 +18,13 @@
 #include "common/ipc/server.h"
 #include "common/ipc/sts.h"
 #include "common/loop/worker_pool.h"
+#include "common/table/kept.h"
 #include "common/tls/sts.h"
-#include "verify/store.h"
 
 namespace postern::sts {
 
 struct Surroundings {
-  verify::Store store;
+  table::Kept store;
   std::string authorities;  // PEM
 };
 // Before the rights are dropped. What is missing is logged: without authorities no policy can be

@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "verify");
   // The cache may lie outside of the chroot.
-  verify::Store store = verify::open_store(process);
+  table::Kept store = verify::open_store(process);
   process.drop_rights();
   verify::Service service(process, std::move(store));
   service.start();

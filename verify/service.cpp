@@ -33,7 +33,7 @@ std::string key_of(std::string_view address) {
 
 }  // namespace
 
-Store open_store(daemon::Process& process) {
+table::Kept open_store(daemon::Process& process) {
   const auto params = process.load<config::VerifyParams>();
   if (params.address_verify_map.empty()) return {};
   std::string path = params.address_verify_map;
@@ -46,13 +46,13 @@ Store open_store(daemon::Process& process) {
   }
   if (!path.ends_with(".lmdb")) path += ".lmdb";
   const sys::ActAs as_owner(process.mail_owner());
-  auto store = Store::open(path);
+  auto store = table::Kept::open(path);
   if (store) return *std::move(store);
   log::warning("{}; results are kept in memory", store.error().text);
   return {};
 }
 
-Service::Service(daemon::Process& process, Store store)
+Service::Service(daemon::Process& process, table::Kept store)
     : process_(process),
       store_(std::move(store)),
       server_(process.take_listener()),

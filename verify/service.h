@@ -13,17 +13,17 @@
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup_client.h"
 #include "common/ipc/server.h"
+#include "common/table/kept.h"
 #include "verify/record.h"
-#include "verify/store.h"
 
 namespace postern::verify {
 
 // address_verify_map: with the rights of mail_owner, before those of root are given up.
-[[nodiscard]] Store open_store(daemon::Process& process);
+[[nodiscard]] table::Kept open_store(daemon::Process& process);
 
 class Service {
  public:
-  Service(daemon::Process& process, Store store);
+  Service(daemon::Process& process, table::Kept store);
   void start();
 
  private:
@@ -40,7 +40,7 @@ class Service {
   [[nodiscard]] Record find(const std::string& key) const;
 
   daemon::Process& process_;
-  Store store_;
+  table::Kept store_;
   ipc::Server server_;
   ipc::CleanupClient cleanup_;
   config::VerifyParams params_;

@@ -1,4 +1,4 @@
-// srs.h - rewritten senders (private/keyring, which has the secrets).
+// srs.h - rewritten and tagged senders (private/keyring, which has the secrets).
 
 #pragma once
 
@@ -8,7 +8,12 @@
 
 namespace postern::ipc::srs {
 
-enum class Direction : std::uint8_t { kForward = 0, kReverse = 1 };
+enum class Direction : std::uint8_t {
+  kForward = 0,  // SRS
+  kReverse = 1,
+  kTag = 2,  // BATV
+  kUntag = 3,
+};
 
 struct Rewritten {
   std::string address;

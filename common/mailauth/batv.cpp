@@ -26,6 +26,14 @@ std::string hash_of(const BatvRules& rules, std::string_view stamp, std::string_
 
 bool is_batv_address(std::string_view address) { return starts_with_nocase(address, kTag); }
 
+std::optional<std::string> batv_plain(std::string_view address) {
+  if (!is_batv_address(address)) return std::nullopt;
+  const auto [tag, plain] = split_at_first(address.substr(kTag.size()), '=');
+  const bool is_tag =
+      tag.size() == kStampSize + kHashSize && !plain.empty() && plain.front() != '@';
+  return is_tag ? std::optional<std::string>(plain) : std::nullopt;
+}
+
 std::string batv_sign(const BatvRules& rules, std::string_view sender, std::int64_t now) {
   if (!mail::split_address(sender).has_domain || is_batv_address(sender))
     return std::string(sender);

@@ -22,6 +22,8 @@ struct BatvRules {
 };
 
 [[nodiscard]] bool is_batv_address(std::string_view address);
+// The address behind the tag, whatever the tag is worth; nothing where there is no tag.
+[[nodiscard]] std::optional<std::string> batv_plain(std::string_view address);
 
 // A sender without a domain, and one that has a tag already, stays.
 [[nodiscard]] std::string batv_sign(const BatvRules& rules, std::string_view sender,

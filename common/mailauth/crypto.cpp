@@ -107,15 +107,12 @@ std::string_view algorithm_name(SignAlgorithm algorithm) {
   return algorithm == SignAlgorithm::kRsaSha256 ? "rsa-sha256" : "ed25519-sha256";
 }
 
-std::optional<PublicKey> PublicKey::parse(SignAlgorithm algorithm, std::string_view bytes) {
+constexpr unsigned kMostKeptBits = 4096;
+
+KeyPtr PublicKey::parse_bytes(SignAlgorithm algorithm, std::string_view bytes) {
   if (algorithm == SignAlgorithm::kEd25519Sha256) {
-    KeyPtr key(
+    return KeyPtr(
         EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytes_of(bytes), bytes.size()));
-    if (key == nullptr) {
-      ERR_clear_error();
-      return std::nullopt;
-    }
-    return PublicKey(algorithm, std::move(key));
   }
   const unsigned char* in = bytes_of(bytes);
   KeyPtr key(d2i_PUBKEY(nullptr, &in, static_cast<long>(bytes.size())));
@@ -123,9 +120,22 @@ std::optional<PublicKey> PublicKey::parse(SignAlgorithm algorithm, std::string_v
     in = bytes_of(bytes);
     key.reset(d2i_PublicKey(EVP_PKEY_RSA, nullptr, &in, static_cast<long>(bytes.size())));
   }
+  if (key != nullptr && EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA) key.reset();
+  return key;
+}
+
+std::optional<PublicKey> PublicKey::parse(SignAlgorithm algorithm, std::string_view bytes) {
+  static thread_local std::unordered_map<std::string, PublicKey> kept;
+  std::string name(bytes);
+  name += algorithm == SignAlgorithm::kRsaSha256 ? 'r' : 'e';
+  if (const auto known = kept.find(name); known != kept.end()) return known->second;
+  KeyPtr key = parse_bytes(algorithm, bytes);
   ERR_clear_error();
-  if (key == nullptr || EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA) return std::nullopt;
-  return PublicKey(algorithm, std::move(key));
+  if (key == nullptr) return std::nullopt;
+  PublicKey parsed(algorithm, std::move(key));
+  if (parsed.bits() > kMostKeptBits) return parsed;
+  if (kept.size() >= kKept) kept.clear();
+  return kept.emplace(std::move(name), std::move(parsed)).first->second;
 }
 
 unsigned PublicKey::bits() const { return static_cast<unsigned>(EVP_PKEY_get_bits(key_.get())); }

@@ -54,9 +54,11 @@ using KeyPtr = std::unique_ptr<evp_pkey_st, FreeKey>;
 class PublicKey {
  public:
   // The bytes of p=: for RSA a SubjectPublicKeyInfo or an RSAPublicKey, for Ed25519 32 bytes
-  // (RFC 8463 4.2).
+  // (RFC 8463 4.2). To take one apart costs more than to verify with it, so the keys that were
+  // parsed last are kept, kKept at most a thread.
   [[nodiscard]] static std::optional<PublicKey> parse(SignAlgorithm algorithm,
                                                       std::string_view bytes);
+  static constexpr std::size_t kKept = 500;
 
   [[nodiscard]] unsigned bits() const;
   // Whether `signature` is this key's over the SHA-256 digest.
@@ -64,8 +66,9 @@ class PublicKey {
 
  private:
   PublicKey(SignAlgorithm algorithm, KeyPtr key) : algorithm_(algorithm), key_(std::move(key)) {}
+  [[nodiscard]] static KeyPtr parse_bytes(SignAlgorithm algorithm, std::string_view bytes);
   SignAlgorithm algorithm_;
-  KeyPtr key_;
+  std::shared_ptr<evp_pkey_st> key_;
 };
 
 // A private key in this process: for the tools that make and test keys. Daemons leave keys to the

@@ -140,6 +140,7 @@ constexpr std::array kKnown = {
     plain("reject_unknown_sender_domain", Check::kRejectUnknownSenderDomain),
     plain("reject_unlisted_recipient", Check::kRejectUnlistedRecipient),
     plain("reject_unlisted_sender", Check::kRejectUnlistedSender),
+    plain("reject_untagged_bounce", Check::kRejectUntaggedBounce),
     plain("reject_unverified_recipient", Check::kRejectUnverifiedRecipient),
     plain("reject_unverified_sender", Check::kRejectUnverifiedSender),
     Known{.name = "sleep", .check = Check::kSleep, .form = Form::kSeconds},

@@ -92,6 +92,7 @@ enum class Check : unsigned char {
   kRejectSpfPermerror,
   kRejectSpfHeloFail,
   kDeferSpfTemperror,
+  kRejectUntaggedBounce,
 };
 
 // What check_*_access looks up.

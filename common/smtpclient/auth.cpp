@@ -68,12 +68,14 @@ std::vector<ipc::tables::Key> password_keys(const PasswordQuestion& question,
   return keys;
 }
 
-sasl::Credentials parse_credentials(std::string_view value, std::string_view delimiter) {
+sasl::Credentials parse_credentials(std::string_view value, const LoginSettings& settings) {
+  const std::string& delimiter = settings.result_delimiter;
   sasl::Credentials out;
   const auto at = delimiter.empty() ? std::string_view::npos : value.find(delimiter);
   out.username = value.substr(0, at);
   if (at != std::string_view::npos) out.password = value.substr(at + delimiter.size());
-  out.is_token = out.password.starts_with('/');
+  out.is_token = settings.token_directory.starts_with('/') &&
+                 out.password.starts_with(settings.token_directory + '/');
   return out;
 }
 
@@ -143,7 +145,7 @@ loop::Task<Verdict> LoginClient::log_in(SettingsPtr settings, Connection& connec
     co_return trouble;
   }
   if (!*value) co_return Verdict{};
-  auto credentials = parse_credentials(**value, login.result_delimiter);
+  auto credentials = parse_credentials(**value, login);
   credentials.sends_authzid = login.sends_authzid;
   credentials.host = endpoint.name;
   credentials.port = endpoint.port;

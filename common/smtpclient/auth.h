@@ -34,9 +34,9 @@ struct PasswordQuestion {
 [[nodiscard]] std::vector<ipc::tables::Key> password_keys(const PasswordQuestion& question,
                                                           const LoginSettings& settings);
 
-// "user:password". A password that begins with `/` names the file of a token.
+// "user:password". A password that is a path below the directory of tokens names the file of one.
 [[nodiscard]] sasl::Credentials parse_credentials(std::string_view value,
-                                                  std::string_view delimiter);
+                                                  const LoginSettings& settings);
 
 class LoginClient {
  public:

@@ -58,6 +58,9 @@ class Connection {
   // What it was made under.
   TlsPolicy asked_policy{};
   TlsPlanPtr plan{};
+  // How the handshake went, for who wants to know.
+  bool wants_session = false;
+  std::unique_ptr<tls::Session> session{};
 
   bool is_logged_in = false;
 

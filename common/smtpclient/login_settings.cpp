@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/text.h"
 #include "common/config/params/sasl.h"
 
 namespace postern::smtpclient {
@@ -33,6 +34,7 @@ LoginSettings LoginSettings::load(const config::Values& values, config::Problems
   out.sends_authzid = params.send_cyrus_sasl_authzid;
   out.password_maps = params.smtp_sasl_password_maps;
   out.result_delimiter = params.smtp_sasl_password_result_delimiter;
+  out.token_directory = trim_right(params.smtp_sasl_token_directory, "/");
   out.recipient_delimiter = values.text("recipient_delimiter");
   out.options = read_options(values, "smtp_sasl_security_options",
                              params.smtp_sasl_security_options, problems);

@@ -21,6 +21,7 @@ struct LoginSettings {
   std::vector<std::string> password_maps{};
   std::string result_delimiter = ":";
   std::string recipient_delimiter{};
+  std::string token_directory{};
   sasl::SecurityOptions options{};
   sasl::SecurityOptions tls_options{};
   sasl::SecurityOptions verified_options{};

@@ -48,22 +48,22 @@ loop::Task<Verdict> Connection::shake_hands(SettingsPtr settings) {
   const loop::Deadline deadline = loop::Clock::now() + params.smtp_starttls_timeout;
   const std::string relay = endpoint_.relay();
   if (params.smtp_tls_loglevel > 1) log::info("setting up TLS connection to {}", relay);
-  const auto session = co_await tls::connect(stream_, plan->context, plan->options, deadline);
-  if (!session) {
+  const auto found = co_await tls::connect(stream_, plan->context, plan->options, deadline);
+  if (!found) {
     has_tls_failed_ = true;
-    const tls::Failure& why = session.error();
+    const tls::Failure& why = found.error();
     log::info("SSL_connect error to {}: {}", relay, why.text);
     for (const auto& error : why.library_errors) log::warning("TLS library problem: {}", error);
     co_return insecure(endpoint_, "4.7.5", "Cannot start TLS: handshake failure");
   }
-  const bool is_mismatch =
-      must_match(plan->policy.level) && session->worth != tls::Worth::kVerified;
+  if (wants_session) session = std::make_unique<tls::Session>(*found);
+  const bool is_mismatch = must_match(plan->policy.level) && found->worth != tls::Worth::kVerified;
   if (params.smtp_tls_loglevel > 0) {
-    if (!session->distrust.empty() && (is_mismatch || params.smtp_tls_loglevel > 1)) {
-      log::info("certificate verification failed for {}: {}", relay, session->distrust);
+    if (!found->distrust.empty() && (is_mismatch || params.smtp_tls_loglevel > 1)) {
+      log::info("certificate verification failed for {}: {}", relay, found->distrust);
     }
-    log::info("{} TLS connection established to {}: {}", tls::worth_name(session->worth), relay,
-              session->describe());
+    log::info("{} TLS connection established to {}: {}", tls::worth_name(found->worth), relay,
+              found->describe());
   }
   if (is_mismatch) co_return insecure(endpoint_, "4.7.5", "Server certificate not verified");
   co_return Verdict{};

@@ -1,5 +1,6 @@
 #include "common/tls/context.h"
 
+#include <openssl/async.h>
 #include <openssl/decoder.h>
 #include <openssl/x509v3.h>
 
@@ -9,11 +10,20 @@ namespace postern::tls {
 
 namespace {
 
+constexpr std::size_t kMaxJobs = 128;
+
 using ChainPtr =
     std::unique_ptr<STACK_OF(X509), Freed<[](STACK_OF(X509) * stack) { sk_X509_free(stack); }>>;
 
 std::unexpected<Error> unusable(std::string_view what) {
   return fail(Error::Kind::kConfig, fmt::format("{}: {}", what, take_library_reason()));
+}
+
+// A job is a stack of 32 KiB, kept for the next one: as many at once as there may be handshakes
+// that wait for a signature.
+void limit_jobs() {
+  static thread_local const int done = ASYNC_init_thread(kMaxJobs, 0);
+  static_cast<void>(done);
 }
 
 ChainPtr issuers_of(const Identity& identity) {
@@ -79,6 +89,7 @@ Result<void> use_identity(SSL& ssl, const Identity& identity) {
 Result<void> Context::set_common(const Algorithms& algorithms, const Trust& trust,
                                  const std::vector<IdentityPtr>& identities) {
   init_library();
+  if (signer_) limit_jobs();
   ERR_clear_error();
   context_.reset(SSL_CTX_new(is_server_ ? TLS_server_method() : TLS_client_method()));
   if (!context_) return unusable("SSL_CTX_new");

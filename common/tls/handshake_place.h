@@ -12,7 +12,7 @@ namespace postern::tls {
 
 class HandshakePlace {
  public:
-  static constexpr std::chrono::seconds kPlaceTime{3};
+  static constexpr std::chrono::milliseconds kPlaceTime{500};
 
   HandshakePlace() = default;
   ~HandshakePlace() { leave(); }

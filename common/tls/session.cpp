@@ -19,6 +19,9 @@ namespace postern::tls {
 
 namespace {
 
+// Keys that are elsewhere do not answer, and so many wait already that no more job may be had.
+constexpr std::chrono::milliseconds kJobPause{20};
+
 std::string_view view(const char* text) { return text != nullptr ? text : std::string_view(); }
 
 // ---- what algorithms were agreed on
@@ -307,6 +310,12 @@ loop::Task<std::optional<Failure>> shake_hands(loop::Stream& stream, Connection&
   // Jobs cost a stack each: only where a key is elsewhere, and only for the handshake.
   const bool has_signer = connection.context().signer() != nullptr;
   if (has_signer) SSL_set_mode(&connection.ssl(), SSL_MODE_ASYNC);
+  // Who says nothing takes no place from those who do.
+  if (connection.context().is_server() && under_way.put_back.empty()) {
+    const loop::Wait wait = co_await stream.watch().readable(deadline);
+    if (wait == loop::Wait::kTimeout) co_return failed(loop::Io::kTimeout);
+    if (wait == loop::Wait::kCancelled) co_return failed(loop::Io::kCancelled);
+  }
   HandshakePlace place;
   const bool has_place = co_await place.take(deadline);
   if (!has_place) co_return failed(loop::Io::kTimeout);
@@ -328,7 +337,8 @@ loop::Task<std::optional<Failure>> shake_hands(loop::Stream& stream, Connection&
       continue;
     }
     if (wanted == SSL_ERROR_WANT_ASYNC_JOB) {
-      co_await loop::Yield();  // more paused at once than there are jobs
+      if (loop::Loop::current().now() >= deadline) co_return failed(loop::Io::kTimeout);
+      co_await loop::sleep_for(kJobPause);
       continue;
     }
     if (wanted == SSL_ERROR_WANT_READ) {

@@ -9,8 +9,9 @@
 // is under way; output put() before has been flushed, and input read before is thrown away, so that
 // nothing said in the clear counts as said in secret (CVE-2011-0411).
 //
-// At most kMaxHandshakes are under way in a thread: they hold most of what TLS needs of memory and
-// processor time. The others wait unbegun, within their deadline.
+// At most kMaxHandshakes are worked at in a thread: they hold most of what TLS needs of memory and
+// processor time. The others wait unbegun, within their deadline. A peer that is slow loses its
+// place soon, and goes on without one.
 //
 // No handshake fails because of a certificate: Session::trust says what it is worth, and the caller
 // knows what it needs. Renegotiation is refused. Closing a stream sends close_notify and waits for

@@ -108,7 +108,7 @@ void read_signing_keys(Material& material, const config::Values& values) {
       }
     }
   }
-  if (values.flag("srs_enable")) {
+  if (values.flag("srs_enable") || values.flag("batv_enable")) {
     const std::string path = values.text("srs_secrets_file");
     const auto secrets = read_into(material, values, "srs_secrets_file", path, kMaxKey);
     if (secrets) material.keys.push_back({path, Purpose::kSrs, *secrets, ""});

@@ -7,6 +7,7 @@
 #include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/sasl/digest.h"
 #include "common/tls/session.h"
 #include "smtpd/session.h"
 
@@ -188,7 +189,7 @@ loop::Task<mail::Reply> Session::log_in(smtpwire::AuthArguments arguments) {
     }
     bool is_too_long = false;
     splitter_.set_limit(login.response_limit);
-    const auto response = co_await read_command(&is_too_long);
+    auto response = co_await read_command(&is_too_long);
     splitter_.set_limit(settings_->line_length_limit);
     if (!response) {
       closing_ = true;
@@ -200,6 +201,7 @@ loop::Task<mail::Reply> Session::log_in(smtpwire::AuthArguments arguments) {
       co_return mail::make_reply(501, "5.7.0 Authentication aborted");
     }
     auto decoded = base64_decode(*response);
+    sasl::wipe(*response);
     if (decoded) {
       step = co_await exchange->next(*std::move(decoded));
     } else {

@@ -2,7 +2,6 @@
 
 #include "common/base/encode.h"
 #include "common/base/text.h"
-#include "common/base/text.h"
 #include "common/mail/rewrite.h"
 #include "smtpd/session.h"
 

@@ -48,6 +48,9 @@ bool Session::is_tls_due(smtpwire::Verb verb) const {
     case smtpwire::Verb::kXclient:
     case smtpwire::Verb::kNoop:
     case smtpwire::Verb::kQuit:
+    case smtpwire::Verb::kLhlo:
+    case smtpwire::Verb::kExpn:
+    case smtpwire::Verb::kHelp:
     case smtpwire::Verb::kUnknown:
       return false;
     default:

@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/mailauth/batv.h"
 #include "common/mail/status.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
@@ -241,7 +242,9 @@ loop::Task<Verdict> RestrictionRun::reject_unlisted_recipient() {
   recipient_checked_ = true;
   const Subject about = subject_of(AccessBy::kRecipient);
   if (is_rewritten_sender()) co_return co_await check_rewritten_sender(about);
-  const auto resolved = co_await resolve(recipient());
+  const auto plain =
+      is_in_tagged_domain() ? mailauth::batv_plain(recipient()) : std::optional<std::string>();
+  const auto resolved = co_await resolve(plain.value_or(recipient()));
   if (!resolved) co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
   co_return unlisted(*resolved, about);
 }

@@ -449,6 +449,8 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
       co_return co_await check_policy_service(restriction, stage, depth);
     case Check::kGreylist:
       co_return co_await greylist();
+    case Check::kRejectUntaggedBounce:
+      co_return co_await reject_untagged_bounce();
     case Check::kRejectSpfFail:
     case Check::kRejectSpfSoftfail:
     case Check::kRejectSpfPermerror:

@@ -164,6 +164,9 @@ class RestrictionRun {
   // ---- spf_checks.cpp
   [[nodiscard]] loop::Task<SpfResult> find_spf(ipc::mailauth::Identity identity);
   [[nodiscard]] loop::Task<Verdict> check_spf(Check check, Subject about);
+  // BATV: bounces to addresses that have sent nothing.
+  [[nodiscard]] bool is_in_tagged_domain() const;
+  [[nodiscard]] loop::Task<Verdict> reject_untagged_bounce();
   // A recipient that SRS has made: known as long as its hash is good.
   [[nodiscard]] bool is_rewritten_sender() const;
   [[nodiscard]] loop::Task<Verdict> check_rewritten_sender(Subject about);

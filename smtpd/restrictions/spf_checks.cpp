@@ -10,6 +10,7 @@
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/mailauth/batv.h"
 #include "common/mailauth/srs.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/server.h"
@@ -142,6 +143,37 @@ loop::Task<Verdict> RestrictionRun::check_rewritten_sender(Subject about) {
   if (answer->refusal.empty()) co_return Verdict::dunno();
   co_return refuse(550, "5.1.1", about,
                    fmt::format("{} rejected: {}", about.class_name, answer->refusal));
+}
+
+bool RestrictionRun::is_in_tagged_domain() const {
+  const auto& params = session_.settings().mailauth;
+  if (!params.batv_enable) return false;
+  const std::string domain(mail::split_address(recipient()).domain);
+  return std::ranges::any_of(params.batv_domains,
+                             [&](const std::string& each) { return equal_nocase(each, domain); });
+}
+
+loop::Task<Verdict> RestrictionRun::reject_untagged_bounce() {
+  const bool is_bounce = session_.sender() && session_.sender()->empty();
+  if (!is_bounce || !has_recipient() || !is_in_tagged_domain()) co_return Verdict::dunno();
+  const Subject about = subject_of(AccessBy::kRecipient);
+  ipc::srs::Rewrite question;
+  question.direction = ipc::srs::Direction::kUntag;
+  question.address = recipient();
+  if (!mailauth::is_batv_address(recipient())) {
+    co_return refuse(550, "5.7.1", about,
+                     about.class_name + " rejected: Bounce for mail that was not sent from here");
+  }
+  const auto answer =
+      co_await session_.neighbours().srs.call(std::move(question), loop::Clock::now() + kSrsTime);
+  if (!answer) {
+    log::warning("BATV: {}", answer.error().text);
+    co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
+  }
+  if (answer->refusal.empty()) co_return Verdict::dunno();
+  co_return refuse(550, "5.7.1", about,
+                   about.class_name + " rejected: Bounce for mail that was not sent from here: " +
+                       answer->refusal);
 }
 
 }  // namespace postern::smtpd

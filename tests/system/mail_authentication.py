@@ -445,6 +445,76 @@ def keys_are_made_and_rotated():
         check_equal(dkim("test", "home.test", "e1"), "e1._domainkey.home.test: published")
 
 
+def records_are_surveyed():
+    """`postern dns` says what is missing; what `--zone` prints makes it content."""
+    with Mta({"dkim_sign_enable": "yes", "dkim_signing_table": "inline:{home.test=s1}"},
+             zone={}, start=False) as mta:
+        zone = mta.zone
+        zone.clear()
+
+        def survey(*words):
+            done = mta.tool("postern", "dns", "home.test", *words)
+            check_equal(done.stderr, b"")
+            return done.returncode, done.stdout.decode().splitlines()
+        check_equal(mta.tool("postern", "dkim", "new", "home.test", "s1").returncode, 0)
+        code, lines = survey()
+        check_equal(code, 1)
+        for wanted in ("MX of home.test: missing", "A of mx.home.test: missing",
+                       "PTR of 192.0.2.1: missing", "SPF of home.test: missing",
+                       "DKIM s1._domainkey.home.test: not published", "DMARC of home.test: missing"):
+            check("wrong   " + wanted in lines, wanted, lines)
+        check("advised MTA-STS of home.test: missing" in lines, lines)
+        for line in survey("--zone")[1]:
+            name, _, kind, value = line.split(" ", 3)
+            if kind == "TXT":
+                value = "".join(re.findall(r'"([^"]*)"', value))
+            if kind in ("A", "MX", "PTR", "TXT"):
+                zone[f"{name.rstrip('.')} {kind}"] = [value]
+        code, lines = survey()
+        check_equal((code, [line for line in lines if line.startswith("wrong")]), (0, []))
+        check("ok      SPF of home.test" in lines, lines)
+        # What does not let our own host send is told.
+        zone["home.test TXT"] = ["v=spf1 -all"]
+        zone["1.2.0.192.in-addr.arpa PTR"] = ["other.test"]
+        zone["_dmarc.home.test TXT"] = "SERVFAIL"
+        code, lines = survey()
+        check_equal(code, 1)
+        for wanted in ("SPF of home.test: fail for 192.0.2.1", "PTR of 192.0.2.1: is other.test",
+                       "DMARC of home.test: DNS does not answer"):
+            check("wrong   " + wanted in lines, wanted, lines)
+
+
+def own_senders_are_tagged():
+    """BATV: a bounce to what we have sent comes through, any other is refused."""
+    with Mta({"batv_enable": "yes", "mydestination": "home.test", "smtpd_recipient_restrictions":
+              GUARD + ", reject_untagged_bounce"}, start=False) as mta:
+        write(CONF + "/srs.secrets", "the secret\n", 0o600)
+        sink = mta.sink()
+        mta.start()
+        check_equal(send("bob@home.test", message_from("bob@home.test", "o"), HOST,
+                         "r@away.test")[:3], "250")
+        wait_for("delivery", lambda: sink.messages)
+        tagged = sink.messages[0].sender
+        check(re.fullmatch(r"prvs=0\d{3}[0-9a-f]{6}=bob@home\.test", tagged), tagged)
+        check_equal(send("", message_from("m@away.test", "b1"), recipient=tagged)[:3], "250")
+        wait_for("the bounce", lambda: os.path.exists(MAIL + "/bob"))
+        refused = "Recipient address rejected: Bounce for mail that was not sent from here"
+        check_equal(send("", message_from("m@away.test", "b2"), recipient="bob@home.test"),
+                    f"550 5.7.1 <bob@home.test>: {refused}")
+        forged = "prvs=0" + tagged[6:9] + ("000000" if tagged[9:15] != "000000" else "111111") + tagged[15:]
+        check(send("", message_from("m@away.test", "b3"), recipient=forged)
+              .startswith(f"550 5.7.1 <{forged}>: {refused}"), forged)
+        # Mail of people is for either form.
+        for recipient in ("bob@home.test", tagged):
+            check_equal(send("p@away.test", message_from("p@away.test", "b4"),
+                             recipient=recipient)[:3], "250", recipient)
+        unknown = "prvs=0123abcdef=nobody.here@home.test"
+        check_equal(send("p@away.test", message_from("p@away.test", "b5"), recipient=unknown)[:9],
+                    "550 5.1.1")
+        mta.wait_drained()
+
+
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
       own_mail_is_signed, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
-      keys_are_made_and_rotated, mailauth_may_be_gone])
+      own_senders_are_tagged, keys_are_made_and_rotated, records_are_surveyed,
+      mailauth_may_be_gone])

@@ -277,6 +277,117 @@ def pam_logins():
         wait_for("another worker", works)
 
 
+def processes_of_auth():
+    """{comm: [(uid, groups)]} of the daemon's processes."""
+    found = {}
+    for pid in daemons("auth"):
+        status = read(f"/proc/{pid}/status").decode()
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        found.setdefault(fields["Name"].strip(), []).append(
+            (int(fields["Uid"].split()[0]), fields["Groups"].split()))
+    return found
+
+
+def rights_of_workers():
+    """Where the line in master.cf says so, the workers are the superuser's, and only they."""
+    with Mta(NATIVE, ["postern-auth unix - n n - - auth"], start=False) as mta:
+        write(USERS_TABLE, "alice {PLAIN}secret\n")
+        mta.start()
+        with Client() as client:
+            check_equal(client.command(plain("alice", "secret"))[0], 235)
+        found = processes_of_auth()
+        check_equal(found["auth"], [(2090, ["2090"])], "front")
+        check_equal({uid for uid, _ in found["auth-worker"]}, {0}, "worker")
+
+
+def guessing():
+    """Who guesses is slowed down, and then refused."""
+    with Mta(NATIVE | {"smtpd_client_auth_rate_limit": "4", "smtpd_client_ban_auth_failures": "6",
+                       "smtpd_client_ban_time": "1h", "smtpd_client_event_limit_exceptions": ""},
+             start=False) as mta:
+        write(USERS_TABLE, "alice {PLAIN}secret\n")
+        mta.start()
+        with Client(source=CLIENT) as client:
+            for _ in range(4):
+                check_equal(client.command(plain("alice", "wrong"))[0], 535)
+            check_equal(client.command(plain("alice", "secret"))[1],
+                        f"450 4.7.1 Error: too many AUTH commands from {CLIENT}")
+        mta.wait_log(r"warning: AUTH command rate limit exceeded: 5 from unknown\[198\.51\.100\.200\]"
+                     r" for service smtp")
+        mta.write_main_cf(smtpd_client_auth_rate_limit="0")
+        mta.tool("postern", "reload")
+
+        def may_try():
+            with Client(source=CLIENT) as client:
+                return client.command(plain("alice", "wrong"))[0] == 535
+        wait_for("no rate limit", may_try)
+        with Client(source=CLIENT) as client:
+            # What is no guess does not count.
+            for line in ("AUTH NTLM", "AUTH PLAIN !"):
+                check_equal(client.command(line)[0], 535)
+            check_equal(client.command(plain("alice", "wrong"))[0], 535)
+
+        def is_banned():
+            with Client(source=CLIENT, greet=False) as client:
+                return client.reply()[0] == 450
+        wait_for("the ban", is_banned)
+        with Client() as client:
+            check_equal(client.command(plain("alice", "secret"))[0], 235, "others are not banned")
+
+
+def cyrus_logins():
+    if not shutil.which("saslpasswd2"):
+        print("     (no saslpasswd2)")
+        return
+    folder = CONF + "/sasl"
+    with Mta(RELAY | {"smtpd_sasl_type": "cyrus", "cyrus_sasl_config_path": folder,
+                      "smtpd_sasl_local_domain": "home.test"}, start=False) as mta:
+        os.makedirs(folder)
+        # Readable by the superuser alone, as files are that hold the password of a data base.
+        write(folder + "/smtpd.conf", f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
+              f"sasldb_path: {ROOT}/sasldb\nmech_list: PLAIN LOGIN CRAM-MD5\n", 0o600)
+        run("saslpasswd2", "-p", "-c", "-f", ROOT + "/sasldb", "-u", "home.test", "alice",
+            input=b"secret")
+        os.chmod(ROOT + "/sasldb", 0o644)
+        mta.start()
+
+        def cram(client, user, word):
+            code, text = client.command("AUTH CRAM-MD5")
+            check_equal(code, 334)
+            answer = hmac.new(word.encode(), base64.b64decode(text[4:]), "md5").hexdigest()
+            return client.command(b64(f"{user} {answer}"))
+        with Client() as client:
+            for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
+                check(re.search(rf"AUTH .*\b{mechanism}\b", client.ehlo[1]), client.ehlo[1])
+            check_equal(client.command(plain("alice", "wrong"))[1],
+                        "535 5.7.8 Error: authentication failed: authentication failure")
+            check_equal(client.command(plain("nobody", "secret"))[1],
+                        "535 5.7.8 Error: authentication failed: authentication failure")
+            check_equal(cram(client, "alice", "wrong")[0], 535)
+            check_equal(client.command("AUTH CRAM-MD5")[0], 334)
+            check_equal(client.command("*")[0], 501)
+            check_equal(cram(client, "alice", "secret")[0], 235)
+        # More logins under way than there are workers.
+        waiting = [Client() for _ in range(40)]
+        for client in waiting:
+            check_equal(client.command("AUTH CRAM-MD5")[0], 334)
+        with Client() as client:
+            check_equal(cram(client, "alice", "secret")[0], 235)
+        check(len(processes_of_auth()["auth-worker"]) <= 10, processes_of_auth())
+        for client in waiting:
+            client.close()
+        # What changes in the file counts after a reload.
+        write(folder + "/smtpd.conf", f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
+              f"sasldb_path: {ROOT}/sasldb\nmech_list: PLAIN\n", 0o600)
+        mta.tool("postern", "reload")
+
+        def has_changed():
+            with Client() as client:
+                return (re.search(r"AUTH PLAIN$", client.ehlo[1], re.M) and
+                        client.command(plain("alice", "secret"))[0] == 235)
+        wait_for("the new list of mechanisms", has_changed)
+
+
 class FakeDovecot(Server):
     """Speaks Dovecot's protocol on a UNIX socket; LOGIN only as far as the password's question."""
 
@@ -356,6 +467,59 @@ def dovecot_logins():
             client.close()
         dovecot.close()
         mta.wait_drained()
+
+
+class FakePolicy(Server):
+    """A policy service that says DUNNO to everything and keeps what it was asked."""
+
+    def __init__(self, address, port):
+        self.asked = []
+        super().__init__(address, port)
+
+    def serve(self, connection):
+        attributes = {}
+        for raw in connection.makefile("rb"):
+            line = raw.decode().rstrip("\n")
+            if line:
+                name, _, value = line.partition("=")
+                attributes[name] = value
+                continue
+            self.asked.append(attributes)
+            attributes = {}
+            connection.sendall(b"action=DUNNO\n\n")
+
+
+class TcpDovecot(FakeDovecot):
+    def __init__(self, address, port):
+        self.accepted, self.lines = 0, []
+        Server.__init__(self, address, port)
+
+
+def who_hears_of_a_login():
+    """Dovecot over TCP; the login in policy requests, access tables and the restrictions on senders."""
+    policy = FakePolicy("127.0.0.1", 10031)
+    with Mta(RELAY | {
+            "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "inet:127.0.0.1:12345",
+            "smtpd_sender_login_maps": "inline:{ alice@home.test=alice }",
+            "smtpd_sender_restrictions": "check_policy_service inet:127.0.0.1:10031, "
+                                         "check_sasl_access inline:{ mallory=REJECT }, "
+                                         "reject_authenticated_sender_login_mismatch"}) as mta:
+        dovecot = TcpDovecot("127.0.0.1", 12345)
+        mta.closers += [dovecot, policy]
+
+        def answer(user, sender):
+            with Client() as client:
+                check_equal(client.command(plain(user, "x"))[0], 235)
+                client.command(f"MAIL FROM:<{sender}> AUTH=who")
+                return client.command("RCPT TO:<u1@box.test>")[1]
+        wait_for("AUTH", lambda: "AUTH" in Client().ehlo[1])
+        check_equal(answer("alice", "alice@home.test"), "250 2.1.5 Ok")
+        check_equal(answer("mallory", "x@home.test"), "554 5.7.1 <mallory>: SASL login name "
+                    "rejected: Access denied")
+        check_equal(answer("bob", "alice@home.test"), "553 5.7.1 <alice@home.test>: Sender address "
+                    "rejected: not owned by user bob")
+        seen = [[a[f"sasl_{n}"] for n in ("method", "username", "sender")] for a in policy.asked]
+        check_equal(seen, [["PLAIN", user, "who"] for user in ("alice", "mallory", "bob")])
 
 
 class LoginSink(Sink):
@@ -464,4 +628,6 @@ def client_logins():
 
 
 if __name__ == "__main__":
-    main([native_logins, dialogue_limits, channel_binding, pam_logins, dovecot_logins, client_logins])
+    main([native_logins, dialogue_limits, channel_binding, pam_logins, rights_of_workers,
+          guessing, cyrus_logins, dovecot_logins,
+          who_hears_of_a_login, client_logins])

@@ -207,6 +207,15 @@ def dane():
             mta.wait_log(r"to=<r@expired>.*status=deferred \(Host or domain name not found")
             for name in ("wrong", "stripped"):
                 check_equal(len(sinks[name].messages), 0, name)
+            for domain, words, status in (
+                    ("good.sig", b"DANE: the certificate is the one that is published", 0),
+                    ("wrong.sig", b"DANE: the certificate is NOT the one that is published", 1),
+                    ("stripped.sig", b"was not offered by host", 1),
+                    ("insecure", b"DANE: off, since the name is not signed", 1)):
+                told = subprocess.run([PREFIX + "/sbin/postern", "tls", "test", domain],
+                                      capture_output=True, timeout=60, check=False)
+                check(words in told.stdout, domain, told.stdout, told.stderr)
+                check_equal(told.returncode, status, domain)
             # Our resolver does validate; that of an unsigned domain says nothing about it.
             mta.wait_log(r"DNSSEC validation may be unavailable")
     finally:
@@ -250,6 +259,14 @@ def mta_sts():
             mta.wait_log(r"warning: MTA-STS policy of broken\.sts: .*certificate")
             mta.wait_log(r"to=<r@broken\.sts>.*status=sent")
             check_equal(webs["kept"].asked, ["/.well-known/mta-sts.txt"])
+            for domain, words, status in (
+                    ("kept.sts", b"MTA-STS: as the policy demands", 0),
+                    ("unnamed.sts", b"MTA-STS: the policy does not name this server", 1),
+                    ("broken.sts", b"announces a policy, but it cannot be had", 0)):
+                told = subprocess.run([PREFIX + "/sbin/postern", "tls", "test", domain],
+                                      capture_output=True, timeout=60, check=False)
+                check(words in told.stdout, domain, told.stdout, told.stderr)
+                check_equal(told.returncode, status, domain)
             # The policy outlives the process that fetched it, and the web server.
             webs["kept"].close()
             mta.closers.remove(webs["kept"])
@@ -264,8 +281,43 @@ def mta_sts():
             process.wait()
 
 
+def keys_and_certificates():
+    """postern tls makes what a server needs, and main.cf names it."""
+    def tls(*words, status=0):
+        told = subprocess.run([PREFIX + "/sbin/postern", "tls", *words], capture_output=True,
+                              timeout=60, check=False)
+        check_equal(told.returncode, status, (words, told.stdout, told.stderr))
+        return told.stdout.decode()
+
+    with Mta() as mta:
+        tls("all-default-server")
+        tls("enable-server", "-a", "ecdsa", "mx.home.test", "mail.home.test")
+        tls("all-default-server", status=1)
+        run(PREFIX + "/sbin/postern", "reload")
+        names = r"CN ?= ?mx\.home\.test"
+        shown = openssl("s_client", "-starttls", "smtp", "-connect", f"{HOST}:25", check=False)
+        check(re.search(names, shown.stdout.decode()), shown.stdout)
+        made = openssl("x509", "-noout", "-pubkey", data=shown.stdout).stdout
+        der = openssl("pkey", "-pubin", "-outform", "DER", data=made).stdout
+        digest_of_key = openssl("dgst", "-sha256", "-r", data=der).stdout.split()[0].decode()
+        check_equal(tls("tlsa"), f"_25._tcp.mx.home.test. IN TLSA 3 1 1 {digest_of_key}\n")
+        request = openssl("req", "-noout", "-text", "-verify",
+                          data=tls("csr", "-k", "ecdsa", "mx.home.test", "b.test").encode())
+        check(b"DNS:mx.home.test, DNS:b.test" in request.stdout, request.stdout)
+        # A new key stands beside the old one until it is deployed.
+        told = tls("new-server-key", "-a", "ecdsa")
+        key = re.search(r"New private key: +(\S+)", told).group(1)
+        certificate = re.search(r"New self-signed certificate: (\S+)", told).group(1)
+        check_equal(os.stat(key).st_mode & 0o777, 0o600)
+        tls("deploy-server-cert", certificate, KEYS + "/nothing.pem", status=1)
+        tls("deploy-server-cert", certificate, key)
+        check_equal(mta.tool("postconf", "-h", "smtpd_tls_eckey_file").stdout.decode().strip(), key)
+        tls("enable-client")
+        tls("new-server-key", "-b", "512", status=1)
+
+
 if __name__ == "__main__":
     provide(["nsd", "unbound", "ldns-signzone", "ldns-keygen"],
             ["nsd", "unbound", "ldnsutils", "libldns3", "libevent-2.1-7", "libprotobuf-c1",
              "libfstrm0", "libhiredis0.14", "libnghttp2-14", "libpython3.11", "libpcap0.8"])
-    main([dane, mta_sts])
+    main([dane, mta_sts, keys_and_certificates])

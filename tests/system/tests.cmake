@@ -54,3 +54,6 @@ postern_system_test(logging logging_sinks 60)
 postern_system_test(mail_authentication mail_authentication 180)
 set_property(TEST system_mail_authentication APPEND PROPERTY
   ENVIRONMENT "POSTERN_TEST_MAILAUTH_PROBE=$<TARGET_FILE:mailauth_probe>")
+postern_system_test(course_exercise course_exercise 120)
+set_property(TEST system_course_exercise APPEND PROPERTY
+  ENVIRONMENT "POSTERN_TEST_MAILAUTH_PROBE=$<TARGET_FILE:mailauth_probe>")

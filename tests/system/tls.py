@@ -200,6 +200,20 @@ def keys_are_in_keyring_alone():
                      if f.startswith("/") and not f.startswith(("/dev/", "/memfd:"))], [])
 
 
+def keyring_may_die():
+    make_keys()
+    with Mta(OPTIONS, may_log="keyring") as mta:
+        check_equal(names_served(), "mx.home.test")
+        for _ in range(3):
+            [pid] = daemons("keyring")
+            os.kill(pid, signal.SIGKILL)
+            check_equal(names_served(), "mx.home.test")
+            wait_for("another keyring", lambda: pid not in daemons("keyring") and daemons("keyring"))
+        with Client() as plain:
+            check_equal(plain.send("a@away.test", ["u1@box.test"], b"Subject: s\n\nx\n"), 250)
+        mta.wait_drained()
+
+
 def renewed_certificates_are_noticed():
     make_keys()
     with Mta(OPTIONS) as mta:
@@ -229,7 +243,9 @@ def bad_certificates_leave_mail_in_the_clear():
              f"589 inet n - n - - smtpd -o smtpd_tls_cert_file={KEYS}/none.pem",
              f"590 inet n - n - - smtpd -o smtpd_tls_cert_file={KEYS}/other.pem"]
     with Mta(OPTIONS, lines) as mta:
-        mta.wait_log(r"there is no private key for the certificate of mx\.home\.test")
+        # Each of three processes says so once.
+        wait_for("three warnings", lambda: mta.log().count(
+            "there is no private key for the certificate of mx.home.test") == 3)
         mta.wait_log(r"warning: .*none\.pem: No such file")
         for port in (25, 588, 589):
             with Client(port=port) as client:
@@ -531,7 +547,7 @@ def idle_sessions_are_small():
 
 if __name__ == "__main__":
     main([openssl_speaks_with_us, sessions_are_resumed, keys_are_in_keyring_alone,
-          renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
+          keyring_may_die, renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
           names_pick_certificates, client_certificates_count, hostile_peers_get_nowhere,
           words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
           logins_are_bound_to_the_connection, certificates_that_end_soon_are_told,

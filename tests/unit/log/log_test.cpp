@@ -94,6 +94,10 @@ TEST_CASE("delivery and reject lines have the shape that log readers parse") {
   CHECK(after_tag(pipe.drain()) ==
         "NOQUEUE: reject: RCPT from h[192.0.2.9]: 554 5.7.1 <a@b>: Relay access denied; from=<> "
         "to=<a@b> proto=ESMTP helo=<h>\n");
+  login_failed({"h[192.0.2.9]", "PLAIN", "(reason unavailable)", "alice", false});
+  CHECK(after_tag(pipe.drain()) ==
+        "warning: h[192.0.2.9]: SASL PLAIN authentication failed: (reason unavailable), "
+        "sasl_username=alice\n");
 }
 
 TEST_CASE("a reader that has stopped costs lines, is counted, and never blocks the writer") {

@@ -14,7 +14,7 @@ TEST_CASE("a page without marks stays as it is") {
 TEST_CASE("a mark becomes the parameters of the area and the names, sorted, once each") {
   const auto page = fill_manual_page("before\n.\\\" parameters: queue_minfree log log\nafter\n");
   REQUIRE(page.has_value());
-  CHECK(page->starts_with("before\n.Bl -tag -width Ds\n.It Sy debug_peer_list\n"));
+  CHECK(page->starts_with("before\n.Bl -tag -width Ds\n.It Sy debug_peer_level\n"));
   CHECK(page->ends_with(".El\nafter\n"));
   const auto first = page->find(".It Sy maillog_file\n");
   REQUIRE(first != std::string::npos);

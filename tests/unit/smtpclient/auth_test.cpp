@@ -97,12 +97,19 @@ TEST_CASE("passwords are looked for by sender, server and next hop") {
 }
 
 TEST_CASE("a password is what stands behind the first delimiter") {
-  CHECK(parse_credentials("user:pa:ss", ":").password == "pa:ss");
-  CHECK(parse_credentials("user", ":").username == "user");
-  CHECK(parse_credentials("user", ":").password.empty());
-  CHECK(parse_credentials("u:ser||pass", "||").username == "u:ser");
-  CHECK(parse_credentials("user:/run/token", ":").is_token);
-  CHECK_FALSE(parse_credentials("user:pass/", ":").is_token);
+  LoginSettings settings;
+  settings.token_directory = "/run/tokens";
+  const auto parse = [&](std::string_view value) { return parse_credentials(value, settings); };
+  CHECK(parse("user:pa:ss").password == "pa:ss");
+  CHECK(parse("user").username == "user");
+  CHECK(parse("user").password.empty());
+  CHECK(parse("user:/run/tokens/user").is_token);
+  CHECK_FALSE(parse("user:/run/tokens").is_token);
+  CHECK_FALSE(parse("user:/slash").is_token);
+  settings.result_delimiter = "||";
+  CHECK(parse("u:ser||pass").username == "u:ser");
+  settings.token_directory.clear();
+  CHECK_FALSE(parse("user||/slash").is_token);
 }
 
 TEST_CASE("the client logs in before the first MAIL") {
@@ -255,6 +262,33 @@ TEST_CASE("the stock options send no password in the clear") {
   world.deliver(job);
   CHECK(job.told[0].find("no compatible authentication mechanisms") != std::string::npos);
   for (const auto& line : server.lines) CHECK_FALSE(line.starts_with("AUTH"));
+}
+
+TEST_CASE("smtp_sasl_mechanism_filter says which of the mechanisms are used") {
+  const config::Values configuration(std::make_shared<config::Snapshot>());
+  struct Case {
+    std::vector<std::string> words;
+    std::string_view line;
+  };
+  const auto c = GENERATE(Catch::Generators::values<Case>({
+      {{"plain", "login"}, "AUTH PLAIN"},
+      {{"LOGIN"}, "AUTH LOGIN"},
+      {{"!cram-md5", "!plain", "static:all"}, "AUTH LOGIN"},
+      {{"hash:/mechanisms"}, "AUTH LOGIN"},
+      {{"gssapi"}, "QUIT"},
+  }));
+  World world;
+  enable(world);
+  world.settings->login.has_filter = true;
+  world.settings->login.filter = config::SiteList(c.words, false, configuration);
+  FakeTables tables({{"127.0.0.1", "user:secret"}, {"login", "yes"}});
+  world.get().use_tables(&tables.client);
+  FakeServer server(offering("PLAIN LOGIN CRAM-MD5", {"535 5.7.8 no"}));
+  TestJob job(at(server), {"a@x"});
+  world.deliver(job);
+  world.settle();
+  REQUIRE(server.lines.size() > 1);
+  CHECK(server.lines[1].substr(0, c.line.size()) == c.line);
 }
 
 TEST_CASE("a password that was refused is not tried again for a while") {

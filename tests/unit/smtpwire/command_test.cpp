@@ -124,6 +124,7 @@ TEST_CASE("what the parameters say reaches the session") {
   CHECK(mail->verp_delimiters == "-=");
   CHECK(parse_mail("FROM:<l@x> XVERP=xyz", extensions).error().code == 501);
   CHECK(parse_mail("FROM:<> XVERP", extensions).error().code == 503);
+  CHECK(parse_mail("FROM:<> AUTH=<> AUTH=a@b", extensions).error().code == 503);
 
   const auto rcpt = parse_rcpt("TO:<a@b> ORCPT=rfc822;a+2Bb@c NOTIFY=delay,FAILURE", extensions);
   REQUIRE(rcpt.has_value());

@@ -180,4 +180,16 @@ TEST_CASE("an endless line is reported once and costs no memory") {
   CHECK(line.consumed == 11);
 }
 
+TEST_CASE("another limit counts for the lines that come, not for the rest of one that was too long") {
+  LineSplitter splitter(10);
+  splitter.set_limit(20);
+  CHECK(splitter.next("0123456789ABCDEFGHIJ\r\n").state == Line::State::kLine);
+  CHECK(splitter.next(std::string(30, 'x')).state == Line::State::kTooLong);
+  splitter.set_limit(10);
+  Line line = splitter.next("end\r\nNOOP\r\n");
+  CHECK(line.state == Line::State::kLine);
+  CHECK(line.text == "NOOP");
+  CHECK(splitter.next("0123456789A\r\n").state == Line::State::kTooLong);
+}
+
 }  // namespace postern::smtpwire

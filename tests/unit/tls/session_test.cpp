@@ -470,6 +470,55 @@ TEST_CASE("the key may be elsewhere: a signer is asked, and handshakes wait for 
   CHECK(refused.server.error().text == "keyring is gone");
 }
 
+namespace {
+
+// Answers nobody before all that may ask at once have asked.
+struct SlowKey final : Signer {
+  KeyPtr key;
+  unsigned asked = 0;
+  unsigned together = 0;
+  loop::Condition ready;
+  Task<Result<std::string>> sign(SignRequest request, loop::Deadline deadline) override {
+    if (++asked == together) ready.notify_all();
+    if (asked < together) co_await ready.wait(deadline);
+    co_return tls::sign(*key, request.scheme, request.bytes);
+  }
+};
+
+Task<void> talk_many(ContextPtr server, ContextPtr client, std::vector<Talk>& talks) {
+  co_await loop::Yield();
+  loop::Gather all;
+  for (auto& talk : talks) {
+    auto pair = sys::socket_pair().value();
+    all.add(serve(std::move(pair.first), server, {}, talk));
+    all.add(call(std::move(pair.second), client, {}, talk));
+  }
+  co_await all.done();
+  loop::Loop::current().stop();
+}
+
+}  // namespace
+
+TEST_CASE(
+    "hundreds of handshakes at once come to their end, though they wait for places and jobs") {
+  const auto signer = std::make_shared<SlowKey>();
+  signer->key = parse_private_key(certificates().server.key).value();
+  signer->together = 64;  // as many as may be begun
+  ServerConfig config;
+  config.identities = {without_key(certificates().server)};
+  config.signer = signer;
+  loop::Loop loop;
+  std::vector<Talk> talks(300);
+  const auto server = Context::server(std::move(config)).value();
+  const auto client = client_context();
+  loop::spawn(talk_many(server, client, talks));
+  loop.run();
+  for (const auto& talk : talks) {
+    CHECK(talk.client.has_value());
+    CHECK(talk.client_heard == "hello client\n");
+  }
+}
+
 TEST_CASE("a client's key may be elsewhere, too") {
   const bool is_old = GENERATE(true, false);
   auto config = server_config(certificates().server);

@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "verify/store.h"
+#include "common/table/kept.h"
 
 namespace postern::verify {
 
@@ -65,17 +65,17 @@ TEST_CASE("the cache is still there for the next process, and loses what is old"
   REQUIRE(::mkdtemp(directory) != nullptr);
   const std::string path = std::string(directory) + "/cache.lmdb";
   {
-    auto store = Store::open(path);
+    auto store = table::Kept::open(path);
     REQUIRE(store.has_value());
     store->put("a@example.org", "1:0:5:ok");
     store->put("b@example.org", "old");
-    store->put(std::string(Store::kMaxKey + 1, 'x'), "too long");
+    store->put(std::string(table::Kept::kMaxKey + 1, 'x'), "too long");
   }
   {
-    auto store = Store::open(path);
+    auto store = table::Kept::open(path);
     REQUIRE(store.has_value());
     CHECK(store->find("a@example.org") == "1:0:5:ok");
-    CHECK_FALSE(store->find(std::string(Store::kMaxKey + 1, 'x')).has_value());
+    CHECK_FALSE(store->find(std::string(table::Kept::kMaxKey + 1, 'x')).has_value());
     std::string after;
     unsigned rounds = 0;
     while (auto last = store->clean(after, 1, [](std::string_view v) { return v == "old"; })) {

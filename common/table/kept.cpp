@@ -1,4 +1,4 @@
-#include "verify/store.h"
+#include "common/table/kept.h"
 
 #include <fmt/format.h>
 #include <lmdb.h>
@@ -8,7 +8,7 @@
 
 #include "common/log/log.h"
 
-namespace postern::verify {
+namespace postern::table {
 
 namespace {
 
@@ -38,8 +38,8 @@ class Txn {
 
 }  // namespace
 
-Result<Store> Store::open(const std::string& path) {
-  Store store;
+Result<Kept> Kept::open(const std::string& path) {
+  Kept store;
   const auto failed = [&](int error) {
     return fail_temporary(fmt::format("open cache {}: {}", path, ::mdb_strerror(error)));
   };
@@ -58,17 +58,17 @@ Result<Store> Store::open(const std::string& path) {
   return store;
 }
 
-Store::~Store() {
+Kept::~Kept() {
   if (env_ != nullptr) ::mdb_env_close(env_);
 }
 
-Store::Store(Store&& other) noexcept
+Kept::Kept(Kept&& other) noexcept
     : env_(std::exchange(other.env_, nullptr)),
       dbi_(other.dbi_),
       has_warned_(other.has_warned_),
       memory_(std::move(other.memory_)) {}
 
-Store& Store::operator=(Store&& other) noexcept {
+Kept& Kept::operator=(Kept&& other) noexcept {
   std::swap(env_, other.env_);
   std::swap(dbi_, other.dbi_);
   std::swap(has_warned_, other.has_warned_);
@@ -76,13 +76,13 @@ Store& Store::operator=(Store&& other) noexcept {
   return *this;
 }
 
-void Store::warn(std::string_view doing, int error) {
+void Kept::warn(std::string_view doing, int error) {
   if (std::exchange(has_warned_, true)) return;
   log::warning("address verification cache: {}: {}; results are kept in memory", doing,
                ::mdb_strerror(error));
 }
 
-std::optional<std::string> Store::find(std::string_view key) const {
+std::optional<std::string> Kept::find(std::string_view key) const {
   if (key.empty() || key.size() > kMaxKey) return std::nullopt;
   if (const auto found = memory_.find(std::string(key)); found != memory_.end()) {
     return found->second;
@@ -96,7 +96,7 @@ std::optional<std::string> Store::find(std::string_view key) const {
   return std::string(text_of(value));
 }
 
-void Store::put(std::string_view key, std::string_view value) {
+void Kept::put(std::string_view key, std::string_view value) {
   if (key.empty() || key.size() > kMaxKey) return;
   if (env_ != nullptr) {
     Txn txn(env_, 0);
@@ -115,7 +115,7 @@ void Store::put(std::string_view key, std::string_view value) {
   memory_[std::string(key)] = value;
 }
 
-void Store::remove(std::string_view key) {
+void Kept::remove(std::string_view key) {
   memory_.erase(std::string(key));
   if (env_ == nullptr || key.empty() || key.size() > kMaxKey) return;
   Txn txn(env_, 0);
@@ -124,8 +124,8 @@ void Store::remove(std::string_view key) {
   if (::mdb_del(txn.get(), dbi_, &name, nullptr) == 0 && txn.commit() != 0) return;
 }
 
-std::optional<std::string> Store::clean(const std::string& after, std::size_t limit,
-                                        const IsOld& is_old) {
+std::optional<std::string> Kept::clean(const std::string& after, std::size_t limit,
+                                       const IsOld& is_old) {
   std::erase_if(memory_, [&](const auto& entry) { return is_old(entry.second); });
   if (env_ == nullptr) return std::nullopt;
   Txn txn(env_, 0);
@@ -154,4 +154,4 @@ std::optional<std::string> Store::clean(const std::string& after, std::size_t li
   return last;
 }
 
-}  // namespace postern::verify
+}  // namespace postern::table

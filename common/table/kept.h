@@ -1,4 +1,5 @@
-// store.h - the cache of address_verify_map, in LMDB: kept over restarts, bounded, never the truth.
+// kept.h - what a daemon has found out and wants to know again after a restart: keys and values in
+// LMDB, bounded, never the truth.
 //
 // A file that cannot be opened or written is a warning, and what is known lives in memory only.
 
@@ -15,19 +16,19 @@
 
 struct MDB_env;
 
-namespace postern::verify {
+namespace postern::table {
 
-class Store {
+class Kept {
  public:
   // Memory only.
-  Store() = default;
+  Kept() = default;
   // `path` is made if it is not there. Precondition: effective rights are those of its owner.
-  [[nodiscard]] static Result<Store> open(const std::string& path);
-  ~Store();
-  Store(Store&& other) noexcept;
-  Store& operator=(Store&& other) noexcept;
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
+  [[nodiscard]] static Result<Kept> open(const std::string& path);
+  ~Kept();
+  Kept(Kept&& other) noexcept;
+  Kept& operator=(Kept&& other) noexcept;
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
 
   [[nodiscard]] std::optional<std::string> find(std::string_view key) const;
   void put(std::string_view key, std::string_view value);
@@ -52,4 +53,4 @@ class Store {
   std::unordered_map<std::string, std::string> memory_;
 };
 
-}  // namespace postern::verify
+}  // namespace postern::table
