@@ -17,10 +17,6 @@ namespace {
 constexpr unsigned kThreads = 2;
 constexpr std::size_t kMaxSummary = 1000;
 
-bool has_word(const std::vector<std::string>& words, std::string_view wanted) {
-  return std::ranges::any_of(words, [&](const std::string& w) { return equal_nocase(w, wanted); });
-}
-
 }  // namespace
 
 mailauth::PublicSuffixes open_suffixes(daemon::Process& process) {
@@ -44,19 +40,8 @@ Service::Service(daemon::Process& process, mailauth::PublicSuffixes suffixes)
 void Service::configure() {
   params_ = process_.load<config::MailauthParams>();
   const auto address = process_.load<config::AddressParams>();
-  auto rules = std::make_shared<Rules>();
-  rules->authserv_id = params_.mailauth_authserv_id;
-  rules->myhostname = address.myhostname;
-  rules->has_received_spf = has_word(params_.smtpd_spf_headers, "received-spf");
-  rules->has_spf_result = has_word(params_.smtpd_spf_headers, "authentication-results");
-  rules->is_enforced = params_.smtpd_dmarc_policy == "enforce";
-  rules->quarantine_holds = params_.smtpd_dmarc_quarantine_action == "hold";
-  rules->exempt_lists = params_.smtpd_dmarc_exempt_lists;
-  rules->trusted_sealers = params_.smtpd_dmarc_trusted_sealers;
-  rules->discovery = params_.dmarc_discovery == "tree-walk"
-                         ? mailauth::DmarcDiscovery::kTreeWalk
-                         : mailauth::DmarcDiscovery::kPublicSuffixes;
-  rules_ = std::move(rules);
+  rules_ = std::make_shared<const mailauth::VerdictRules>(
+      mailauth::read_verdict_rules(params_, address.myhostname));
   config::Problems problems;
   signing_ = std::make_shared<const SigningRules>(
       read_signing_rules(process_.values(), params_, problems));
@@ -97,8 +82,8 @@ loop::Task<Result<ipc::mailauth::SpfAnswer>> Service::check_spf(ipc::mailauth::C
                             : mailauth::SpfIdentity::kMailFrom;
   ResolverSource dns(resolver_, loop::Clock::now() + params_.mailauth_time_limit);
   mailauth::SpfRequest question =
-      spf_request(request.client_address, std::move(request.helo), std::move(request.sender),
-                  identity, rules_->myhostname);
+      mailauth::spf_request(request.client_address, std::move(request.helo),
+                            std::move(request.sender), identity, rules_->myhostname);
   mailauth::SpfVerdict verdict = co_await mailauth::check_spf(dns, std::move(question));
   ipc::mailauth::SpfAnswer answer;
   answer.result = mailauth::spf_result_name(verdict.result);
@@ -112,11 +97,11 @@ loop::Task<Result<ipc::mailauth::SpfAnswer>> Service::check_spf(ipc::mailauth::C
 loop::Task<Result<ipc::mailauth::Examined>> Service::examine(ipc::mailauth::Examine request,
                                                              std::vector<sys::Fd> fds) {
   ++under_way_;
-  const std::shared_ptr<const Rules> rules = rules_;
+  const std::shared_ptr<const mailauth::VerdictRules> rules = rules_;
   const std::string queue_id = request.queue_id;
   const auto sample =
       static_cast<unsigned>(std::uniform_int_distribution<unsigned>(0, 99)(random_));
-  Examination examination(*rules, suffixes_, std::move(request), sample);
+  mailauth::Examination examination(*rules, suffixes_, std::move(request), sample);
   sys::Fd file = fds.empty() ? sys::Fd() : std::move(fds.front());
   const Result<void> read = co_await examination.read_body(pool_, std::move(file));
   if (!read) {

@@ -13,7 +13,7 @@
 #include "common/ipc/mailauth.h"
 #include "common/ipc/server.h"
 #include "common/loop/worker_pool.h"
-#include "mailauth/examination.h"
+#include "common/mailauth/examination.h"
 #include "mailauth/signing.h"
 
 namespace postern::mailauthd {
@@ -44,7 +44,7 @@ class Service {
   ipc::TablesClient tables_;
   loop::WorkerPool pool_;
   config::MailauthParams params_;
-  std::shared_ptr<const Rules> rules_;
+  std::shared_ptr<const mailauth::VerdictRules> rules_;
   std::shared_ptr<const SigningRules> signing_;
   std::size_t under_way_ = 0;
   std::minstd_rand random_;

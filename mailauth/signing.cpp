@@ -7,9 +7,9 @@
 
 #include "common/base/text.h"
 #include "common/mail/address.h"
+#include "common/mailauth/content.h"
 #include "common/mailauth/dmarc.h"
 #include "common/mailauth/tag_list.h"
-#include "mailauth/content.h"
 
 namespace postern::mailauthd {
 
@@ -275,7 +275,7 @@ loop::Task<Result<std::string>> Signing::sign(ipc::mailauth::Sign request, loop:
     sealing.emplace(header, chain, std::move(how), request.chain.results);
     sealing->plan(hashes);
   }
-  CO_DO(co_await hash_body(pool, request.content, std::move(body_file), &hashes));
+  CO_DO(co_await mailauth::hash_body(pool, request.content, std::move(body_file), &hashes));
 
   std::string fields;
   KeyringSigner dkim(keyring_, Purpose::kDkim, deadline_);

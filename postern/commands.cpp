@@ -14,6 +14,7 @@
 #include "postern/password.h"
 #include "postern/postconf.h"
 #include "postern/queue_tools.h"
+#include "postern/report.h"
 #include "postern/tls_verbs.h"
 
 namespace postern::control {
@@ -37,16 +38,27 @@ int config_main(int argc, char** argv) {
 }
 
 constexpr Command kVerbs[] = {
-    {"abort", abort_main},       {"ban", ban_main},
-    {"check", check_main},       {"config", config_main},
-    {"dkim", dkim_main},         {"dns", dns_main},
-    {"explain", explain_main},   {"flush", flush_main},
-    {"greylist", greylist_main}, {"logrotate", logrotate_main},
-    {"password", password_main}, {"queue", queue_main},
-    {"reload", reload_main},     {"set-permissions", set_permissions_main},
-    {"start", start_main},       {"start-fg", start_fg_main},
-    {"status", status_main},     {"stop", stop_main},
-    {"tls", tls_main},           {"upgrade-configuration", upgrade_configuration_main},
+    {"abort", abort_main},
+    {"ban", ban_main},
+    {"check", check_main},
+    {"config", config_main},
+    {"dkim", dkim_main},
+    {"dns", dns_main},
+    {"explain", explain_main},
+    {"flush", flush_main},
+    {"greylist", greylist_main},
+    {"logrotate", logrotate_main},
+    {"password", password_main},
+    {"queue", queue_main},
+    {"reload", reload_main},
+    {"report", report_main},
+    {"set-permissions", set_permissions_main},
+    {"start", start_main},
+    {"start-fg", start_fg_main},
+    {"status", status_main},
+    {"stop", stop_main},
+    {"tls", tls_main},
+    {"upgrade-configuration", upgrade_configuration_main},
 };
 
 }  // namespace

@@ -8,9 +8,9 @@
 #include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/config/load.h"
+#include "common/mailauth/local_resolver.h"
 #include "common/mailauth/tag_list.h"
 #include "common/tls/signing_keys.h"
-#include "postern/dns_lookup.h"
 
 namespace postern::control {
 
@@ -102,7 +102,7 @@ std::vector<DkimKey> dkim_keys(const config::Values& values) {
 }
 
 Published find_published(const DkimKey& key, const PrivateKey& read) {
-  const auto answer = look_up(dkim_record_name(key), dns::RecordType::kTxt);
+  const auto answer = mailauth::ask_dns(dkim_record_name(key), dns::RecordType::kTxt);
   if (answer.status == mailauth::DnsStatus::kTemporary) return Published::kUnknown;
   if (answer.records.empty()) return Published::kNo;
   const bool is_there = std::ranges::any_of(answer.records, [&](const std::string& text) {

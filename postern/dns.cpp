@@ -14,10 +14,10 @@
 #include "common/config/load.h"
 #include "common/mail/address.h"
 #include "common/mailauth/dmarc.h"
+#include "common/mailauth/local_resolver.h"
 #include "common/mailauth/spf.h"
 #include "common/mailauth/spf_record.h"
 #include "postern/dkim_keys.h"
-#include "postern/dns_lookup.h"
 #include "postern/mail_system.h"
 
 namespace postern::control {
@@ -36,24 +36,6 @@ struct Finding {
   std::vector<std::string> wanted;  // lines of a zone file
   Weight weight = Weight::kNeeded;
 };
-
-// For code that asks while it runs; each answer is there at once.
-class Questions final : public mailauth::DnsSource {
- public:
-  loop::Task<DnsAnswer> look_up(std::string name, RecordType type) override {
-    co_return control::look_up(std::move(name), type);
-  }
-};
-
-template <typename T>
-T result_of(loop::Task<T> task) {
-  std::optional<T> result;
-  const auto keep = [](loop::Task<T> inner, std::optional<T>* out) -> loop::Task<void> {
-    out->emplace(co_await std::move(inner));
-  };
-  loop::spawn(keep(std::move(task), &result));
-  return *std::move(result);
-}
 
 // An address that others could reach.
 bool is_public(const dns::Address& address) {
@@ -125,7 +107,7 @@ class Survey {
   template <typename IsGood>
   void judge(Finding& finding, const std::string& name, RecordType type, const IsGood& is_good) {
     if (!asks_) return;
-    const DnsAnswer answer = look_up(name, type);
+    const DnsAnswer answer = mailauth::ask_dns(name, type);
     if (answer.status == mailauth::DnsStatus::kTemporary) {
       finding.fault = kNoAnswer;
     } else if (answer.records.empty()) {
@@ -161,7 +143,7 @@ class Survey {
     Finding& finding = add("SPF of " + domain_, Weight::kNeeded,
                            {fmt::format("{}. IN TXT \"v=spf1 mx -all\"", domain_)});
     if (!asks_) return;
-    const DnsAnswer answer = look_up(domain_, RecordType::kTxt);
+    const DnsAnswer answer = mailauth::ask_dns(domain_, RecordType::kTxt);
     const auto count = std::ranges::count_if(answer.records, mailauth::is_spf_record);
     if (answer.status == mailauth::DnsStatus::kTemporary) {
       finding.fault = kNoAnswer;
@@ -176,8 +158,8 @@ class Survey {
       request.client = address;
       request.helo = host_;
       request.sender = "postmaster@" + domain_;
-      Questions dns;
-      const auto verdict = result_of(mailauth::check_spf(dns, std::move(request)));
+      mailauth::LocalResolver dns;
+      const auto verdict = mailauth::result_of(mailauth::check_spf(dns, std::move(request)));
       if (verdict.result == mailauth::SpfResult::kPass) continue;
       finding.fault =
           fmt::format("{} for {}{}{}", mailauth::spf_result_name(verdict.result), address.to_text(),

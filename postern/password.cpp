@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -16,10 +17,15 @@ namespace postern::control {
 
 namespace {
 
-// Nothing that is typed is seen while it lives.
+// Nothing that is typed is seen while it lives. What would end the process waits so long: the
+// terminal would stay blind.
 class Unseen {
  public:
   Unseen() {
+    sigset_t held{};
+    ::sigemptyset(&held);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGTSTP}) ::sigaddset(&held, signal);
+    ::sigprocmask(SIG_BLOCK, &held, &signals_before_);
     if (::tcgetattr(STDIN_FILENO, &before_) != 0) return;
     termios unseen = before_;
     unseen.c_lflag &= ~static_cast<tcflag_t>(ECHO);
@@ -27,12 +33,14 @@ class Unseen {
   }
   ~Unseen() {
     if (is_changed_) ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_);
+    ::sigprocmask(SIG_SETMASK, &signals_before_, nullptr);
   }
   Unseen(const Unseen&) = delete;
   Unseen& operator=(const Unseen&) = delete;
 
  private:
   termios before_{};
+  sigset_t signals_before_{};
   bool is_changed_ = false;
 };
 

@@ -262,8 +262,9 @@ class Session {
   std::string helo_;
   std::string protocol_ = "SMTP";
   std::optional<std::string> sender_;
-  std::optional<smtpwire::MailArguments> mail_arguments_;
-  std::optional<Transaction> transaction_;
+  // Large, and not there while a session waits for mail.
+  std::unique_ptr<smtpwire::MailArguments> mail_arguments_;
+  std::unique_ptr<Transaction> transaction_;
   std::string recipient_in_check_;
   ipc::resolver::Status name_status_ = ipc::resolver::Status::kFound;
   ipc::resolver::Status reverse_status_ = ipc::resolver::Status::kFound;

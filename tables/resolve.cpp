@@ -13,6 +13,7 @@
 #include "common/config/params/virtual.h"
 #include "common/config/snapshot.h"
 #include "common/mail/address.h"
+#include "common/policy/probe_sender.h"
 
 namespace postern::tables {
 
@@ -40,6 +41,15 @@ std::string tidy_nexthop(const std::string& transport, std::string nexthop) {
   if (transport == "error" || transport == "retry" || transport == "discard") return nexthop;
   if (nexthop.find('/') != std::string::npos) return nexthop;
   return to_lower(nexthop);
+}
+
+// Probes have a sender that changes with time.
+bool is_prober(std::string_view local_part, const ResolveSettings& settings) {
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  const std::string_view sender = settings.address_verify_sender;
+  return policy::is_probe_sender(local_part, sender.substr(0, sender.rfind('@')),
+                                 settings.address_verify_sender_ttl, now.count());
 }
 
 }  // namespace
@@ -108,6 +118,8 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
   s.empty_address_relayhost_key = address.empty_address_relayhost_maps_lookup_key;
   s.empty_address_transport_key = address.empty_address_default_transport_maps_lookup_key;
   s.double_bounce_sender = values.text("double_bounce_sender");
+  s.address_verify_sender = values.text("address_verify_sender");
+  s.address_verify_sender_ttl = values.duration("address_verify_sender_ttl");
   return s;
 }
 
@@ -350,6 +362,7 @@ Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) 
       // Always there, whoever reads it (RFC 5321 4.5.1); and the address that probes come from.
       if (equal_nocase(parts.local_part, "postmaster") ||
           equal_nocase(parts.local_part, settings_.double_bounce_sender) ||
+          is_prober(parts.local_part, settings_) ||
           equal_nocase(parts.local_part, settings_.rules.empty_address_recipient)) {
         return Existence::kKnown;
       }

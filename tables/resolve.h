@@ -43,6 +43,8 @@ struct ResolveSettings {
   std::size_t virtual_alias_address_length_limit = 1000;
   std::string empty_address_relayhost_key = "<>";
   std::string empty_address_transport_key = "<>";
+  std::string address_verify_sender{};
+  std::chrono::seconds address_verify_sender_ttl{0};
   std::string double_bounce_sender = "double-bounce";
 };
 

@@ -6,6 +6,7 @@
 #include "common/config/params/address.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/policy/probe_sender.h"
 #include "common/queuefile/envelope.h"
 #include "common/sys/act_as.h"
 
@@ -144,8 +145,8 @@ void Service::take(const ipc::verify::Outcome& outcome) {
 loop::Task<void> Service::send_probe(std::string address) {
   ++under_way_;
   queuefile::Envelope envelope;
-  const std::string& sender = params_.address_verify_sender;
-  envelope.sender = sender == "<>" ? std::string() : sender;
+  envelope.sender = policy::probe_sender(params_.address_verify_sender,
+                                         params_.address_verify_sender_ttl, now_seconds());
   if (!envelope.sender.empty() && envelope.sender.find('@') == std::string::npos) {
     envelope.sender += "@" + myorigin_;
   }

@@ -33,14 +33,13 @@ std::unique_ptr<Connection> Connection::make(loop::Stream& stream, ContextPtr co
 }
 
 Connection::Connection(loop::Stream& stream, ContextPtr context, SslPtr ssl)
-    : stream_(stream), context_(std::move(context)), ssl_(std::move(ssl)) {
-  SSL_set_app_data(ssl_.get(), this);
-}
+    : stream_(stream), context_(std::move(context)), ssl_(std::move(ssl)) {}
 
 Connection::~Connection() = default;
 
 Connection* Connection::of(const SSL* ssl) {
-  return static_cast<Connection*>(SSL_get_app_data(ssl));
+  // The reading side is ours alone; extra data of an SSL would be two more allocations.
+  return connection_of(SSL_get_rbio(ssl));
 }
 
 Connection* Connection::of(const loop::Stream& stream) {

@@ -43,9 +43,8 @@ int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* chosen_le
 }
 
 int acknowledge_name(SSL* ssl, int*, void*) {
-  // The name was looked at in the hello callback, which marks the sessions that found one.
-  return SSL_get_ex_data(ssl, named_identity_index()) != nullptr ? SSL_TLSEXT_ERR_OK
-                                                                 : SSL_TLSEXT_ERR_NOACK;
+  // The name was looked at in the hello callback.
+  return has_named_identity(ssl) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 Result<void> set_dh(SSL_CTX& context, std::string_view pem) {
@@ -69,11 +68,6 @@ Result<void> set_dh(SSL_CTX& context, std::string_view pem) {
 }
 
 }  // namespace
-
-int named_identity_index() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
 
 Result<void> use_identity(SSL& ssl, const Identity& identity) {
   ERR_clear_error();

@@ -47,7 +47,7 @@ void init_library();
 int judge_chain_later(int is_good, X509_STORE_CTX* store);
 int look_at_hello(SSL* ssl, int* alert, void* unused);
 int keep_session(SSL* ssl, SSL_SESSION* session);
-// Where a session is marked whose client named a host that has a certificate of its own.
-[[nodiscard]] int named_identity_index();
+// Whether the client named a host that has a certificate of its own.
+[[nodiscard]] bool has_named_identity(const SSL* ssl);
 
 }  // namespace postern::tls

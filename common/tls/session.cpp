@@ -458,11 +458,15 @@ int look_at_hello(SSL* ssl, int* alert, void* /*unused*/) {
     if (auto used = use_identity(*ssl, *under_way->named); !used) {
       under_way->error = used.error().text;
     }
-    SSL_set_ex_data(ssl, named_identity_index(), under_way);
   }
   if (under_way->error.empty()) return SSL_CLIENT_HELLO_SUCCESS;
   *alert = SSL_AD_INTERNAL_ERROR;
   return SSL_CLIENT_HELLO_ERROR;
+}
+
+bool has_named_identity(const SSL* ssl) {
+  const auto* const under_way = Connection::of(ssl)->under_way();
+  return under_way != nullptr && under_way->named != nullptr;
 }
 
 int keep_session(SSL* ssl, SSL_SESSION* session) {

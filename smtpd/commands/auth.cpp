@@ -88,12 +88,12 @@ loop::Task<void> Session::offer_login(mail::Reply& reply) {
   if (!may_log_in() || co_await is_client_in(settings_->login.exceptions)) co_return;
   const auto mechanisms = co_await login_mechanisms();
   if (!mechanisms) {
-    log::warning("SASL: AUTH is not offered: {}", log::clean(mechanisms.error().text));
+    server_.neighbours().login.complain(mechanisms.error().text);
     co_return;
   }
   if (mechanisms->empty()) {
-    log::warning("SASL: AUTH is not offered: no mechanism of {} is allowed",
-                 settings_->login.partner_name);
+    server_.neighbours().login.complain(
+        fmt::format("no mechanism of {} is allowed", settings_->login.partner_name));
     co_return;
   }
   const std::string names = sasl::names_of(*mechanisms);

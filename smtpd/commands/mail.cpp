@@ -81,7 +81,7 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   if (pressure.is_intake_slow && settings_->in_flow_delay.count() > 0) {
     co_await loop::sleep_for(settings_->in_flow_delay);
   }
-  mail_arguments_ = *std::move(parsed);
+  mail_arguments_ = std::make_unique<smtpwire::MailArguments>(*std::move(parsed));
   co_return mail::make_reply(250, "2.1.0 Ok");
 }
 

@@ -21,7 +21,8 @@ std::int64_t wall_us() {
 
 void Session::begin_transaction() {
   const auto now = wall_us();
-  Transaction& transaction = transaction_.emplace(*sender_);
+  transaction_ = std::make_unique<Transaction>(*sender_);
+  Transaction& transaction = *transaction_;
   auto& envelope = transaction.envelope();
   envelope.arrival = {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
   envelope.content_filter = settings_->content_filter;

@@ -6,12 +6,16 @@
 #include "common/config/endpoints.h"
 #include "common/config/params/sasl.h"
 #include "common/config/sasl_profile.h"
+#include "common/log/clean.h"
+#include "common/log/log.h"
 #include "smtpd/login/auth_daemon.h"
 #include "smtpd/login/dovecot.h"
 
 namespace postern::smtpd {
 
 namespace {
+
+constexpr std::chrono::seconds kComplaintPause{10};
 
 sasl::SecurityOptions read_options(const config::Values& values, std::string_view name,
                                    const std::vector<std::string>& words,
@@ -89,6 +93,13 @@ loop::Task<Result<std::vector<sasl::Mechanism>>> LoginServices::mechanisms(
     co_return co_await dovecot(settings).mechanisms();
   }
   co_return co_await auth_mechanisms(auth_, settings.partner);
+}
+
+void LoginServices::complain(std::string_view why) {
+  const auto now = loop::Clock::now();
+  if (complained_ != loop::TimePoint{} && now < complained_ + kComplaintPause) return;
+  complained_ = now;
+  log::warning("SASL: AUTH is not offered: {}", log::clean(why));
 }
 
 std::unique_ptr<LoginExchange> LoginServices::exchange(const LoginSettings& settings) {

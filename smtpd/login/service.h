@@ -88,6 +88,8 @@ class LoginServices {
   [[nodiscard]] loop::Task<Result<std::vector<sasl::Mechanism>>> mechanisms(
       const LoginSettings& settings);
   [[nodiscard]] std::unique_ptr<LoginExchange> exchange(const LoginSettings& settings);
+  // AUTH is not offered: said once in a while, not to each client.
+  void complain(std::string_view why);
 
  private:
   [[nodiscard]] DovecotClient& dovecot(const LoginSettings& settings);
@@ -95,6 +97,7 @@ class LoginServices {
   ipc::Client broker_{"private/broker"};
   ipc::Client auth_{"private/postern-auth"};
   std::map<std::uint64_t, std::unique_ptr<DovecotClient>> dovecot_;
+  loop::TimePoint complained_{};
 };
 
 }  // namespace postern::smtpd

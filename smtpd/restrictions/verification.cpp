@@ -8,6 +8,7 @@
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/policy/probe_sender.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
@@ -27,9 +28,10 @@ loop::Task<Verdict> RestrictionRun::reject_unverified(std::string address, Subje
                                                       bool is_sender) {
   const auto& params = session_.settings().restrictions.verify;
   // Where the probes come from: asking about it would go round in circles.
-  const std::string& prober = params.address_verify_sender;
-  if (equal_nocase(address, prober) ||
-      equal_nocase(mail::split_address(address).local_part, prober)) {
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  if (policy::is_probe_sender(address, params.address_verify_sender,
+                              params.address_verify_sender_ttl, now.count())) {
     co_return Verdict::dunno();
   }
   ipc::verify::Ask question;

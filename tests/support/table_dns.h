@@ -3,13 +3,13 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/text.h"
 #include "common/mailauth/dns_source.h"
+#include "common/mailauth/local_resolver.h"
 
 namespace postern::mailauth {
 
@@ -53,16 +53,5 @@ class TableDns final : public DnsSource {
   std::map<std::string, bool> names_;
   std::map<std::string, bool> failing_;
 };
-
-// What a task gives that never has to wait.
-template <typename T>
-T result_of(loop::Task<T> task) {
-  std::optional<T> result;
-  const auto keep = [](loop::Task<T> inner, std::optional<T>* out) -> loop::Task<void> {
-    out->emplace(co_await std::move(inner));
-  };
-  loop::spawn(keep(std::move(task), &result));
-  return *std::move(result);
-}
 
 }  // namespace postern::mailauth

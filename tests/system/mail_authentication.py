@@ -1,6 +1,7 @@
 """mail_authentication.py - SPF, DKIM, DMARC and ARC by SMTP: refusals, headers, and what happens when
 DNS or mailauth fails."""
 import base64
+import gzip
 import re
 import subprocess
 import sys
@@ -514,7 +515,83 @@ def own_senders_are_tagged():
         mta.wait_drained()
 
 
+def reports_are_summed():
+    """`postern report dmarc`: a report out of its mail, with bars and as a drawing."""
+    rows = "".join(f"<record><row><source_ip>{ip}</source_ip><count>{count}</count><policy_evaluated>"
+                   f"<disposition>none</disposition><dkim>{dkim}</dkim><spf>fail</spf>"
+                   "</policy_evaluated></row></record>"
+                   for ip, count, dkim in (("192.0.2.1", 30, "pass"), ("192.0.2.9", 10, "fail")))
+    xml = ("<?xml version='1.0'?><feedback><report_metadata><org_name>Big &lt;Mail&gt;</org_name>"
+           "<date_range><begin>1700000000</begin><end>1700086399</end></date_range></report_metadata>"
+           f"<policy_published><domain>home.test</domain><p>reject</p></policy_published>{rows}"
+           "</feedback>")
+    packed = base64.encodebytes(gzip.compress(xml.encode())).decode()
+    mail = ("From: noreply@big.test\nSubject: Report domain: home.test\nContent-Type: "
+            "application/gzip\nContent-Transfer-Encoding: base64\n\n" + packed)
+    with Mta(start=False) as mta:
+        drawing = CONF + "/report.svg"
+        done = mta.tool("postern", "report", "dmarc", "--svg", drawing, data=mail.encode())
+        check_equal((done.returncode, done.stderr), (0, b""))
+        text = done.stdout.decode()
+        check(text.startswith("1 reports, 2023-11-14 to 2023-11-15\n"), text)
+        check(re.search(r"home\.test +30 passed +10 failed  " + "█" * 30 + "░" * 10, text), text)
+        check(re.search(r"192\.0\.2\.9 +0 passed +10 failed  " + "░" * 13 + "\n", text), text)
+        check("Big <Mail>" in text, text)
+        picture = read(drawing).decode()
+        check(picture.startswith("<svg ") and picture.count("<rect ") == 4 and
+              ">192.0.2.1</text>" in picture, picture)
+        done = mta.tool("postern", "report", "dmarc", data=b"no report")
+        check_equal(done.returncode, 1)
+
+
+def others_ask_by_milter():
+    """postern-milter: the same verdicts for a mail system that only speaks milter."""
+    program = PREFIX + "/sbin/postern-milter"
+    if not os.path.exists(program):
+        print("     postern-milter is not built")
+        return
+    strict = Domain("strict.test")
+    zone = {**strict.zone, "fail.test TXT": ["v=spf1 -all"], "new.test TXT": ["v=spf1 ?all"]}
+    # Here only the filter judges: the mail system has none of it switched on.
+    with Mta({"smtpd_milters": "inet:127.0.0.1:8895", "milter_default_action": "tempfail"}, zone=zone,
+             start=False) as mta:
+        filter_conf = ROOT + "/filter"
+        write(filter_conf + "/main.cf", read(CONF + "/main.cf").decode() +
+              "".join(f"{name} = yes\n" for name in CHECKS if name.endswith("_enable")) +
+              "smtpd_dmarc_policy = enforce\n")
+        write(filter_conf + "/master.cf", "")
+        process = subprocess.Popen([program, "-c", filter_conf, "-s", "fail", "-g", "2", "-p",
+                                    "inet:8895@127.0.0.1"], stderr=subprocess.PIPE)
+        try:
+            wait_for("the filter", lambda: not socket.socket().connect_ex(("127.0.0.1", 8895)))
+            mta.start()
+            forged = b"Authentication-Results: mx.home.test; dkim=pass header.d=bank.test\n"
+            for body in ("hello\n", "  two  blanks \n\n..\n\n\n", "0123456789 abc\n" * 20000):
+                subject = f"f{len(body)}"
+                message = forged + strict.sign(message_from("a@strict.test", subject, body))
+                check_equal(send("a@strict.test", message)[:3], "250", subject)
+                results = fields_of(delivered(subject), "Authentication-Results")
+                check_equal(len(results), 1, results)
+                for wanted in ("mx.home.test;", "spf=pass smtp.mailfrom=a@strict.test",
+                               "dkim=pass header.d=strict.test", "dmarc=pass"):
+                    check(wanted in results[0], wanted, results[0])
+                check(fields_of(delivered(subject), "Received-SPF")[0].startswith("Pass"))
+            reply = send("a@fail.test", message_from("a@fail.test", "s"))
+            check_equal(reply, "550 5.7.23 Message rejected due to: SPF fail - not authorized")
+            forged = message_from("ceo@strict.test", "s")
+            wait_for("the end of greylisting",
+                     lambda: not send("x@new.test", forged).startswith("450 4.2.0"))
+            check_equal(send("x@new.test", forged),
+                        "550 5.7.1 Message rejected due to: DMARC policy of strict.test")
+            check_equal(send("x@strict.test", message_from("x@strict.test", "own"), HOST)[:3], "250")
+            check_equal(fields_of(delivered("own"), "Authentication-Results"), [])
+        finally:
+            process.terminate()
+            process.wait(10)
+        check_equal(process.stderr.read(), b"")
+
+
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
       own_mail_is_signed, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
-      own_senders_are_tagged, keys_are_made_and_rotated, records_are_surveyed,
-      mailauth_may_be_gone])
+      own_senders_are_tagged, keys_are_made_and_rotated, records_are_surveyed, reports_are_summed,
+      others_ask_by_milter, mailauth_may_be_gone])

@@ -63,6 +63,29 @@ def scram(client, user, password, flag="n", binding=b""):
     return client.command("")
 
 
+def digest_md5(client, user, password):
+    """AUTH DIGEST-MD5 (RFC 2831); checks that the server knows the password, too."""
+    def md5(data):
+        return hashlib.md5(data if isinstance(data, bytes) else data.encode())
+
+    code, text = client.command("AUTH DIGEST-MD5")
+    check_equal(code, 334, text)
+    asked = dict(re.findall(r'([a-z-]+)="?([^",]*)"?', base64.b64decode(text[4:]).decode()))
+    realm, nonce, uri = asked["realm"], asked["nonce"], "smtp/mx.home.test"
+    secret = (md5(f"{user}:{realm}:{password}").digest() + f":{nonce}:client".encode())
+
+    def proof(prefix):
+        return md5(f"{md5(secret).hexdigest()}:{nonce}:00000001:client:auth:"
+                   f"{md5(f'{prefix}:{uri}').hexdigest()}").hexdigest()
+    code, text = client.command(b64(
+        f'username="{user}",realm="{realm}",nonce="{nonce}",cnonce="client",nc=00000001,qop=auth,'
+        f'digest-uri="{uri}",response={proof("AUTHENTICATE")}'))
+    if code != 334:
+        return code, text
+    check_equal(base64.b64decode(text[4:]).decode(), "rspauth=" + proof(""), "server's answer")
+    return client.command("")
+
+
 def password(mta, text, *words):
     done = mta.tool("postern", "password", *words, data=text.encode() + b"\n")
     check_equal(done.returncode, 0, done.stderr.decode())
@@ -345,7 +368,8 @@ def cyrus_logins():
         os.makedirs(folder)
         # Readable by the superuser alone, as files are that hold the password of a data base.
         write(folder + "/smtpd.conf", f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
-              f"sasldb_path: {ROOT}/sasldb\nmech_list: PLAIN LOGIN CRAM-MD5\n", 0o600)
+              f"sasldb_path: {ROOT}/sasldb\nmech_list: PLAIN LOGIN CRAM-MD5 DIGEST-MD5 "
+              "SCRAM-SHA-256\n", 0o600)
         run("saslpasswd2", "-p", "-c", "-f", ROOT + "/sasldb", "-u", "home.test", "alice",
             input=b"secret")
         os.chmod(ROOT + "/sasldb", 0o644)
@@ -357,7 +381,7 @@ def cyrus_logins():
             answer = hmac.new(word.encode(), base64.b64decode(text[4:]), "md5").hexdigest()
             return client.command(b64(f"{user} {answer}"))
         with Client() as client:
-            for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5"):
+            for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-256"):
                 check(re.search(rf"AUTH .*\b{mechanism}\b", client.ehlo[1]), client.ehlo[1])
             check_equal(client.command(plain("alice", "wrong"))[1],
                         "535 5.7.8 Error: authentication failed: authentication failure")
@@ -367,6 +391,10 @@ def cyrus_logins():
             check_equal(client.command("AUTH CRAM-MD5")[0], 334)
             check_equal(client.command("*")[0], 501)
             check_equal(cram(client, "alice", "secret")[0], 235)
+        for way in (digest_md5, scram):
+            with Client() as client:
+                check_equal(way(client, "alice", "wrong")[0], 535, way.__name__)
+                check_equal(way(client, "alice", "secret")[0], 235, way.__name__)
         # More logins under way than there are workers.
         waiting = [Client() for _ in range(40)]
         for client in waiting:

@@ -180,7 +180,8 @@ TEST_CASE("an endless line is reported once and costs no memory") {
   CHECK(line.consumed == 11);
 }
 
-TEST_CASE("another limit counts for the lines that come, not for the rest of one that was too long") {
+TEST_CASE(
+    "another limit counts for the lines that come, not for the rest of one that was too long") {
   LineSplitter splitter(10);
   splitter.set_limit(20);
   CHECK(splitter.next("0123456789ABCDEFGHIJ\r\n").state == Line::State::kLine);

@@ -1,4 +1,4 @@
-#include "postern/dns_lookup.h"
+#include "common/mailauth/local_resolver.h"
 
 #include <fmt/format.h>
 
@@ -8,12 +8,9 @@
 #include "common/dns/resolver.h"
 #include "common/loop/loop.h"
 
-namespace postern::control {
+namespace postern::mailauth {
 
 namespace {
-
-using mailauth::DnsAnswer;
-using mailauth::DnsStatus;
 
 struct ToText {
   std::string operator()(const dns::Address& address) const { return address.to_text(); }
@@ -36,7 +33,12 @@ loop::Task<void> ask(dns::Resolver& resolver, std::string name, dns::RecordType 
 
 }  // namespace
 
-DnsAnswer look_up(std::string name, dns::RecordType type) {
+DnsAnswer ask_dns(std::string name, dns::RecordType type) {
+  DnsAnswer answer;
+  if (!is_query_name(name)) {
+    answer.status = DnsStatus::kNoSuchName;
+    return answer;
+  }
   constexpr std::size_t kMaxFile = std::size_t{1} << 20;
   const auto text = config::read_file("/etc/resolv.conf", kMaxFile);
   loop::Loop loop;
@@ -44,7 +46,6 @@ DnsAnswer look_up(std::string name, dns::RecordType type) {
   dns::LookupPtr found;
   loop::spawn(ask(resolver, std::move(name), type, loop, found));
   loop.run();
-  DnsAnswer answer;
   if (found == nullptr) return answer;
   switch (found->status) {
     case dns::LookupStatus::kFound:
@@ -65,4 +66,4 @@ DnsAnswer look_up(std::string name, dns::RecordType type) {
   return answer;
 }
 
-}  // namespace postern::control
+}  // namespace postern::mailauth

@@ -1,4 +1,4 @@
-#include "mailauth/examination.h"
+#include "common/mailauth/examination.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +9,10 @@
 #include "common/loop/gather.h"
 #include "common/mail/address.h"
 
-namespace postern::mailauthd {
+namespace postern::mailauth {
 
 namespace {
 
-using namespace mailauth;
 using ipc::mailauth::Wanted;
 
 std::int64_t now_seconds() {
@@ -32,6 +31,25 @@ std::string on_one_line(std::string_view value) { return replace_all(value, "\n\
 
 }  // namespace
 
+VerdictRules read_verdict_rules(const config::MailauthParams& params, std::string myhostname) {
+  const auto has_word = [](const std::vector<std::string>& words, std::string_view wanted) {
+    return std::ranges::any_of(words,
+                               [&](const std::string& word) { return equal_nocase(word, wanted); });
+  };
+  VerdictRules rules;
+  rules.authserv_id = params.mailauth_authserv_id;
+  rules.myhostname = std::move(myhostname);
+  rules.has_received_spf = has_word(params.smtpd_spf_headers, "received-spf");
+  rules.has_spf_result = has_word(params.smtpd_spf_headers, "authentication-results");
+  rules.is_enforced = params.smtpd_dmarc_policy == "enforce";
+  rules.quarantine_holds = params.smtpd_dmarc_quarantine_action == "hold";
+  rules.exempt_lists = params.smtpd_dmarc_exempt_lists;
+  rules.trusted_sealers = params.smtpd_dmarc_trusted_sealers;
+  rules.discovery = params.dmarc_discovery == "tree-walk" ? DmarcDiscovery::kTreeWalk
+                                                          : DmarcDiscovery::kPublicSuffixes;
+  return rules;
+}
+
 SpfRequest spf_request(const std::string& client_address, std::string helo, std::string sender,
                        SpfIdentity identity, const std::string& receiver) {
   SpfRequest request;
@@ -44,7 +62,7 @@ SpfRequest spf_request(const std::string& client_address, std::string helo, std:
   return request;
 }
 
-Examination::Examination(const Rules& rules, const PublicSuffixes& suffixes,
+Examination::Examination(const VerdictRules& rules, const PublicSuffixes& suffixes,
                          ipc::mailauth::Examine request, unsigned sample)
     : rules_(rules),
       suffixes_(suffixes),
@@ -58,11 +76,16 @@ Examination::Examination(const Rules& rules, const PublicSuffixes& suffixes,
                              rules_.myhostname);
 }
 
-loop::Task<Result<void>> Examination::read_body(loop::WorkerPool& pool, sys::Fd body_file) {
+BodyHashes& Examination::plan() {
   if (wants(Wanted::kDkim | Wanted::kDmarc)) dkim_.plan(hashes_);
   if (wants(Wanted::kArc)) arc_.plan(hashes_);
+  return hashes_;
+}
+
+loop::Task<Result<void>> Examination::read_body(loop::WorkerPool& pool, sys::Fd body_file) {
+  BodyHashes* hashes = &plan();
   const Result<void> hashed =
-      co_await hash_body(pool, request_.content, std::move(body_file), &hashes_);
+      co_await hash_body(pool, request_.content, std::move(body_file), hashes);
   co_return hashed;
 }
 
@@ -167,4 +190,4 @@ std::string Examination::compose_fields() {
   return fields;
 }
 
-}  // namespace postern::mailauthd
+}  // namespace postern::mailauth

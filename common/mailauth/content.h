@@ -9,12 +9,12 @@
 #include "common/mailauth/canonical.h"
 #include "common/sys/fd.h"
 
-namespace postern::mailauthd {
+namespace postern::mailauth {
 
 // All of the body, from the request or from `file`; nothing is read where no hash is wanted. An
 // error is temporary. `content` and `hashes` outlive the task.
 [[nodiscard]] loop::Task<Result<void>> hash_body(loop::WorkerPool& pool,
                                                  const ipc::mailauth::Content& content,
-                                                 sys::Fd file, mailauth::BodyHashes* hashes);
+                                                 sys::Fd file, BodyHashes* hashes);
 
-}  // namespace postern::mailauthd
+}  // namespace postern::mailauth

@@ -1,19 +1,18 @@
-#include "mailauth/content.h"
+#include "common/mailauth/content.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
-namespace postern::mailauthd {
+namespace postern::mailauth {
 
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{64} << 10;
 
 // Blocks, so it runs in the worker pool. The hashes belong to the job meanwhile.
-Result<void> hash_file(int fd, std::uint64_t offset, std::uint64_t length,
-                       mailauth::BodyHashes& hashes) {
+Result<void> hash_file(int fd, std::uint64_t offset, std::uint64_t length, BodyHashes& hashes) {
   std::string buffer(kPiece, '\0');
   while (length > 0) {
     const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(length, kPiece));
@@ -32,7 +31,7 @@ Result<void> hash_file(int fd, std::uint64_t offset, std::uint64_t length,
 }  // namespace
 
 loop::Task<Result<void>> hash_body(loop::WorkerPool& pool, const ipc::mailauth::Content& content,
-                                   sys::Fd file, mailauth::BodyHashes* hashes) {
+                                   sys::Fd file, BodyHashes* hashes) {
   if (!hashes->is_wanted()) co_return Result<void>{};
   if (!content.is_body_in_file) {
     hashes->append(content.body);
@@ -52,4 +51,4 @@ loop::Task<Result<void>> hash_body(loop::WorkerPool& pool, const ipc::mailauth::
   co_return Result<void>{};
 }
 
-}  // namespace postern::mailauthd
+}  // namespace postern::mailauth

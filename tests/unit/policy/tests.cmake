@@ -1,0 +1,1 @@
+postern_unit_test(policy LINK postern_policy)

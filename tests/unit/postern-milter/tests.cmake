@@ -1,0 +1,3 @@
+if(TARGET part_postern-milter)
+  postern_unit_test(postern-milter LINK part_postern-milter)
+endif()
