@@ -55,7 +55,7 @@ struct Settings {
   AuthenticationSettings authentication;
   std::string srs_domain;  // empty without srs_enable
   std::vector<std::string> batv_domains;
-  std::string service;     // set if the line of master.cf has -o values
+  std::string service;  // set if the line of master.cf has -o values
   std::string mail_name;
   std::string myorigin;
 };

@@ -159,6 +159,8 @@ SigningRules read_signing_rules(const config::Values& values, const config::Mail
   rules.body_canon = body == "simple" ? Canon::kSimple : Canon::kRelaxed;
   rules.lifetime = params.dkim_signature_lifetime;
   rules.line_limit = static_cast<std::size_t>(values.count("smtp_line_length_limit"));
+  config::Problems of_client;  // told by the client itself
+  rules.outgoing = smtpclient::Settings::load(values, smtpclient::Protocol::kSmtp, of_client);
   rules.seal = arc_key(values, params, rules.key_path);
   return rules;
 }
@@ -252,7 +254,13 @@ loop::Task<Result<DkimSigning>> Signing::prepare(config::DkimKey key, Purpose pu
 loop::Task<Result<std::string>> Signing::sign(ipc::mailauth::Sign request, loop::WorkerPool& pool,
                                               sys::Fd body_file) {
   const auto wants = [&](Wanted what) { return (request.wanted & what) != 0; };
-  const std::string block = broken_header(std::move(request.content.header), rules_.line_limit);
+  smtpclient::Outgoing outgoing(rules_.outgoing, &tables_, request.queue_id, false);
+  std::string sent = std::move(request.content.header);
+  if (outgoing.is_needed()) {
+    CO_TRY(std::string changed, co_await outgoing.change_header(std::move(sent)));
+    sent = std::move(changed);
+  }
+  const std::string block = broken_header(std::move(sent), rules_.line_limit);
   const auto header = mail::split_header(block);
 
   BodyHashes hashes;

@@ -1,7 +1,8 @@
 // signing.h - signatures and seals of ours: which keys sign whose mail, and the keyring that has
 // them.
 //
-// What is signed is what the SMTP client will send: lines are broken as it breaks them.
+// What is signed is what the SMTP client will send: addresses and fields of the header as it
+// changes them, lines broken as it breaks them.
 
 #pragma once
 
@@ -19,6 +20,7 @@
 #include "common/loop/worker_pool.h"
 #include "common/mailauth/arc.h"
 #include "common/mailauth/dkim.h"
+#include "common/smtpclient/outgoing.h"
 #include "common/sys/fd.h"
 
 namespace postern::mailauthd {
@@ -35,7 +37,9 @@ struct SigningRules {
   mailauth::Canon body_canon = mailauth::Canon::kRelaxed;
   std::chrono::seconds lifetime{0};
   std::size_t line_limit = 0;  // smtp_line_length_limit
-  config::DkimKey seal;        // of ARC
+  // smtp_generic_maps, smtp_header_checks: what the SMTP client will make of the header.
+  smtpclient::SettingsPtr outgoing;
+  config::DkimKey seal;  // of ARC
 };
 
 // The tables come with the snapshot; `problems` gets what is wrong in them.

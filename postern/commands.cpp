@@ -7,6 +7,7 @@
 #include "postern/config_verbs.h"
 #include "postern/dkim.h"
 #include "postern/dns.h"
+#include "postern/doctor.h"
 #include "postern/explain.h"
 #include "postern/greylist.h"
 #include "postern/mail_system.h"
@@ -44,6 +45,7 @@ constexpr Command kVerbs[] = {
     {"config", config_main},
     {"dkim", dkim_main},
     {"dns", dns_main},
+    {"doctor", doctor_main},
     {"explain", explain_main},
     {"flush", flush_main},
     {"greylist", greylist_main},

@@ -241,6 +241,22 @@ class Survey {
 
 }  // namespace
 
+bool print_survey(const config::Values& values, const std::string& domain) {
+  bool is_good = true;
+  Survey survey(values, to_lower(domain));
+  for (const auto& finding : survey.run(true)) {
+    if (finding.fault.empty()) {
+      fmt::print("ok      {}\n", finding.what);
+      continue;
+    }
+    const bool is_needed = finding.weight == Weight::kNeeded;
+    is_good = is_good && !is_needed;
+    fmt::print("{} {}: {}\n", is_needed ? "wrong  " : "advised", finding.what, finding.fault);
+    for (const auto& line : finding.wanted) fmt::print("          {}\n", line);
+  }
+  return is_good;
+}
+
 int dns_main(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
   const bool is_zone = std::erase(words, "--zone") > 0;
@@ -251,23 +267,12 @@ int dns_main(int argc, char** argv) {
   const auto system = open_mail_system();
   if (!system) return 1;
   const config::Values values = system->values();
+  if (!is_zone) return print_survey(values, words[0]) ? 0 : 1;
   Survey survey(values, to_lower(words[0]));
-  bool is_good = true;
-  for (const auto& finding : survey.run(!is_zone)) {
-    if (is_zone) {
-      for (const auto& line : finding.wanted) fmt::print("{}\n", line);
-      continue;
-    }
-    if (finding.fault.empty()) {
-      fmt::print("ok      {}\n", finding.what);
-      continue;
-    }
-    const bool is_needed = finding.weight == Weight::kNeeded;
-    is_good = is_good && !is_needed;
-    fmt::print("{} {}: {}\n", is_needed ? "wrong  " : "advised", finding.what, finding.fault);
-    for (const auto& line : finding.wanted) fmt::print("          {}\n", line);
+  for (const auto& finding : survey.run(false)) {
+    for (const auto& line : finding.wanted) fmt::print("{}\n", line);
   }
-  return is_good ? 0 : 1;
+  return 0;
 }
 
 }  // namespace postern::control

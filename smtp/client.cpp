@@ -77,6 +77,10 @@ loop::Task<void> Client::deliver(std::shared_ptr<agent::Delivery> delivery) {
   const queuefile::Message* message = co_await delivery->open();
   if (message == nullptr) co_return;
   Job job(delivery, *message, service_.pool());
+  if (!rewriting_.is_used()) {
+    co_await engine_.deliver(job);
+    co_return;
+  }
   SenderRewriting::Plan plan;
   const Result<void> planned = co_await rewriting_.plan(job, &plan);
   if (!plan.others_sender.empty()) {

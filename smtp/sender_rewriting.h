@@ -66,6 +66,8 @@ class SenderRewriting {
   SenderRewriting(ipc::Client& keyring, ipc::TablesClient& tables)
       : keyring_(keyring), tables_(tables) {}
   void configure(const config::Values& values);
+  // Otherwise there is nothing to plan.
+  [[nodiscard]] bool is_used() const { return is_enabled_ || !tagged_domains_.empty(); }
 
   struct Plan {
     std::vector<std::size_t> forwarded, others;

@@ -31,7 +31,23 @@ loop::Task<void> ask(dns::Resolver& resolver, std::string name, dns::RecordType 
   turns.stop();
 }
 
+// Never null.
+dns::LookupPtr look_up(std::string name, dns::RecordType type) {
+  constexpr std::size_t kMaxFile = std::size_t{1} << 20;
+  const auto text = config::read_file("/etc/resolv.conf", kMaxFile);
+  loop::Loop loop;
+  dns::Resolver resolver(dns::parse_resolv_conf(text.value_or("")));
+  dns::LookupPtr found = std::make_shared<const dns::Lookup>();
+  loop::spawn(ask(resolver, std::move(name), type, loop, found));
+  loop.run();
+  return found;
+}
+
 }  // namespace
+
+bool is_validated(std::string name, dns::RecordType type) {
+  return look_up(std::move(name), type)->is_authenticated;
+}
 
 DnsAnswer ask_dns(std::string name, dns::RecordType type) {
   DnsAnswer answer;
@@ -39,14 +55,7 @@ DnsAnswer ask_dns(std::string name, dns::RecordType type) {
     answer.status = DnsStatus::kNoSuchName;
     return answer;
   }
-  constexpr std::size_t kMaxFile = std::size_t{1} << 20;
-  const auto text = config::read_file("/etc/resolv.conf", kMaxFile);
-  loop::Loop loop;
-  dns::Resolver resolver(dns::parse_resolv_conf(text.value_or("")));
-  dns::LookupPtr found;
-  loop::spawn(ask(resolver, std::move(name), type, loop, found));
-  loop.run();
-  if (found == nullptr) return answer;
+  const dns::LookupPtr found = look_up(std::move(name), type);
   switch (found->status) {
     case dns::LookupStatus::kFound:
       answer.status = DnsStatus::kFound;

@@ -13,6 +13,9 @@ namespace postern::mailauth {
 // Blocks. Any thread that runs no loop may ask.
 [[nodiscard]] DnsAnswer ask_dns(std::string name, dns::RecordType type);
 
+// Whether the answer comes with the word of a validating resolver that resolv.conf trusts.
+[[nodiscard]] bool is_validated(std::string name, dns::RecordType type);
+
 class LocalResolver final : public DnsSource {
  public:
   loop::Task<DnsAnswer> look_up(std::string name, dns::RecordType type) override {

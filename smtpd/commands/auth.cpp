@@ -85,7 +85,9 @@ loop::Task<Result<std::vector<sasl::Mechanism>>> Session::login_mechanisms() {
 // The keyword in the answer to EHLO, for clients that may use it. A back end that is away costs
 // logins, not mail.
 loop::Task<void> Session::offer_login(mail::Reply& reply) {
-  if (!may_log_in() || co_await is_client_in(settings_->login.exceptions)) co_return;
+  if (!may_log_in()) co_return;
+  const bool is_exception = co_await is_client_in(settings_->login.exceptions);
+  if (is_exception) co_return;
   const auto mechanisms = co_await login_mechanisms();
   if (!mechanisms) {
     server_.neighbours().login.complain(mechanisms.error().text);

@@ -8,8 +8,8 @@
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
-#include "common/mailauth/batv.h"
 #include "common/mail/status.h"
+#include "common/mailauth/batv.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 

@@ -650,7 +650,7 @@ class Dns:
     """A name server on 127.0.0.53. The zone maps "name TYPE" to a list of values, or to SERVFAIL,
     or to SILENCE; a name without any record does not exist."""
 
-    TYPES = {1: "A", 5: "CNAME", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA"}
+    TYPES = {1: "A", 2: "NS", 5: "CNAME", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA"}
 
     def __init__(self, zone):
         self.zone = zone

@@ -295,6 +295,22 @@ def own_mail_is_signed():
         message = next(m for m in sink.messages if b"Subject: z2" in m.content)
         seen = [one["result"] for one in verdict_of(message.content, zone).get("dkim") or []]
         check_equal(seen, ["pass", "pass"], message.content)
+        # What the SMTP client changes is changed before it is signed.
+        mta.write_main_cf(smtp_generic_maps="inline:{dave@home.test=david@second.test}",
+                          smtp_header_checks="regexp:{{/^X-Secret:/ IGNORE}}")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+
+        def is_changed_and_signed():
+            content = b"X-Secret: yes\n" + message_from("dave@home.test", "g1")
+            check_equal(send("dave@home.test", content, HOST, "r@away.test")[:3], "250")
+            mta.wait_drained()
+            sent = sink.messages[-1].content
+            verdict = [(one["domain"], one["result"])
+                       for one in verdict_of(sent, zone).get("dkim") or []]
+            return (b"X-Secret" not in sent and b"david@second.test" in sent and
+                    verdict == [("second.test", "pass")])
+        wait_for("a signature of what was sent", is_changed_and_signed)
+        mta.write_main_cf(smtp_generic_maps="", smtp_header_checks="")
         # A table of ours, and keys where the template says.
         write(f"{CONF}/dkim/second.test/s1.private", other.key, 0o600)
         mta.write_main_cf(dkim_key_table="", dkim_signing_table="inline:{second.test=s1}")
@@ -544,6 +560,46 @@ def reports_are_summed():
         check_equal(done.returncode, 1)
 
 
+def the_doctor_looks_at_all():
+    """`postern doctor` is content with a sound system, and says what is wrong with another."""
+    zone = {"org NS": ["a.org"], "2.0.0.127.bl.test A": ["127.0.0.2"],
+            "2.0.0.127.paid.test A": ["127.255.255.254"], "2.0.0.127.sold.test A": ["192.0.2.9"],
+            "1.0.0.127.sold.test A": ["192.0.2.9"]}
+    lists = "reject_unauth_destination, reject_rbl_client bl.test"
+    with Mta({"dkim_sign_enable": "yes", "dkim_signing_table": "inline:{home.test=s1}",
+              "smtpd_recipient_restrictions": lists}, zone=zone, start=False) as mta:
+        check_equal(mta.tool("postern", "dkim", "new", "home.test", "s1").returncode, 0)
+        for line in mta.tool("postern", "dns", "home.test", "--zone").stdout.decode().splitlines():
+            name, _, kind, value = line.split(" ", 3)
+            if kind == "TXT":
+                value = "".join(re.findall(r'"([^"]*)"', value))
+            if kind in ("A", "MX", "PTR", "TXT"):
+                mta.zone[f"{name.rstrip('.')} {kind}"] = [value]
+        mta.start()
+        done = mta.tool("postern", "doctor")
+        text = done.stdout.decode()
+        check_equal(done.returncode, 0, text)
+        for wanted in ("ok      configuration", "ok      no stranger is in mynetworks",
+                       "ok      the name server answers", "ok      bl.test answers",
+                       "ok      MX of home.test"):
+            check(wanted in text.splitlines(), wanted, text)
+        mta.write_main_cf(mynetworks="0.0.0.0/0", message_size_limit="100000000000000",
+                          smtpd_recipient_restrictions=lists + ", reject_rbl_client paid.test, "
+                          "reject_rbl_client sold.test, reject_rbl_client gone.test")
+        del mta.zone["org NS"]
+        done = mta.tool("postern", "doctor")
+        text = done.stdout.decode()
+        check_equal(done.returncode, 1, text)
+        for wanted in ("wrong   mynetworks has 203.0.113.77: strangers can relay",
+                       "wrong   the name server knows no name servers of org",
+                       "wrong   paid.test does not serve this name server",
+                       "wrong   sold.test lists everybody",
+                       "wrong   gone.test does not list its test address"):
+            check(wanted in text.splitlines(), wanted, text)
+        check(re.search(r"^wrong   .*spool/postern: \d+ bytes free, 150000000000000 wanted$", text,
+                        re.M), text)
+
+
 def others_ask_by_milter():
     """postern-milter: the same verdicts for a mail system that only speaks milter."""
     program = PREFIX + "/sbin/postern-milter"
@@ -594,4 +650,4 @@ def others_ask_by_milter():
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
       own_mail_is_signed, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
       own_senders_are_tagged, keys_are_made_and_rotated, records_are_surveyed, reports_are_summed,
-      others_ask_by_milter, mailauth_may_be_gone])
+      the_doctor_looks_at_all, others_ask_by_milter, mailauth_may_be_gone])

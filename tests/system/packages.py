@@ -8,6 +8,11 @@ import sys
 SKIPPED = 77
 
 
+def root_of():
+    """Where provide() unpacks what is not installed."""
+    return os.path.join(os.environ.get("POSTERN_TEST_SUPPORT", "/var/tmp"), "packages")
+
+
 def provide(programs, packages):
     """Puts `programs` on PATH: as they are installed, or from Debian's `packages` (libraries that
     may be missing among them) unpacked below the build folder. Skips the test where neither can be
@@ -17,7 +22,7 @@ def provide(programs, packages):
     missing = [name for name in programs if not shutil.which(name)]
     if not missing:
         return
-    root = os.path.join(os.environ.get("POSTERN_TEST_SUPPORT", "/var/tmp"), "packages")
+    root = root_of()
     os.makedirs(root, exist_ok=True)
     os.environ["PATH"] = f"{root}/usr/sbin:{root}/usr/bin:" + os.environ["PATH"]
     os.environ["LD_LIBRARY_PATH"] = f"{root}/usr/lib/x86_64-linux-gnu"

@@ -51,6 +51,7 @@ postern_system_test(sasl sasl 180)
 postern_system_test(tls tls 240)
 postern_system_test(secure_delivery secure_delivery 120)
 postern_system_test(logging logging_sinks 60)
+postern_system_test(log_readers log_readers 120)
 postern_system_test(mail_authentication mail_authentication 180)
 set_property(TEST system_mail_authentication APPEND PROPERTY
   ENVIRONMENT "POSTERN_TEST_MAILAUTH_PROBE=$<TARGET_FILE:mailauth_probe>")
