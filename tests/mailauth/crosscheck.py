@@ -14,6 +14,9 @@ import time
 
 from probe import Probe
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../system"))
+from packages import provide  # pylint: disable=wrong-import-position
+
 try:
     import dkim
 except ImportError:
@@ -419,13 +422,17 @@ def main():
             check_dkimpy(probe, keys, rng, failures)
             check_arc(probe, keys, rng, failures)
             done += 1
-        if shutil.which("opendkim") and shutil.which("opendkim-testmsg"):
+        if provide(["opendkim", "opendkim-testmsg"],
+                   ["opendkim", "opendkim-tools", "libopendkim11", "libopendbx1", "librbl1", "libvbr2",
+                    "libunbound8", "libmemcached11", "liblua5.3-0", "libmilter1.0.1", "libbsd0",
+                    "libldap-2.5-0", "libevent-2.1-7", "libhashkit2", "libsasl2-2", "libmd0"],
+                   is_needed=False):
             check_opendkim(probe, keys, rng, failures, directory)
             done += 1
         if spf is not None:
             check_spf(probe, rng, failures)
             done += 1
-        if shutil.which("postsrsd"):
+        if provide(["postsrsd"], ["postsrsd"], is_needed=False):
             check_srs(probe, rng, failures, directory)
             done += 1
     if probe.close() != 0:

@@ -12,7 +12,8 @@ endif()
 function(postern_mailauth_test name)
   add_test(NAME mailauth_${name}
     COMMAND ${POSTERN_DEBIAN_PYTHON} ${CMAKE_SOURCE_DIR}/tests/mailauth/${name}.py $<TARGET_FILE:mailauth_probe>)
-  set_tests_properties(mailauth_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS mailauth)
+  set_tests_properties(mailauth_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS mailauth
+    ENVIRONMENT "POSTERN_TEST_SUPPORT=${CMAKE_CURRENT_BINARY_DIR}/support;PYTHONDONTWRITEBYTECODE=1")
 endfunction()
 
 postern_mailauth_test(spf_suite)

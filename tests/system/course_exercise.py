@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from harness import *
+from packages import provide
 
 PROBE = os.environ.get("POSTERN_TEST_MAILAUTH_PROBE", "")
 FORWARDER = "198.51.100.77"  # an address that home.test sends from
@@ -167,7 +168,5 @@ def exercise():
         dns.close()
 
 
-if not shutil.which("nsd"):
-    print("skipped: nsd is not installed")
-    sys.exit(SKIPPED)
+provide(["nsd"], ["nsd", "libevent-2.1-7", "libprotobuf-c1", "libfstrm0"])
 main([exercise])
