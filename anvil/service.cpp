@@ -1,6 +1,11 @@
 #include "anvil/service.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "common/config/params/smtpd.h"
+#include "common/daemon/postmaster_notice.h"
 #include "common/log/log.h"
 
 namespace postern::anvil {
@@ -9,6 +14,9 @@ namespace {
 
 constexpr std::chrono::seconds kIdleCheck{60};
 constexpr std::size_t kEntriesPerPage = 2000;
+// What one attack brings comes together.
+constexpr std::chrono::seconds kFirstNotice{5};
+constexpr std::chrono::minutes kNextNotice{10};
 
 Time wall_now() { return std::chrono::system_clock::now(); }
 
@@ -104,6 +112,9 @@ void Service::serve_bans() {
     log::warning("{} is banned for {} s: too many {}", offence.client, bans_.rules().time,
                  offence.kind == ipc::anvil::OffenceKind::kAuthFailure ? "authentication failures"
                                                                        : "rejected commands");
+    announce_ban(offence.client, offence.kind == ipc::anvil::OffenceKind::kAuthFailure
+                                     ? "logins that failed"
+                                     : "commands that were refused");
     bans_changed();
   });
   dispatcher.answer<ipc::anvil::ListBans>(
@@ -157,6 +168,30 @@ void Service::serve_greylist() {
                 request.client +
                     (request.is_removed ? " is not on the list" : " cannot be put on the list"));
   });
+}
+
+// notify_classes = policy. A flood of bans is no flood of mail.
+void Service::announce_ban(const std::string& client, std::string_view what) {
+  constexpr std::size_t kMaxNamed = 100;
+  if (!daemon::wants_notice(process_.values(), "policy")) return;
+  if (++announced_ <= kMaxNamed) announcement_ += fmt::format("    {}: {}\n", client, what);
+  if (announcement_timer_.is_armed()) return;
+  announcement_timer_.arm(std::max(loop::Clock::now() + kFirstNotice, next_announcement_));
+}
+
+void Service::send_announcement() {
+  next_announcement_ = loop::Clock::now() + kNextNotice;
+  std::string text = fmt::format(
+      "These clients of the SMTP server of {} are refused for {} seconds\n"
+      "(smtpd_client_ban_time), because there were too many of\n\n{}",
+      process_.values().text("myhostname"), bans_.rules().time, announcement_);
+  const std::size_t named = static_cast<std::size_t>(std::ranges::count(announcement_, '\n'));
+  if (announced_ > named) text += fmt::format("\nand {} others.\n", announced_ - named);
+  text += "\n`postern ban list` shows them, `postern ban remove ADDRESS` lets one in again.\n";
+  const std::string subject = fmt::format("{} clients are refused for a time", announced_);
+  loop::spawn(daemon::send_notice(cleanup_, process_.values(), subject, std::move(text)));
+  announcement_.clear();
+  announced_ = 0;
 }
 
 void Service::bans_changed() {

@@ -9,6 +9,7 @@
 #include "anvil/counters.h"
 #include "anvil/greylist.h"
 #include "common/daemon/daemon.h"
+#include "common/ipc/cleanup_client.h"
 #include "common/ipc/server.h"
 
 namespace postern::anvil {
@@ -27,6 +28,9 @@ class Service {
   void serve_bans();
   void serve_greylist();
   void bans_changed();
+  // Tells the postmaster, many bans in one message.
+  void announce_ban(const std::string& client, std::string_view what);
+  void send_announcement();
   void drain();
 
   daemon::Process& process_;
@@ -38,6 +42,11 @@ class Service {
   std::chrono::seconds status_update_time_{};
   loop::CallbackTimer status_timer_;
   loop::CallbackTimer idle_timer_;
+  ipc::CleanupClient cleanup_;
+  std::string announcement_;
+  std::size_t announced_ = 0;
+  loop::TimePoint next_announcement_{};
+  loop::CallbackTimer announcement_timer_{[this] { send_announcement(); }};
 };
 
 }  // namespace postern::anvil

@@ -182,6 +182,9 @@ loop::Task<void> Session::run() {
   } else if (const auto refusal = co_await admit()) {
     end_ = End::kDropped;
     co_await refuse(*refusal);
+  } else if (const auto excess = co_await count_wrapped()) {
+    end_ = End::kDropped;
+    co_await refuse(*excess);
   } else {
     const mail::Reply hello = co_await greeting();
     if (!co_await send(hello) || !co_await flush()) closing_ = true;

@@ -186,6 +186,8 @@ class Session {
   [[nodiscard]] loop::Task<bool> start_tls();
   // smtpd_tls_wrappermode; false when the session has ended.
   [[nodiscard]] loop::Task<bool> wrap();
+  // The same for smtpd_client_new_tls_session_rate_limit; a refusal where it is exceeded.
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> count_wrapped();
   [[nodiscard]] bool offers_tls() const;
   [[nodiscard]] bool is_tls_due(smtpwire::Verb verb) const;
   [[nodiscard]] bool is_certificate_enough() const;

@@ -102,6 +102,14 @@ loop::Task<bool> Session::wrap() {
   co_return co_await start_tls();
 }
 
+loop::Task<std::optional<mail::Reply>> Session::count_wrapped() {
+  if (!settings_->tls.is_wrapped) co_return std::nullopt;
+  const auto excess = co_await count(ipc::anvil::Event::kNewTls);
+  if (!excess) co_return std::nullopt;
+  co_return mail::make_reply(421, fmt::format("4.7.0 {} Error: too many new TLS sessions from {}",
+                                              settings_->address.myhostname, client_address_));
+}
+
 // The client's certificate is there and good, where that is demanded.
 bool Session::is_certificate_enough() const {
   if (!settings_->tls.demands_certificate || has_trusted_certificate()) return true;

@@ -326,7 +326,8 @@ def rights_of_workers():
 def guessing():
     """Who guesses is slowed down, and then refused."""
     with Mta(NATIVE | {"smtpd_client_auth_rate_limit": "4", "smtpd_client_ban_auth_failures": "6",
-                       "smtpd_client_ban_time": "1h", "smtpd_client_event_limit_exceptions": ""},
+                       "smtpd_client_ban_time": "1h", "smtpd_client_event_limit_exceptions": "",
+                       "notify_classes": "policy", "error_notice_recipient": "u0@box.test"},
              start=False) as mta:
         write(USERS_TABLE, "alice {PLAIN}secret\n")
         mta.start()
@@ -354,6 +355,8 @@ def guessing():
             with Client(source=CLIENT, greet=False) as client:
                 return client.reply()[0] == 450
         wait_for("the ban", is_banned)
+        wait_for("the postmaster's notice", lambda: any(
+            f"    {CLIENT}: logins that failed\n".encode() in m for m in maildir("u0")))
         with Client() as client:
             check_equal(client.command(plain("alice", "secret"))[0], 235, "others are not banned")
 

@@ -401,6 +401,24 @@ def hostile_peers_get_nowhere():
         check(daemons("smtpd"))
 
 
+def new_sessions_are_counted():
+    make_keys()
+    limit = {"smtpd_client_new_tls_session_rate_limit": "2"}
+    with Mta(OPTIONS | limit, [WRAPPED]) as mta:
+        for _ in range(2):
+            Secret(source=CLIENT).close()
+        with Client(source=CLIENT) as client:
+            code, text = client.command("STARTTLS")
+            check_equal(code, 454)
+            check("too many new TLS sessions" in text, text)
+        with Secret() as friend:
+            check_equal(friend.command("NOOP")[0], 250, "mynetworks have no limit")
+        for _ in range(2):
+            Secret(port=465, source=CLIENT).close()
+        check_equal(Secret(port=465, source=CLIENT).banner[0], 421)
+        mta.wait_log(r"New TLS session rate limit exceeded: 3 from")
+
+
 def words_behind_starttls_are_thrown_away():
     make_keys()
     with Mta(OPTIONS) as mta:
@@ -549,6 +567,6 @@ if __name__ == "__main__":
     main([openssl_speaks_with_us, sessions_are_resumed, keys_are_in_keyring_alone,
           keyring_may_die, renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
           names_pick_certificates, client_certificates_count, hostile_peers_get_nowhere,
-          words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
+          new_sessions_are_counted, words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
           logins_are_bound_to_the_connection, certificates_that_end_soon_are_told,
           idle_sessions_are_small])

@@ -1,0 +1,60 @@
+#include "common/daemon/postmaster_notice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/base/text.h"
+#include "common/log/log.h"
+#include "common/mail/address.h"
+#include "common/queuefile/envelope.h"
+
+namespace postern::daemon {
+
+namespace {
+
+constexpr std::chrono::seconds kSubmitTime{100};
+
+std::string qualified(std::string address, const config::Values& values) {
+  if (address.find('@') == std::string::npos) address += "@" + values.text("myorigin");
+  return address;
+}
+
+}  // namespace
+
+bool wants_notice(const config::Values& values, std::string_view notify_class) {
+  return std::ranges::any_of(values.list("notify_classes"), [&](const std::string& word) {
+    return equal_nocase(word, notify_class);
+  });
+}
+
+loop::Task<void> send_notice(ipc::CleanupClient& cleanup, config::Values values,
+                             std::string subject, std::string text) {
+  queuefile::Envelope envelope;
+  envelope.sender = qualified(values.text("double_bounce_sender"), values);
+  envelope.origin = queuefile::Origin::kNotice;
+  envelope.rewrite_context = "local";
+  envelope.flags = queuefile::kFlagInternal;
+  queuefile::Recipient& to = envelope.recipients.emplace_back();
+  to.address = qualified(values.text("error_notice_recipient"), values);
+  to.orig_to = to.address;
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  envelope.arrival = {now.count(), 0};
+  const std::string content = fmt::format(
+      "From: Mail Delivery System <MAILER-DAEMON>\nTo: Postmaster <{}>\nSubject: {}\n"
+      "Auto-Submitted: auto-generated\n\n{}",
+      mail::quote_address(to.address), subject, text);
+  ipc::SubmissionStart start;
+  queuefile::append_envelope(start.envelope, envelope);
+  start.is_internal = true;
+  ipc::Submission submission(cleanup, std::move(start));
+  const loop::Deadline deadline = loop::Clock::now() + kSubmitTime;
+  const auto added = co_await submission.add(content, deadline);
+  Result<ipc::cleanup::Outcome> outcome = fail_temporary("not sent");
+  if (added) outcome = co_await submission.finish(deadline);
+  if (outcome && outcome->is_accepted) co_return;
+  log::warning("notice to the postmaster: {}", outcome ? outcome->text : outcome.error().text);
+}
+
+}  // namespace postern::daemon
