@@ -170,8 +170,8 @@ loop::Task<void> Session::run() {
   const bool is_client_known = co_await learn_from_proxy();
   if (is_client_known) co_await look_up_client();
   is_dialogue_logged_ =
-      log::verbosity() > 0 || co_await settings_->debug_peers.includes(
-                                  neighbours().tables, client_name_, client_address_);
+      log::verbosity() > 0 ||
+      co_await settings_->debug_peers.includes(neighbours().tables, client_name_, client_address_);
   log::info("connect from {}", client());
   if (!is_client_known) {
     end_ = End::kDropped;

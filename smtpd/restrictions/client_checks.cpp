@@ -101,8 +101,8 @@ loop::Task<Verdict> RestrictionRun::permit_tls(const Restriction& restriction) {
   for (const auto& print : session_.certificate_fingerprints()) {
     question.keys.push_back({print, false});
   }
-  const auto found = co_await session_.neighbours().tables.lookup(
-      std::move(question), loop::Clock::now() + kTablesTime);
+  const auto found = co_await session_.neighbours().tables.lookup(std::move(question),
+                                                                  loop::Clock::now() + kTablesTime);
   if (!found) {
     log::warning("relay_clientcerts: {}", found.error().text);
     co_return Verdict::dunno();
