@@ -34,6 +34,9 @@ struct Settings {
   std::vector<std::string> alias_maps{};
   std::string recipient_delimiter{};
   bool owner_request_special = true;
+  bool expand_owner_alias = false;
+  bool frozen_delivered_to = true;
+  bool require_home_directory = false;
   std::string home_mailbox{};
   std::string mail_spool_directory{};
   std::vector<std::string> forward_path{};  // one element each, not expanded

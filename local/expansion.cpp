@@ -78,6 +78,7 @@ Expansion::Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::M
 loop::Task<void> Expansion::run() {
   auto origin = std::make_shared<Origin>();
   origin->address = recipient_.address;
+  origin->delivered_to = delivered_to_;
   const std::string header = agent::header_of(delivery_, message_);
   if (agent::was_delivered_to(header, delivered_to_)) {
     finish(recipient_.address, "5.4.6",
@@ -249,19 +250,49 @@ loop::Task<bool> Expansion::deliver_alias(const std::string& name, const std::st
     }
     // Reports about a list go to its owner; reports about reports still go nowhere.
     if (owner->is_found && !sender_of(*origin).empty()) {
-      ipc::tables::Resolve question;
-      question.address = "owner-" + name;
-      const auto resolved =
-          co_await agent_.tables_.resolve(std::move(question), loop::Clock::now() + kTablesTime);
-      if (!resolved) {
-        finish(address, "4.3.0", "address resolver failure");
-        co_return true;
-      }
-      next->owner = resolved->address;
+      auto sender = co_await sender_of_list(name, owner->value, address);
+      if (!sender) co_return true;
+      next->owner = *std::move(sender);
     }
   }
+  next->delivered_to =
+      settings_->frozen_delivered_to ? origin->delivered_to : mail::quote_address(address);
   add(parse_destinations(found->value), std::move(next));
   co_return true;
+}
+
+loop::Task<std::optional<std::string>> Expansion::sender_of_list(std::string name,
+                                                                 std::string value,
+                                                                 std::string address) {
+  ipc::tables::Resolve question;
+  question.address = "owner-" + name;
+  if (settings_->expand_owner_alias) {
+    const auto destinations = parse_destinations(value);
+    if (!destinations.empty() && destinations.front().kind == DestinationKind::kAddress) {
+      question.address = destinations.front().text;
+    }
+  }
+  const auto resolved =
+      co_await agent_.tables_.resolve(std::move(question), loop::Clock::now() + kTablesTime);
+  if (resolved) co_return resolved->address;
+  finish(address, "4.3.0", "address resolver failure");
+  co_return std::nullopt;
+}
+
+// What cannot be seen from here may well be there: only a directory that is known to be missing
+// counts.
+loop::Task<bool> Expansion::has_home(const User& user, const std::string& address) {
+  if (!settings_->require_home_directory) co_return true;
+  const std::string home = user.home;
+  const int error = co_await agent_.pool_.run([&home] {
+    struct stat status{};
+    if (::stat(home.c_str(), &status) < 0) return errno;
+    return S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+  });
+  if (error != ENOENT && error != ENOTDIR) co_return true;
+  finish(address, "4.3.0",
+         fmt::format("cannot access home directory {}: {}", home, sys::errno_text(error)));
+  co_return false;
 }
 
 loop::Task<void> Expansion::deliver_user(const std::string& local_part, const std::string& address,
@@ -281,6 +312,7 @@ loop::Task<void> Expansion::deliver_user(const std::string& local_part, const st
     co_await deliver_unknown(local_part, address, origin);
     co_return;
   }
+  if (!co_await has_home(**user, address)) co_return;
   const bool was_forwarded = co_await deliver_forward_file(**user, local_part, address, origin);
   if (!was_forwarded) co_await deliver_mailbox(**user, address, origin);
 }
@@ -335,6 +367,7 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
     auto next = std::make_shared<Origin>(*origin);
     next->source = Source::kForward;
     next->address = address;
+    if (!settings_->frozen_delivered_to) next->delivered_to = mail::quote_address(address);
     next->rights = identity_of(user);
     next->rights.user = user.name;
     next->user = user;
@@ -349,9 +382,9 @@ std::string Expansion::sender_of(const Origin& origin) const {
 }
 
 std::string Expansion::prepended(const Origin& origin) const {
-  return agent::mailbox_headers(mail::quote_address(sender_of(origin)),
-                                mail::quote_address(recipient_.orig_to),
-                                settings_->adds_delivered_to_file ? delivered_to_ : std::string());
+  return agent::mailbox_headers(
+      mail::quote_address(sender_of(origin)), mail::quote_address(recipient_.orig_to),
+      settings_->adds_delivered_to_file ? origin.delivered_to : std::string());
 }
 
 loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string& address,
@@ -495,7 +528,7 @@ loop::Task<void> Expansion::run_command(std::string line, const std::string& add
                        std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())) +
           agent::mailbox_headers(
               sender, mail::quote_address(recipient_.orig_to),
-              settings_->adds_delivered_to_command ? delivered_to_ : std::string()),
+              settings_->adds_delivered_to_command ? origin.delivered_to : std::string()),
       settings_->time_limit);
   job.line = line;
   job.shell = settings_->local_command_shell;
@@ -620,6 +653,7 @@ void Expansion::forward(const std::string& address, const Origin& origin) {
   forward.sender = sender;
   forward.has_owner = origin.owner.has_value();
   forward.logged_as = origin.address;
+  forward.delivered_to = origin.delivered_to;
   forward.addresses.push_back(address);
 }
 
@@ -679,7 +713,9 @@ loop::Task<Result<std::string>> Expansion::submit(const Forward& forward) {
   const auto deadline = loop::Clock::now() + kCleanupTime;
 
   std::string head;
-  if (settings_->adds_delivered_to_forward) head = fmt::format("Delivered-To: {}\n", delivered_to_);
+  if (settings_->adds_delivered_to_forward) {
+    head = fmt::format("Delivered-To: {}\n", forward.delivered_to);
+  }
   head += agent::header_of(delivery_, message_);
   head += '\n';
   CO_DO(co_await submission.add(head, deadline));

@@ -37,6 +37,7 @@ class Expansion {
     std::vector<std::string> names{};    // of the aliases on the way here: loops
     std::optional<User> user{};          // whose .forward this is
     bool is_luser = false;               // luser_relay has been here
+    std::string delivered_to{};          // of Delivered-To:, quoted
   };
   struct Task {
     Destination destination{};
@@ -47,6 +48,7 @@ class Expansion {
     std::string sender{};
     bool has_owner = false;
     std::string logged_as{};  // the address that was expanded
+    std::string delivered_to{};
     std::vector<std::string> addresses{};
   };
 
@@ -57,6 +59,12 @@ class Expansion {
   // False: no such alias.
   [[nodiscard]] loop::Task<bool> deliver_alias(const std::string& name, const std::string& address,
                                                std::shared_ptr<const Origin> origin);
+  // owner-NAME's own address, or with expand_owner_alias what stands behind it. Nothing: reported.
+  [[nodiscard]] loop::Task<std::optional<std::string>> sender_of_list(std::string name,
+                                                                      std::string value,
+                                                                      std::string address);
+  // require_home_directory. False: reported.
+  [[nodiscard]] loop::Task<bool> has_home(const User& user, const std::string& address);
   [[nodiscard]] loop::Task<void> deliver_user(const std::string& local_part,
                                               const std::string& address,
                                               std::shared_ptr<const Origin> origin);

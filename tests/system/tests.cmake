@@ -31,6 +31,7 @@ function(postern_system_test name program timeout)
 endfunction()
 
 postern_system_test(end_to_end end_to_end 120)
+postern_system_test(aliases aliases 60)
 foreach(first 1 6 11 16)
   math(EXPR last "${first} + 4")
   set(seeds "")

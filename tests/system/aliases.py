@@ -1,0 +1,81 @@
+"""aliases.py - what parameters make of lists, of their owners and of users without a home."""
+from harness import *
+
+ALIASES = """\
+list r@away.test
+owner-list alice
+plain s@away.test
+outer inner
+inner bob
+sub t@away.test
+nested sub
+owner-nested alice
+"""
+
+
+def start(mta):
+    write(CONF + "/aliases", ALIASES)
+    mta.start()
+
+
+def send(*recipients):
+    with Client() as client:
+        for recipient in recipients:
+            check_equal(client.send("s@away.test", [recipient + "@home.test"],
+                                    f"Subject: {recipient}\n\nx\n".encode()), 250, recipient)
+
+
+def senders_of(sink, count):
+    return {message.recipients[0]: message.sender for message in sink.wait(count)}
+
+
+def owners():
+    maps = {"alias_maps": f"texthash:{CONF}/aliases"}
+    for extra, list_sender, sub_sender in (
+            ({}, "owner-list@home.test", "owner-nested@home.test"),
+            ({"expand_owner_alias": "yes"}, "alice@home.test", "alice@home.test")):
+        with Mta(maps | extra, start=False) as mta:
+            start(mta)
+            sink = Sink("198.51.100.25")
+            mta.closers.append(sink)
+            send("list", "plain", "nested")
+            seen = senders_of(sink, 3)
+            check_equal(seen["r@away.test"], list_sender, extra)
+            check_equal(seen["s@away.test"], "s@away.test", extra)
+            check_equal(seen["t@away.test"], sub_sender, extra)
+            mta.wait_drained()
+
+
+def delivered_to():
+    for frozen, wanted in (("yes", b"outer@home.test"), ("no", b"inner@home.test")):
+        with Mta({"alias_maps": f"texthash:{CONF}/aliases", "frozen_delivered_to": frozen,
+                  "home_mailbox": "Maildir/"}, start=False) as mta:
+            shutil.rmtree(f"{ROOT}/home/bob/Maildir", ignore_errors=True)
+            start(mta)
+            send("outer")
+            mail = wait_for("bob's mail", lambda: mails_of("bob"))
+            check(b"Delivered-To: " + wanted + b"\n" in mail[0], frozen, mail[0])
+
+
+def mails_of(user):
+    new = f"{ROOT}/home/{user}/Maildir/new"
+    return [read(f"{new}/{name}") for name in os.listdir(new)] if os.path.isdir(new) else []
+
+
+def homes():
+    home = f"{ROOT}/home/bob"
+    with Mta({"require_home_directory": "yes", "home_mailbox": "Maildir/"}) as mta:
+        shutil.rmtree(home + "/Maildir", ignore_errors=True)
+        os.rename(home, home + ".away")
+        try:
+            send("bob")
+            mta.wait_log(r"to=<bob@home\.test>.*dsn=4\.3\.0, status=deferred \(cannot access home "
+                         r"directory .*/bob: No such file or directory\)")
+        finally:
+            os.rename(home + ".away", home)
+        mta.wait_log(r"to=<bob@home\.test>.*status=sent")
+        check_equal(len(mails_of("bob")), 1)
+
+
+if __name__ == "__main__":
+    main([owners, delivered_to, homes])
