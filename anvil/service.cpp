@@ -29,12 +29,14 @@ Service::Service(daemon::Process& process, int directory)
       contacts_(LineFile(directory, "first_contact")),
       bans_(LineFile(directory, "bans")),
       greylist_(LineFile(directory, "greylist")),
+      quotas_(LineFile(directory, "quotas")),
       status_timer_([this] { log_statistics(); }),
       idle_timer_([this] {
         counters_.forget_idle(wall_now());
         if (bans_.expire(std::chrono::system_clock::to_time_t(wall_now()))) bans_changed();
         const auto now = std::chrono::system_clock::to_time_t(wall_now());
         if (const auto kept = greylist_.clean(now); !kept) log::warning("{}", kept.error().text);
+        if (const auto kept = quotas_.clean(now); !kept) log::warning("{}", kept.error().text);
         idle_timer_.arm(loop::Clock::now() + kIdleCheck);
       }) {
   configure();
@@ -42,6 +44,7 @@ Service::Service(daemon::Process& process, int directory)
   const auto now = std::chrono::system_clock::to_time_t(wall_now());
   if (const auto loaded = bans_.load(now); !loaded) log::warning("{}", loaded.error().text);
   if (const auto loaded = greylist_.load(now); !loaded) log::warning("{}", loaded.error().text);
+  if (const auto loaded = quotas_.load(now); !loaded) log::warning("{}", loaded.error().text);
 }
 
 void Service::configure() {
@@ -74,6 +77,7 @@ void Service::start() {
   serve_contacts();
   serve_bans();
   serve_greylist();
+  serve_quotas();
   server_.on_closed(
       [this](const ipc::ChannelPtr& channel) { counters_.forget_source(source_of(channel)); });
   process_.on_reload([this] { configure(); });
@@ -168,6 +172,18 @@ void Service::serve_greylist() {
                 request.client +
                     (request.is_removed ? " is not on the list" : " cannot be put on the list"));
   });
+}
+
+void Service::serve_quotas() {
+  server_.dispatcher().answer<ipc::anvil::Quota>(
+      [this](ipc::anvil::Quota& question,
+             const ipc::ChannelPtr&) -> Result<ipc::anvil::QuotaAnswer> {
+        Result<void> kept;
+        const auto now = std::chrono::system_clock::to_time_t(wall_now());
+        const auto verdict = quotas_.count(question, now, kept);
+        if (!kept) log::warning("{}", kept.error().text);
+        return ipc::anvil::QuotaAnswer{verdict};
+      });
 }
 
 // notify_classes = policy. A flood of bans is no flood of mail.

@@ -8,6 +8,7 @@
 #include "anvil/contacts.h"
 #include "anvil/counters.h"
 #include "anvil/greylist.h"
+#include "anvil/quotas.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup_client.h"
 #include "common/ipc/server.h"
@@ -27,6 +28,7 @@ class Service {
   void serve_contacts();
   void serve_bans();
   void serve_greylist();
+  void serve_quotas();
   void bans_changed();
   // Tells the postmaster, many bans in one message.
   void announce_ban(const std::string& client, std::string_view what);
@@ -39,6 +41,7 @@ class Service {
   Contacts contacts_;
   Bans bans_;
   Greylist greylist_;
+  Quotas quotas_;
   std::chrono::seconds status_update_time_{};
   loop::CallbackTimer status_timer_;
   loop::CallbackTimer idle_timer_;

@@ -41,6 +41,23 @@ queuefile::ArrivalTime now_as_arrival() {
   return {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
 }
 
+// RFC 8689 5: one field "TLS-Required: No"; another value, or two of them, say nothing.
+bool asks_for_no_tls(std::string_view header) {
+  constexpr std::string_view kName = "TLS-Required";
+  if (header.find("ls-") == std::string_view::npos &&
+      header.find("LS-") == std::string_view::npos) {
+    return false;
+  }
+  unsigned count = 0;
+  bool says_no = false;
+  for (const auto& field : mail::split_header(header)) {
+    if (!equal_nocase(field.name, kName)) continue;
+    ++count;
+    says_no = equal_nocase(trim(field.body), "no");
+  }
+  return count == 1 && says_no;
+}
+
 // The word of smtputf8_autodetect_classes.
 std::string_view class_of(queuefile::Origin origin) {
   switch (origin) {
@@ -678,6 +695,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   }
   const bool has_more_recipients = !amendment.recipients.empty();
   if (is_8bit_) amendment.attributes.emplace_back("encoding", "8bit");
+  if (room_.settings.tls_required_enable && asks_for_no_tls(header.header)) {
+    amendment.attributes.emplace_back(queuefile::kTlsOptional, "1");
+  }
   if (const std::uint8_t bits = smtputf8_bits(header.header); bits != envelope_.smtputf8) {
     amendment.attributes.emplace_back("smtputf8", std::to_string(bits));
   }

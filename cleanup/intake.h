@@ -49,7 +49,8 @@ struct Settings {
   bool has_header_maps = false;  // canonical_maps and kin, masquerade_domains
   std::string always_bcc;
   CheckSettings checks;
-  bool filters_bounces = false;                          // internal_mail_filter_classes
+  bool filters_bounces = false;  // internal_mail_filter_classes
+  bool tls_required_enable = true;
   std::vector<std::string> smtputf8_autodetect_classes;  // none where smtputf8_enable is off
   milter::ListSettings non_smtpd_milters;
   AuthenticationSettings authentication;

@@ -134,6 +134,7 @@ void Service::configure() {
       std::find(signed_clients.begin(), signed_clients.end(), "local") != signed_clients.end();
   const auto& classes = cleanup.internal_mail_filter_classes;
   s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
+  s.tls_required_enable = process_.values().flag("tls_required_enable");
   s.smtputf8_autodetect_classes.clear();
   if (cleanup.smtputf8_enable) s.smtputf8_autodetect_classes = cleanup.smtputf8_autodetect_classes;
   const auto* line = process_.values().service();

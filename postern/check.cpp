@@ -22,6 +22,7 @@
 #include "common/config/programs.h"
 #include "common/config/values.h"
 #include "common/policy/list.h"
+#include "common/policy/sender_quota.h"
 #include "common/table/table.h"
 #include "postern/certificates.h"
 #include "postern/owners.h"
@@ -280,6 +281,7 @@ Problems check_restrictions(const Snapshot& snapshot) {
     const auto params = load<SmtpdParams>(values, said);
     const auto lists = policy::parse_restriction_lists(params, values, problems);
     policy::find_odd_restrictions(lists, values, problems);
+    (void)policy::read_sender_quota(values, problems);
     policy::visit_lists(lists, [&](std::string_view parameter, const auto& list, auto) {
       for (const auto& restriction : list) {
         if (restriction.check != policy::Check::kAccess) continue;

@@ -61,6 +61,7 @@ constexpr Command kVerbs[] = {
     {"stop", stop_main},
     {"tls", tls_main},
     {"upgrade-configuration", upgrade_configuration_main},
+    {"why", why_main},
 };
 
 }  // namespace

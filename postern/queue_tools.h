@@ -21,6 +21,8 @@ int upgrade_configuration_main(int argc, char** argv);
                                                 std::vector<std::string>& added);
 // postern queue VERB
 int queue_main(int argc, char** argv);
+// postern why ID|ADDRESS|DOMAIN
+int why_main(int argc, char** argv);
 
 // postsuper -s, as the last thing that this process does: it gives up root's rights for it.
 [[nodiscard]] int tidy_queue(const std::string& config_directory);

@@ -16,6 +16,7 @@
 #include "common/config/param.h"
 #include "common/sys/privilege.h"
 #include "common/sys/process.h"
+#include "postern/queue_groups.h"
 #include "postern/queue_listing.h"
 #include "postern/queue_tools.h"
 
@@ -41,8 +42,8 @@ int usage() {
   return fail_with(
       "usage: postern queue list|show|hold|release|retry|expire|delete [--sender ADDRESS] "
       "[--recipient ADDRESS] [--domain DOMAIN] [--reason TEXT] [--queue NAME] [--older TIME] "
-      "[--younger TIME] [--larger SIZE] [--smaller SIZE] [--all] [--dry-run] [--json] "
-      "[queue id...]");
+      "[--younger TIME] [--larger SIZE] [--smaller SIZE] [--group reason|domain|sender] [--all] "
+      "[--dry-run] [--json] [queue id...]");
 }
 
 std::string age_text(std::int64_t seconds) {
@@ -144,6 +145,7 @@ enum Option : int {
   kYounger,
   kLarger,
   kSmaller,
+  kGroup,
   kAll,
   kDryRun,
   kJson
@@ -158,6 +160,7 @@ constexpr option kOptions[] = {{"sender", required_argument, nullptr, kSender},
                                {"younger", required_argument, nullptr, kYounger},
                                {"larger", required_argument, nullptr, kLarger},
                                {"smaller", required_argument, nullptr, kSmaller},
+                               {"group", required_argument, nullptr, kGroup},
                                {"all", no_argument, nullptr, kAll},
                                {"dry-run", no_argument, nullptr, kDryRun},
                                {"json", no_argument, nullptr, kJson},
@@ -165,6 +168,7 @@ constexpr option kOptions[] = {{"sender", required_argument, nullptr, kSender},
 
 struct Request {
   QueueFilter filter;
+  std::optional<GroupBy> group;
   std::string directory;
   bool is_all = false;
   bool is_dry_run = false;
@@ -213,6 +217,13 @@ Result<void> take_option(int letter, std::string_view value, Request& request) {
       TRY(filter.smaller, config::parse_size(value));
       break;
     }
+    case kGroup:
+      request.group = find_group_by(value);
+      if (!request.group) {
+        return fail(Error::Kind::kConfig,
+                    fmt::format("--group {}: reason, domain or sender expected", value));
+      }
+      break;
     case kAll:
       request.is_all = true;
       break;
@@ -231,11 +242,13 @@ Result<void> take_option(int letter, std::string_view value, Request& request) {
 }  // namespace
 
 int queue_main(int argc, char** argv) {
-  const std::string_view name = argc > 1 ? argv[1] : "";
+  // Options alone list, as in `postern queue --group reason`.
+  const bool has_verb = argc > 1 && *argv[1] != '-';
+  const std::string_view name = has_verb ? argv[1] : argc > 1 ? "list" : "";
   const auto* const verb = std::ranges::find(kVerbs, name, &Verb::name);
   if (verb == std::end(kVerbs)) return usage();
   Request request;
-  ::optind = 2;
+  ::optind = has_verb ? 2 : 1;
   for (int letter = 0; (letter = ::getopt_long(argc, argv, "c:v", kOptions, nullptr)) != -1;) {
     if (letter == 'v') continue;
     const std::string_view value = ::optarg != nullptr ? ::optarg : "";
@@ -248,6 +261,7 @@ int queue_main(int argc, char** argv) {
     return fail_with(fmt::format(
         "{}: of which messages? Name queue ids or a filter, or say --all for every one", name));
   }
+  if (request.group && name != "list") return fail_with("--group goes with list only");
   const auto tool = config::open_tool(request.directory);
   if (!tool) return fail_with(tool.error().text);
   if (name == "show") {
@@ -269,6 +283,12 @@ int queue_main(int argc, char** argv) {
     if (std::ranges::none_of(*messages, is_it)) {
       fmt::print(stderr, "postern queue: warning: {}: no such message\n", id);
     }
+  }
+  if (request.group) {
+    const auto groups = group_messages(*request.group, *messages);
+    fmt::print("{}", request.is_json ? print_groups_json(*request.group, groups)
+                                     : print_groups(groups, now));
+    return 0;
   }
   if (verb->letter == 0 || request.is_dry_run || request.is_json) {
     if (request.is_json) {

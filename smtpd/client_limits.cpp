@@ -128,6 +128,13 @@ loop::Task<std::int64_t> ClientLimits::count(ClientEntry& entry, Event event, st
   co_return counted->rate > limit ? counted->rate : 0;
 }
 
+loop::Task<ipc::anvil::QuotaVerdict> ClientLimits::count_quota(ipc::anvil::Quota question) {
+  const auto counted = co_await anvil_.call(std::move(question), loop::Clock::now() + kAnvilTime);
+  if (counted) co_return counted->verdict;
+  complain(counted.error());
+  co_return ipc::anvil::QuotaVerdict::kWithin;
+}
+
 void ClientLimits::note(ClientEntry& entry, Event event) {
   ++entry.events[static_cast<std::size_t>(event)];
   if (is_telling_) return;

@@ -47,6 +47,9 @@ class ClientLimits {
   [[nodiscard]] loop::Task<std::int64_t> count(ClientEntry& entry, ipc::anvil::Event event,
                                                std::int64_t limit);
 
+  // Counts a recipient of a sender with a quota. Without an answer it is within.
+  [[nodiscard]] loop::Task<ipc::anvil::QuotaVerdict> count_quota(ipc::anvil::Quota question);
+
   // The entry of an address; bits beyond the prefix length of settings do not count.
   [[nodiscard]] ClientEntry& entry_of(const config::IpAddress& address, const Settings& settings);
 

@@ -656,13 +656,18 @@ void Session::log_reject(const mail::Reply& reply, std::string_view where,
                          std::string_view recipient, bool has_recipient, std::string_view action) {
   // Who is asked to come again, by greylisting for one, has done nothing wrong.
   if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
+  log_action(action, reply.to_line(), where, recipient, has_recipient);
+}
+
+void Session::log_action(std::string_view action, std::string_view said, std::string_view where,
+                         std::string_view recipient, bool has_recipient) {
   log::RejectLine line;
   line.queue_id = transaction_ ? std::string_view(transaction_->queue_id()) : std::string_view();
   line.action = action;
   line.where = where;
   const std::string from = client();
   line.client = from;
-  const std::string text = log::clean(reply.to_line());
+  const std::string text = log::clean(said);
   line.text = text;
   const std::string sender = sender_ ? log::clean(mail::quote_address(*sender_)) : std::string();
   line.sender = sender;

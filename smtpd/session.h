@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -214,6 +215,16 @@ class Session {
   [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
 
+  // ---- sender_quota.cpp: smtpd_sender_quota and its maps
+  struct QuotaOf {
+    std::string sender;  // as anvil counts it; empty: nobody who has a quota
+    SenderQuota quota;
+  };
+  [[nodiscard]] bool may_have_quota() const;
+  // Counts a recipient that restrictions have accepted; the refusal where there is one.
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> check_sender_quota();
+  [[nodiscard]] loop::Task<std::expected<QuotaOf, mail::Reply>> find_sender_quota();
+
   // ---- proxy_filter.cpp: smtpd_proxy_filter
   [[nodiscard]] bool has_proxy_filter() const;
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> open_proxy();
@@ -244,6 +255,8 @@ class Session {
 
   void log_reject(const mail::Reply& reply, std::string_view where, std::string_view recipient = {},
                   bool has_recipient = false, std::string_view action = "reject");
+  void log_action(std::string_view action, std::string_view said, std::string_view where,
+                  std::string_view recipient, bool has_recipient);
 
   struct Count {
     unsigned total = 0;

@@ -126,6 +126,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   settings->default_verp_delimiters = bounce.default_verp_delimiters;
   settings->verp_delimiter_filter = bounce.verp_delimiter_filter;
   settings->tls = read_tls_settings(values, problems);
+  settings->sender_quota = read_sender_quota(values, problems);
   settings->debug_peers = policy::DebugPeers(values);
   settings->restrictions = parse_restriction_lists(settings->smtpd, values, problems);
   settings->has_no_relay_guard = !has_relay_guard(settings->restrictions);

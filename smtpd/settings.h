@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "common/milter/spec.h"
 #include "common/policy/debug_peers.h"
 #include "common/policy/list.h"
+#include "common/policy/sender_quota.h"
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
 #include "smtpd/login/service.h"
@@ -83,6 +85,9 @@ struct Settings {
   bool no_unknown_recipient_checks = false;
   std::string default_verp_delimiters;
   std::string verp_delimiter_filter;
+
+  // Of logins; nothing where the value is wrong, which is answered like a wrong restriction.
+  std::optional<SenderQuota> sender_quota;
 
   policy::DebugPeers debug_peers;
   TlsSettings tls;

@@ -274,6 +274,37 @@ struct CountGreylist {
   static void fields(Self&, Fields&) {}
 };
 
+// ---- sending quotas (smtpd_sender_quota)
+
+enum class QuotaVerdict : std::uint8_t { kWithin = 0, kOverHour = 1, kOverDay = 2 };
+
+struct QuotaAnswer {
+  QuotaVerdict verdict = QuotaVerdict::kWithin;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("verdict", self.verdict);
+  }
+};
+
+// One recipient of a sender, who has the limits of the service that asks. What is over a quota
+// counts only where it is accepted all the same.
+struct Quota {
+  static constexpr std::uint16_t kType = 0x0e41;
+  static constexpr bool kRepeatable = true;  // rather one too many than one that nobody counts
+  using Reply = QuotaAnswer;
+  std::string sender;         // "login:alice", "sender:@home.test"
+  std::int64_t per_hour = 0;  // 0: no limit
+  std::int64_t per_day = 0;
+  bool is_accepted_over = false;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("sender", self.sender);
+    field("per_hour", self.per_hour);
+    field("per_day", self.per_day);
+    field("is_accepted_over", self.is_accepted_over);
+  }
+};
+
 // ---- first contact (postscreen): who has passed which test, and until when
 
 inline constexpr std::size_t kContactTests = 5;

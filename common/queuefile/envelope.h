@@ -104,6 +104,9 @@ struct Recipient {
   friend bool operator==(const Recipient&, const Recipient&) = default;
 };
 
+// An attribute: the author wants delivery more than TLS (RFC 8689 5, TLS-Required: no).
+inline constexpr const char* kTlsOptional = "tls_optional";
+
 struct ArrivalTime {
   std::int64_t seconds = 0;
   std::int32_t microseconds = 0;

@@ -1,5 +1,7 @@
 #include "common/queuefile/listing.h"
 
+#include <sys/stat.h>
+
 #include <charconv>
 #include <unordered_map>
 
@@ -63,6 +65,8 @@ std::optional<ListedMessage> list_message(const QueueDirs& dirs, Queue queue,
   listed.sender = message->envelope.sender;
   std::unordered_map<std::uint64_t, std::string> reasons;
   if (queue == Queue::kDeferred) {
+    struct stat status{};
+    if (::fstat((*fd)->get(), &status) == 0) listed.next_attempt = status.st_mtime;
     for (const Queue log : {Queue::kDefer, Queue::kBounce}) {
       if (const auto known = read_reasons(dirs, log, entry.id)) {
         for (const auto& reason : *known) reasons[reason.state_offset] = reason.text;

@@ -33,6 +33,8 @@ struct ListedMessage {
   bool is_forced_expire = false;
   std::string sender;
   std::vector<ListedRecipient> recipients;  // those that are not done
+  // When a deferred one is tried again, in seconds since 1970; 0 for others and from a stream.
+  std::int64_t next_attempt = 0;
 };
 
 // The queues in the order in which they are listed.

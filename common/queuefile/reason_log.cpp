@@ -92,6 +92,18 @@ bool parse_line(std::string_view line, Reason& reason) {
   return !reason.address.empty() && !reason.status.empty();
 }
 
+template <typename Take>
+void for_each_whole(std::string_view file, const Take& take) {
+  while (!file.empty()) {
+    const std::size_t end = file.find('\n');
+    if (end == std::string_view::npos) break;  // torn
+    Reason reason;
+    const bool is_whole = parse_line(file.substr(0, end), reason);
+    file.remove_prefix(end + 1);
+    if (is_whole) take(std::move(reason));
+  }
+}
+
 Result<std::string> read_file(int fd) {
   struct stat status{};
   if (::fstat(fd, &status) < 0) return sys::fail_errno("fstat");
@@ -110,6 +122,15 @@ Result<std::string> read_file(int fd) {
     done += static_cast<std::size_t>(n);
   }
   bytes.resize(done);
+  return bytes;
+}
+
+// Empty when there is no such file.
+Result<std::string> read_log(const QueueDirs& dirs, Queue log, std::string_view id) {
+  TRY(const auto opened, dirs.open_message(log, id));
+  if (!opened) return std::string{};
+  auto bytes = read_file(opened->get());
+  if (!bytes) return fail_in(dirs.path_of(log, id), std::move(bytes).error());
   return bytes;
 }
 
@@ -172,20 +193,20 @@ std::string print_reason(const Reason& reason) {
 std::vector<Reason> parse_reasons(std::string_view file) {
   std::vector<Reason> reasons;
   std::unordered_map<std::uint64_t, std::size_t> places;
-  while (!file.empty()) {
-    const std::size_t end = file.find('\n');
-    if (end == std::string_view::npos) break;  // torn
-    Reason reason;
-    const bool is_whole = parse_line(file.substr(0, end), reason);
-    file.remove_prefix(end + 1);
-    if (!is_whole) continue;
+  for_each_whole(file, [&](Reason&& reason) {
     const auto [place, is_new] = places.try_emplace(reason.state_offset, reasons.size());
     if (is_new) {
       reasons.push_back(std::move(reason));
     } else {
       reasons[place->second] = std::move(reason);
     }
-  }
+  });
+  return reasons;
+}
+
+std::vector<Reason> parse_reason_history(std::string_view file) {
+  std::vector<Reason> reasons;
+  for_each_whole(file, [&](Reason&& reason) { reasons.push_back(std::move(reason)); });
   return reasons;
 }
 
@@ -214,11 +235,14 @@ Result<void> append_reasons(const QueueDirs& dirs, Queue log, std::string_view i
 }
 
 Result<std::vector<Reason>> read_reasons(const QueueDirs& dirs, Queue log, std::string_view id) {
-  TRY(const auto opened, dirs.open_message(log, id));
-  if (!opened) return std::vector<Reason>{};
-  auto bytes = read_file(opened->get());
-  if (!bytes) return fail_in(dirs.path_of(log, id), std::move(bytes).error());
-  return parse_reasons(*bytes);
+  TRY(const auto bytes, read_log(dirs, log, id));
+  return parse_reasons(bytes);
+}
+
+Result<std::vector<Reason>> read_reason_history(const QueueDirs& dirs, Queue log,
+                                                std::string_view id) {
+  TRY(const auto bytes, read_log(dirs, log, id));
+  return parse_reason_history(bytes);
 }
 
 }  // namespace postern::queuefile

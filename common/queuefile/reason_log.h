@@ -48,6 +48,9 @@ inline constexpr std::size_t kMaxReasonFile = std::size_t{256} << 20;
 // recipients appear first.
 [[nodiscard]] std::vector<Reason> parse_reasons(std::string_view file);
 
+// The same with the older lines too, in the order in which they were written.
+[[nodiscard]] std::vector<Reason> parse_reason_history(std::string_view file);
+
 enum class Durability : unsigned char { kFlushed, kUnflushed };
 
 // `log` is kBounce, kDefer or kTrace; the id is a valid one. Blocks for as long as the disk takes.
@@ -59,5 +62,7 @@ enum class Durability : unsigned char { kFlushed, kUnflushed };
 // None when there is no such file.
 [[nodiscard]] Result<std::vector<Reason>> read_reasons(const QueueDirs& dirs, Queue log,
                                                        std::string_view id);
+[[nodiscard]] Result<std::vector<Reason>> read_reason_history(const QueueDirs& dirs, Queue log,
+                                                              std::string_view id);
 
 }  // namespace postern::queuefile

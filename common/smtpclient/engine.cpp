@@ -21,6 +21,16 @@ std::size_t random_below(std::size_t limit) {
   return std::uniform_int_distribution<std::size_t>(0, limit - 1)(generator);
 }
 
+// RFC 8689 4.1: whatever the policies say, delivery goes before secrecy.
+void make_optional(TlsPolicy& policy, const config::TlsParams& params) {
+  if (policy.level == TlsLevel::kNone) return;
+  policy = {};
+  policy.level = TlsLevel::kMay;
+  policy.protocols = params.smtp_tls_protocols;
+  policy.ciphers = params.smtp_tls_ciphers;
+  policy.exclude = params.smtp_tls_exclude_ciphers;
+}
+
 // A kept connection is as secret as the plan asks, and with the same server.
 bool serves(const Connection& kept, const TlsPlanPtr& plan) {
   if (plan == nullptr || kept.plan == nullptr) return plan == kept.plan;
@@ -31,6 +41,7 @@ bool serves(const Connection& kept, const TlsPlanPtr& plan) {
 // secrecy better than no mail (postconf(5) smtp_tls_security_level, "may").
 bool may_go_plain(const Job& job, const TlsPlan& plan, const Settings& settings) {
   if (plan.policy.level != TlsLevel::kMay || settings.tls.params.smtp_tls_wrappermode) return false;
+  if (job.is_tls_optional()) return true;
   return job.age() >= settings.minimal_backoff_time;
 }
 
@@ -83,6 +94,10 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
       co_return;
     }
     walk.policy = *std::move(policy);
+    // Wrapper mode knows no other way.
+    if (walk.job.is_tls_optional() && !settings.tls.params.smtp_tls_wrappermode) {
+      make_optional(walk.policy, settings.tls.params);
+    }
   }
   const std::string key = to_lower(text);
   enter(key);

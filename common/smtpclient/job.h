@@ -71,6 +71,14 @@ class Job {
            std::chrono::seconds(message().envelope.arrival.seconds);
   }
 
+  // TLS-Required: no
+  [[nodiscard]] bool is_tls_optional() const {
+    for (const auto& [name, value] : message().envelope.attributes) {
+      if (name == queuefile::kTlsOptional) return true;
+    }
+    return false;
+  }
+
   // Address verification and sendmail -bv: how far the next hop would go; nothing is delivered.
   [[nodiscard]] bool is_probe() const {
     const auto& envelope = message().envelope;

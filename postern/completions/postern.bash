@@ -13,18 +13,19 @@ _postern_ids() {
 _postern() {
   case "${COMP_CWORD}:${COMP_WORDS[1]}" in
     1:*) _postern_words "abort ban check config explain flush greylist logrotate password queue reload set-permissions start \
-start-fg status stop upgrade-configuration" ;;
+start-fg status stop upgrade-configuration why" ;;
     2:config) _postern_words "diff get man set undo unset" ;;
     *:config) _postern_parameters ;;
     2:queue) _postern_words "delete expire hold list release retry show" ;;
     *:queue)
       if [[ ${COMP_WORDS[COMP_CWORD]} == -* ]]; then
-        _postern_words "--all --domain --dry-run --json --larger --older --queue --reason \
+        _postern_words "--all --domain --dry-run --group --json --larger --older --queue --reason \
 --recipient --sender --smaller --younger"
       else
         _postern_ids
       fi
       ;;
+    *:why) _postern_ids ;;
     *:check) _postern_words "--json --strict" ;;
   esac
 }

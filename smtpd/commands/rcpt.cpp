@@ -135,6 +135,13 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
     co_await milter_rejected_rcpt(std::string(command.argument), *refusal);
     co_return *refusal;
   }
+  if (may_have_quota()) {
+    if (auto over_quota = co_await check_sender_quota()) {
+      log_reject(*over_quota, "RCPT", recipient_in_check_, true);
+      co_await milter_rejected_rcpt(std::string(command.argument), *over_quota);
+      co_return *over_quota;
+    }
+  }
   if (auto by_milter = co_await milter_rcpt(std::string(command.argument), recipient_in_check_)) {
     co_return *by_milter;
   }

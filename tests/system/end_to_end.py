@@ -160,5 +160,63 @@ def lines_of_old_master_files():
         mta.wait_log("to=<u2@box.test>.*status=sent", seconds=10)
 
 
+def why_a_message_waits():
+    """Nothing listens at the next hop: the queue tells why, also with the system stopped."""
+    # No attempts but those that are asked for.
+    with Mta({"minimal_backoff_time": "300s", "maximal_backoff_time": "400s"}) as mta:
+        def is_deferred(attempts):
+            seen = re.findall(r"to=<r@away.test>.*status=deferred", mta.log())
+            return len(seen) >= attempts and all("/deferred/" in path for path in queue_files())
+
+        with Client() as client:
+            check_equal(client.send("s@home.test", ["r@away.test", "q@away.test"],
+                                    b"Subject: w\n\nHi.\n"), 250)
+        wait_for("the first attempt", lambda: is_deferred(1))
+        check_equal(mta.tool("postqueue", "-f").returncode, 0)
+        wait_for("the second attempt", lambda: is_deferred(2))
+        mta.stop()
+        [message] = json.loads(mta.tool("postern", "queue", "list", "--json").stdout)
+        queue_id = message["queue_id"]
+        for wanted in (queue_id, "r@away.test", "away.test"):
+            done = mta.tool("postern", "why", wanted)
+            text = done.stdout.decode()
+            check_equal(done.returncode, 0, done.stderr)
+            check(text.startswith(queue_id + "  s@home.test -> "), wanted, text)
+            check_equal("q@away.test" in text, wanted != "r@away.test", text)
+            for part in (r"received from \S+ \[\S+\], helo \S+, ESMTP, not authenticated\n",
+                         r"attempt 1 .*connect to mx\.away\.test\[198\.51\.100\.25\]:25: "
+                         r"Connection refused\n", r"attempts? [2-9].* same\n",
+                         r"next try .*gives up .*\(maximal_queue_lifetime 5 d\)\n",
+                         r"\nCause   The host answers, but nothing listens",
+                         r"\nTry     postern tls test '\[mx\.away\.test\]' +"
+                         r"postern queue retry --domain away\.test\n"):
+                check(re.search(part, text), part, "is missing in", text)
+        [story] = json.loads(mta.tool("postern", "why", "--json", queue_id).stdout)
+        check_equal([c["cause"] for c in story["causes"]], ["refused"])
+        check_equal(len(story["recipients"]), 2)
+        check(len(story["recipients"][0]["attempts"]) >= 2, story)
+        check_equal(mta.tool("postern", "why", "else.test").returncode, 1)
+        check_equal(mta.tool("postern", "why", queue_id, user="alice").returncode, 1)
+        check_equal(mta.tool("postern", "why", queue_id, user="postfix").returncode, 0)
+
+        done = mta.tool("postern", "queue", "--group", "reason")
+        check_equal(done.returncode, 0, done.stderr)
+        lines = done.stdout.decode().splitlines()
+        check_equal(len(lines), 2, lines)
+        check(lines[0].startswith("1 message, "), lines)
+        check(re.match(r" +1  connect to mx\.away\.test:25: Connection refused +oldest \d+ s  next ",
+                       lines[1]), lines)
+        groups = json.loads(mta.tool("postern", "queue", "list", "--group", "domain", "--json",
+                                     "--sender", "s@home.test").stdout)
+        check_equal([(g["name"], g["messages"]) for g in groups["groups"]], [("away.test", 1)])
+        done = mta.tool("postern", "queue", "--group", "sender", "--domain", "else.test")
+        check_equal(done.stdout, b"0 messages\n")
+        check_equal(mta.tool("postern", "queue", "delete", "--group", "sender", "--all").returncode, 1)
+
+        check_equal(mta.tool("postsuper", "-h", queue_id).returncode, 0, "hold")
+        text = mta.tool("postern", "why", queue_id).stdout.decode()
+        check(f"\nTry     postern queue release {queue_id}\n" in text, text)
+
+
 main([every_way_out, first_messages_of_a_mailbox, sendmail_and_bounce, five_megabytes_unchanged, chunks,
-      everything_in_one_packet, lines_of_old_master_files])
+      everything_in_one_packet, lines_of_old_master_files, why_a_message_waits])

@@ -1,6 +1,8 @@
 """policy.py - who may send what, by SMTP: restrictions, access tables, DNS lists, policy services,
 address verification, greylisting and limits."""
+import base64
 import re
+import signal
 import time
 
 from harness import *
@@ -310,6 +312,110 @@ def connection_limits():
             client.close()
 
 
+def quotas_in_one_hour():
+    def ask(client, sender, count, first="u1@box.test"):
+        """The replies to so many recipients; the message is not sent."""
+        check_equal(client.command(f"MAIL FROM:<{sender}>")[0], 250)
+        answers = [client.command(f"RCPT TO:<{first}>")[1] for _ in range(count)]
+        client.command("RSET")
+        return answers
+
+    def login(user):
+        client = stranger()
+        word = base64.b64encode(f"\0{user}\0secret".encode()).decode()
+        check_equal(client.command("AUTH PLAIN " + word)[0], 235)
+        return client
+
+    def over(sender, number, unit):
+        return (f"450 4.7.1 <{sender}>: Sender address rejected: quota of {number} recipients {unit} "
+                "exceeded")
+
+    users = CONF + "/users"
+    good = "250 2.1.5 Ok"
+    with Mta({"smtpd_relay_restrictions": "permit_sasl_authenticated, " + GUARD,
+              "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "postern",
+              "smtpd_sasl_password_maps": "texthash:" + users,
+              "smtpd_sender_quota": "3/hour, 5/day", "smtpd_sender_quota_maps":
+              "inline:{bob=1/day, carol=none, @home.test=2/hour, odd@away.test=2/week}"},
+             start=False, may_log="killed by signal 9") as mta:
+        write(users, "".join(f"{user} {{PLAIN}}secret\n" for user in ("alice", "bob", "carol")))
+        mta.start()
+        with login("alice") as client:
+            check_equal(ask(client, "a@away.test", 4), [good] * 3 + [over("a@away.test", 3, "an hour")])
+            # Another address of hers has the same counter.
+            check_equal(ask(client, "b@away.test", 1), [over("b@away.test", 3, "an hour")])
+            check_equal(ask(client, "odd@away.test", 1), ["451 4.3.5 Server configuration error"])
+            # A recipient that is refused anyway is none of the quota.
+            check_equal(ask(client, "a@away.test", 1, "nobody@box.test")[0][:9], "550 5.1.1")
+        mta.wait_log(r"NOQUEUE: reject: RCPT from \S+\[198\.51\.100\.200\]: 450 4\.7\.1 <b@away\.test>: "
+                     r"Sender address rejected: quota of 3 recipients an hour exceeded; "
+                     r"from=<b@away\.test> to=<u1@box\.test> proto=ESMTP")
+        mta.wait_log(r'warning: smtpd_sender_quota_maps: odd@away\.test: bad quota "2/week"')
+        with login("bob") as client:
+            check_equal(ask(client, "a@away.test", 2), [good, over("a@away.test", 1, "a day")])
+        with login("carol") as client:
+            check_equal(ask(client, "a@away.test", 7), [good] * 7)
+        # Our own network only where the sender is in the maps, strangers never.
+        with Client() as client:
+            check_equal(ask(client, "x@home.test", 2), [good] * 2)
+            check_equal(ask(client, "Y@HOME.test", 1), [over("Y@HOME.test", 2, "an hour")])
+            check_equal(ask(client, "x@away.test", 7), [good] * 7)
+            check_equal(ask(client, "", 7), [good] * 7)
+        with stranger() as client:
+            check_equal(ask(client, "x@home.test", 7), [good] * 7)
+
+        # An anvil that ends takes no count with it.
+        [pid] = daemons("anvil")
+        os.kill(pid, signal.SIGKILL)
+        wait_for("the end of anvil", lambda: pid not in daemons("anvil"))
+        with login("bob") as client:
+            check_equal(ask(client, "a@away.test", 1), [over("a@away.test", 1, "a day")])
+        with login("alice") as client:
+            check_equal(ask(client, "a@away.test", 1), [over("a@away.test", 3, "an hour")])
+
+        # One that does not answer stops no mail.
+        [pid] = daemons("anvil")
+        os.kill(pid, signal.SIGSTOP)
+        with login("bob") as client:
+            check_equal(ask(client, "a@away.test", 1), [good])
+        os.kill(pid, signal.SIGCONT)
+        mta.wait_log(r"warning: client limits are not applied: ")
+
+        mta.write_main_cf(smtpd_sender_quota_action="hold")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+
+        def is_accepted():
+            with login("alice") as client:
+                return client.send("a@away.test", ["u1@box.test", "u2@box.test"],
+                                   b"Subject: held\n\nx\n") == 250
+        wait_for("the hold action", is_accepted, 10)
+        held = mta.queue()
+        check_equal([message["queue_name"] for message in held], ["hold"])
+        check_equal(len(re.findall(r"NOQUEUE: hold: RCPT from \S+: <a@away\.test>: Sender address triggers "
+                                   r"HOLD action: quota of 3 recipients an hour exceeded; from=", mta.log())), 1)
+        check_equal(len(re.findall(r": hold: RCPT from ", mta.log())), 1)
+        with login("carol") as client:
+            check_equal(client.send("a@away.test", ["u3@box.test"], b"Subject: sent\n\nx\n"), 250)
+        wait_for("mail within the quota", lambda: maildir("u3"))
+
+        mta.write_main_cf(smtpd_sender_quota="lots")
+        done = mta.tool("postern", "check")
+        said = (done.stdout + done.stderr).decode()
+        check(done.returncode != 0 and 'bad quota "lots"' in said, said)
+
+
+def sending_quotas():
+    """Again where the hour has ended meanwhile, and the counts with it."""
+    while True:
+        hour = time.time() // 3600
+        try:
+            quotas_in_one_hour()
+            return
+        except AssertionError:
+            if time.time() // 3600 == hour:
+                raise
+
+
 def in_flow_delay_slows_clients_down():
     """With qmgr's memory full, mail that comes in waits in incoming/: MAIL takes its time."""
     never = threading.Event()
@@ -356,5 +462,5 @@ def stress_shortens_patience():
 
 main([access_actions, deferrals_wait_for_the_end, dns_lists, policy_service_of_spawn,
       a_policy_service_that_is_gone_defers, recipients_are_verified, greylisting,
-      explain_says_what_decides, sendmail_bv_delivers_nothing, connection_limits,
+      explain_says_what_decides, sendmail_bv_delivers_nothing, connection_limits, sending_quotas,
       in_flow_delay_slows_clients_down, stress_shortens_patience])

@@ -207,6 +207,12 @@ def dane():
             mta.wait_log(r"to=<r@expired>.*status=deferred \(Host or domain name not found")
             for name in ("wrong", "stripped"):
                 check_equal(len(sinks[name].messages), 0, name)
+            # Whose author wants it sent in any case, is.
+            with Client() as client:
+                for value, code in (("No", "sent"), ("maybe", "deferred")):
+                    client.send("s@home.test", [f"{value.lower()}@stripped.sig"],
+                                f"Subject: x\nTLS-Required: {value}\n\nx\n".encode())
+                    mta.wait_log(f"to=<{value.lower()}@stripped\\.sig>.*status={code}")
             for domain, words, status in (
                     ("good.sig", b"DANE: the certificate is the one that is published", 0),
                     ("wrong.sig", b"DANE: the certificate is NOT the one that is published", 1),

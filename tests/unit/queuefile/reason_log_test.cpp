@@ -57,6 +57,10 @@ TEST_CASE("of several lines about one recipient the last counts, torn and foreig
   REQUIRE(parsed.size() == 2);
   CHECK(parsed[0].text == "second");
   CHECK(parsed[1].text == "other");
+  const auto history = parse_reason_history(file);
+  REQUIRE(history.size() == 3);
+  CHECK(history[0].text == "first");
+  CHECK(history[2].text == "second");
 }
 
 TEST_CASE("a log grows by appending, also behind a torn line") {

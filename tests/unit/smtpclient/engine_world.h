@@ -36,6 +36,7 @@ class TestJob final : public Job {
       REQUIRE(::write(fd_.get(), bytes.data(), bytes.size()) == std::ssize(bytes));
     }
   }
+  void want_no_tls() { message_.envelope.attributes.emplace_back(queuefile::kTlsOptional, "1"); }
   void set_age(std::chrono::seconds age) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     message_.envelope.arrival.seconds =

@@ -174,6 +174,24 @@ TEST_CASE("a broken handshake goes plain only at level may, and only with old ma
                                           : "deferred 4.7.5 Cannot start TLS: handshake failure"));
 }
 
+TEST_CASE("who wants delivery more than TLS gets it, whatever the level") {
+  const std::string level = GENERATE("may", "encrypt", "verify", "dane");
+  const bool is_broken = GENERATE(true, false);
+  World world;
+  set_level(world, level);
+  FakeServer server([&](const std::string& line) {
+    return is_broken ? offers_tls(line) : FakeServer::polite(line);
+  });
+  server.garbage_after_starttls = is_broken;
+  publish(world, server, true);
+  publish_tlsa(world, server, good());
+  TestJob job("x", {"a@x"});
+  job.want_no_tls();
+  world.deliver(job);
+  INFO(level << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with("sent"));
+}
+
 TEST_CASE("DANE: a signed record binds, a missing or unsigned one does not") {
   struct Case {
     std::string_view name;
