@@ -15,18 +15,8 @@ namespace postern::auth {
 
 namespace {
 
-constexpr int kSocket = 3;  // the only descriptor beside 0 to 2
-
-void keep_only(sys::Fd socket) {
-  if (socket.get() == kSocket) {
-    (void)socket.release();
-  } else if (::dup3(socket.get(), kSocket, O_CLOEXEC) < 0) {
-    ::_exit(1);
-  } else {
-    (void)socket.release();
-  }
-  sys::close_from(kSocket + 1);
-}
+using agent::keep_only;
+constexpr int kSocket = agent::kPacketSocket;  // the only descriptor beside 0 to 2
 
 [[noreturn]] void become_worker(sys::Fd socket) {
   keep_only(std::move(socket));

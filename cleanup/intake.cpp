@@ -44,10 +44,14 @@ queuefile::ArrivalTime now_as_arrival() {
 // RFC 8689 5: one field "TLS-Required: No"; another value, or two of them, say nothing.
 bool asks_for_no_tls(std::string_view header) {
   constexpr std::string_view kName = "TLS-Required";
-  if (header.find("ls-") == std::string_view::npos &&
-      header.find("LS-") == std::string_view::npos) {
-    return false;
+  // Few messages have it: the lines are looked at before the header is taken apart.
+  bool is_there = false;
+  for (std::size_t at = 0; at < header.size() && !is_there;) {
+    is_there = starts_with_nocase(header.substr(at), kName);
+    const auto end = header.find('\n', at);
+    at = end == std::string_view::npos ? header.size() : end + 1;
   }
+  if (!is_there) return false;
   unsigned count = 0;
   bool says_no = false;
   for (const auto& field : mail::split_header(header)) {

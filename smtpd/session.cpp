@@ -169,9 +169,11 @@ loop::Task<void> Session::run() {
   server_.neighbours().cleanup.connect();
   const bool is_client_known = co_await learn_from_proxy();
   if (is_client_known) co_await look_up_client();
-  is_dialogue_logged_ =
-      log::verbosity() > 0 ||
-      co_await settings_->debug_peers.includes(neighbours().tables, client_name_, client_address_);
+  is_dialogue_logged_ = log::verbosity() > 0;
+  if (!is_dialogue_logged_ && !settings_->debug_peers.is_empty()) {
+    is_dialogue_logged_ = co_await settings_->debug_peers.includes(neighbours().tables,
+                                                                   client_name_, client_address_);
+  }
   log::info("connect from {}", client());
   if (!is_client_known) {
     end_ = End::kDropped;

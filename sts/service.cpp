@@ -13,6 +13,7 @@
 #include "common/log/log.h"
 #include "common/mail/address.h"
 #include "common/sys/act_as.h"
+#include "common/tls/key_files.h"
 #include "sts/fetch.h"
 
 namespace postern::sts {
@@ -29,9 +30,6 @@ constexpr std::chrono::minutes kFetchAgain{5};
 constexpr std::chrono::seconds kLookupTime{100};
 constexpr long kFetchTime = 60;  // RFC 8461 3.3
 
-constexpr std::array<std::string_view, 3> kAuthorities = {
-    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
-
 std::int64_t seconds_of(Wall::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
@@ -43,8 +41,8 @@ std::string read_authorities(const std::string& configured) {
     log::warning("mta_sts_CAfile: {}", text.error().text);
     return {};
   }
-  for (const auto path : kAuthorities) {
-    if (auto text = config::read_file(std::string(path), kMaxAuthorities)) return *std::move(text);
+  if (auto text = config::read_file(tls::system_authorities_path(), kMaxAuthorities)) {
+    return *std::move(text);
   }
   log::warning(
       "no certificates of authorities are installed (package ca-certificates): MTA-STS "

@@ -13,6 +13,7 @@
 #include "common/smtpclient/connection.h"
 #include "common/smtpclient/dane.h"
 #include "common/smtpclient/route.h"
+#include "common/tls/key_files.h"
 #include "common/tls/session.h"
 #include "common/tls/sts.h"
 #include "resolver/service.h"
@@ -31,7 +32,7 @@ constexpr std::size_t kMaxAuthorities = std::size_t{8} << 20;
 constexpr long kFetchTime = 30;
 
 std::string system_authorities(const std::string& configured) {
-  for (const auto& path : {configured, std::string("/etc/ssl/certs/ca-certificates.crt")}) {
+  for (const auto& path : {configured, tls::system_authorities_path()}) {
     if (path.empty()) continue;
     if (auto text = config::read_file(path, kMaxAuthorities)) return *std::move(text);
   }

@@ -19,21 +19,9 @@ namespace postern::agent {
 
 namespace {
 
-constexpr int kSocket = 3;  // the only descriptor beside 0 to 2
+constexpr int kSocket = kPacketSocket;  // the only descriptor beside 0 to 2
 constexpr std::size_t kMaxUser = 256;
 constexpr std::size_t kPasswdBuffer = std::size_t{64} << 10;
-
-// The socket becomes descriptor kSocket, everything beyond is closed.
-void keep_only(sys::Fd socket) {
-  if (socket.get() == kSocket) {
-    (void)socket.release();
-  } else if (::dup3(socket.get(), kSocket, O_CLOEXEC) < 0) {
-    ::_exit(1);
-  } else {
-    (void)socket.release();
-  }
-  sys::close_from(kSocket + 1);
-}
 
 [[noreturn]] void become_deliverer(const sys::Account& account, const BrokerPolicy& policy,
                                    sys::Fd socket) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "common/base/scratch.h"
+#include "common/sys/privilege.h"
 #include "common/sys/socket.h"
 
 namespace postern::agent {
@@ -75,6 +76,17 @@ bool send_packet(int socket, std::string_view bytes, int fd) {
     pollfd waiting{socket, POLLOUT, 0};
     if (::poll(&waiting, 1, -1) < 0 && errno != EINTR) return false;
   }
+}
+
+void keep_only(sys::Fd socket) {
+  if (socket.get() == kPacketSocket) {
+    (void)socket.release();
+  } else if (::dup3(socket.get(), kPacketSocket, O_CLOEXEC) < 0) {
+    ::_exit(1);
+  } else {
+    (void)socket.release();
+  }
+  sys::close_from(kPacketSocket + 1);
 }
 
 }  // namespace postern::agent

@@ -34,4 +34,9 @@ struct PacketPair {
 // Waits until it is sent; false when the other side is gone.
 bool send_packet(int socket, std::string_view bytes, int fd = -1);
 
+// For a process just forked: the socket becomes descriptor kPacketSocket, and everything beyond is
+// closed. Ends the process where that fails.
+inline constexpr int kPacketSocket = 3;
+void keep_only(sys::Fd socket);
+
 }  // namespace postern::agent

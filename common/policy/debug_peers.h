@@ -22,7 +22,7 @@ class DebugPeers {
   DebugPeers() = default;
   explicit DebugPeers(const config::Values& values);
 
-  // Whether the dialogue with anybody is logged: `-v` on the line of master.cf.
+  // Nobody's dialogue is wanted: nothing need be asked.
   [[nodiscard]] bool is_empty() const {
     return level_ == 0 || (names_.empty() && addresses_.empty());
   }

@@ -145,15 +145,20 @@ std::vector<NamedFile> named_files(const config::Values& values, Role role) {
   const bool wants_default = (has_authorities && values.flag("tls_append_default_CA")) ||
                              (role == Role::kClient && values.flag("smtp_mta_sts_enable"));
   if (wants_default) {
-    for (const std::string_view path : kDefaultAuthorities) {
-      if (!is_there(std::string(path))) continue;
-      files.push_back({"tls_append_default_CA", std::string(path), FileKind::kAuthorities});
-      break;
+    if (std::string path = system_authorities_path(); !path.empty()) {
+      files.push_back({"tls_append_default_CA", std::move(path), FileKind::kAuthorities});
     }
   }
   if (role == Role::kServer) add("dh1024_param_file", FileKind::kParameters);
   if (role == Role::kClient) add("trust_anchor_file", FileKind::kParameters);
   return files;
+}
+
+std::string system_authorities_path() {
+  for (const std::string_view path : kDefaultAuthorities) {
+    if (is_there(std::string(path))) return std::string(path);
+  }
+  return {};
 }
 
 std::string file_name(std::string_view path) { return fmt::format("tls:{}", path); }

@@ -40,6 +40,9 @@ struct NamedFile {
 // Those that a role's parameters name, in an order where a key follows its certificate.
 [[nodiscard]] std::vector<NamedFile> named_files(const config::Values& values, Role role);
 
+// Where systems keep the authorities that everybody trusts, the first that is there; empty: none.
+[[nodiscard]] std::string system_authorities_path();
+
 // Where the public part of a file is in Snapshot::files.
 [[nodiscard]] std::string file_name(std::string_view path);
 

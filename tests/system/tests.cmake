@@ -32,6 +32,7 @@ endfunction()
 
 postern_system_test(end_to_end end_to_end 120)
 postern_system_test(aliases aliases 60)
+postern_system_test(parameters parameters 120)
 foreach(first 1 6 11 16)
   math(EXPR last "${first} + 4")
   set(seeds "")
