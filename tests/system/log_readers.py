@@ -48,6 +48,8 @@ def make_log():
         sink.wait(1)
         mta.wait_log(r"to=<r@gone\.invalid>.*status=bounced")
         mta.wait_drained()
+        # A queue is empty a moment before the log has told of it.
+        mta.wait_log(r"to=<alice@home\.test>.*status=sent(.*\n)*.*: removed")
         copy = ROOT + "/mail.log"
         shutil.copy(LOG, copy)
     return copy
