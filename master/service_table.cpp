@@ -41,7 +41,7 @@ constexpr std::array kOwnServices = {
 };
 
 // What all mail needs: nobody should wait for it. resolver comes with its first client, and so does
-// smtpd where it speaks no TLS: many a machine only sends.
+// smtpd: many a machine only sends.
 constexpr std::array<std::string_view, 5> kStartAtOnce = {"qmgr", "pickup", "postlog", "tables",
                                                           "cleanup"};
 
@@ -51,13 +51,6 @@ constexpr std::array<std::string_view, 1> kManyServeAll = {"tables"};
 template <typename Names>
 bool is_among(const Names& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
-}
-
-// It has to find out whether the keys of its certificates are there before a client asks.
-bool is_tls_server(const Values& values) {
-  const std::string level = values.text("smtpd_tls_security_level");
-  return (!level.empty() && level != "none") || values.flag("smtpd_tls_wrappermode") ||
-         values.flag("smtpd_use_tls") || values.flag("smtpd_enforce_tls");
 }
 
 bool is_disabled(const Values& values, const Service& service) {
@@ -282,10 +275,7 @@ ServiceTable make_service_table(const std::shared_ptr<const config::Snapshot>& s
     spec.per_process = serves_all ? 0 : values.count("sessions_per_process");
     spec.wakeup = service.wakeup;
     spec.wakeup_only_if_used = service.wakeup_only_if_used;
-    const bool is_at_once =
-        is_among(kStartAtOnce, spec.program) ||
-        (spec.program == "smtpd" && spec.is_internet && is_tls_server(Values(snapshot, service)));
-    spec.start = is_at_once ? Start::kAtOnce : Start::kOnDemand;
+    spec.start = is_among(kStartAtOnce, spec.program) ? Start::kAtOnce : Start::kOnDemand;
     table.services.push_back(std::move(spec));
   }
   table.unsupported.assign(missing.begin(), missing.end());

@@ -220,7 +220,10 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
       sender_.reset();
       const bool is_extended = command.verb == Verb::kEhlo;
       protocol_ = is_extended ? "ESMTP" : "SMTP";
-      if (is_extended) co_return ehlo_reply();
+      if (is_extended) {
+        co_await room_.tls_.settle();
+        co_return ehlo_reply();
+      }
       co_return fmt::format("250 {}\r\n", settings_->myhostname);
     }
     case Verb::kMail: {

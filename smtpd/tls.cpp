@@ -12,6 +12,8 @@ constexpr std::chrono::seconds kKeyringTime{10};
 constexpr std::chrono::milliseconds kAskAgain{300};
 constexpr unsigned kTries = 2;
 constexpr std::chrono::seconds kTicketsAgain{10};
+// Clients wait no longer for keyring's word, and take what the certificates promise.
+constexpr std::chrono::seconds kSettleTime{3};
 constexpr std::size_t kMaxDescriptions = 64;
 
 }  // namespace
@@ -60,6 +62,13 @@ struct TlsService::State {
   tls::ServerConfig next;
   bool is_anonymous = false;  // no certificate on purpose
   bool is_confirmed = false;  // keyring had keys for `context`
+  bool is_open = false;       // keyring's first word is awaited
+  loop::Condition settled;
+
+  void settle() {
+    is_open = false;
+    settled.notify_all();
+  }
 
   // Makes the context of those of next's identities that `usable` has.
   void adopt(std::vector<tls::IdentityPtr> usable) {
@@ -77,6 +86,16 @@ struct TlsService::State {
 
 TlsService::TlsService() : state_(std::make_shared<State>()) {}
 TlsService::~TlsService() { ++state_->generation; }
+
+loop::Task<void> TlsService::settle() {
+  const auto state = state_;
+  if (!state->is_open) co_return;
+  const auto deadline = loop::Clock::now() + kSettleTime;
+  while (state->is_open) {
+    const auto outcome = co_await state->settled.wait(deadline);
+    if (outcome == loop::Wait::kTimeout) co_return;
+  }
+}
 
 const tls::ContextPtr& TlsService::context() const { return state_->context; }
 tls::Keyring& TlsService::keyring() { return *state_->keyring; }
@@ -101,6 +120,7 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
   if (!settings.is_offered && !settings.is_wrapped) {
     state.context.reset();
     state.is_confirmed = false;
+    state.settle();
     return;
   }
   const auto params = config::load<config::TlsParams>(values, problems);
@@ -133,10 +153,14 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
   if (state.next.identities.empty() && !state.is_anonymous) {
     log::warning("no server certificate can be used; {}",
                  state.context ? "the former one stays" : "TLS is not available");
+    state.settle();
     return;
   }
-  // The first clients need not wait for keyring's word.
-  if (!state.context) state.adopt(state.next.identities);
+  if (!state.context) {
+    // Should keyring not answer in time, each handshake asks it again.
+    state.adopt(state.next.identities);
+    state.is_open = true;
+  }
   if (state.tickets) loop::spawn(keep_tickets(state_, state.generation));
   loop::spawn(confirm(state_, state.generation));
 }
@@ -144,6 +168,7 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
 loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t generation) {
   if (state->is_anonymous) {
     state->adopt({});
+    state->settle();
     co_return;
   }
   std::vector<tls::IdentityPtr> usable;
@@ -178,6 +203,7 @@ loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t
   } else if (!state->is_confirmed) {
     state->context.reset();
   }
+  state->settle();
 }
 
 loop::Task<void> TlsService::keep_tickets(std::shared_ptr<State> state, std::uint64_t generation) {

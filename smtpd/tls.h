@@ -46,6 +46,9 @@ class TlsService {
   // Takes the certificates of the configuration, now or when their keys are there.
   void configure(const config::Values& values, const TlsSettings& settings,
                  config::Problems& problems);
+  // Waits, a few seconds at most, while it is not known yet whether there are keys for the first
+  // certificates: nobody is offered what cannot be had.
+  [[nodiscard]] loop::Task<void> settle();
   // Null: TLS cannot be had; why has been logged.
   [[nodiscard]] const tls::ContextPtr& context() const;
   [[nodiscard]] tls::Keyring& keyring();

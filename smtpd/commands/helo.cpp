@@ -95,6 +95,7 @@ loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& comma
   if (auto refusal = co_await milter_helo(extended ? "EHLO" : "HELO")) co_return *refusal;
   protocol_ = extended ? "ESMTP" : "SMTP";
   if (extended) {
+    co_await server_.tls().settle();
     if (auto fault = co_await choose_keywords()) co_return *fault;
     co_return co_await ehlo_reply();
   }

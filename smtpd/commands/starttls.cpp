@@ -65,6 +65,7 @@ loop::Task<std::optional<mail::Reply>> Session::starttls_command(
   if (!settings_->tls.is_offered || discards(kEhloStarttls)) {
     co_return mail::make_reply(502, "5.5.1 Error: command not implemented");
   }
+  co_await server_.tls().settle();
   if (server_.tls().context() == nullptr) {
     co_return mail::make_reply(454, "4.7.0 TLS not available due to local problem");
   }
@@ -94,6 +95,7 @@ loop::Task<std::optional<mail::Reply>> Session::starttls_command(
 
 loop::Task<bool> Session::wrap() {
   if (!settings_->tls.is_wrapped) co_return true;
+  co_await server_.tls().settle();
   if (server_.tls().context() == nullptr) {
     log::warning("TLS is not available for {}: the connection is dropped", client());
     end_ = End::kDropped;
