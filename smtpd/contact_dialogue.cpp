@@ -145,6 +145,7 @@ loop::Task<bool> Contact::answer(std::string_view line) {
       co_return false;
     }
   }
+  if (command.verb == Verb::kStarttls) co_await room_.tls_.settle();
   if (command.verb == Verb::kStarttls && starttls_refusal(command).empty()) {
     co_return co_await start_tls();
   }

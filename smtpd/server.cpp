@@ -89,7 +89,7 @@ void Server::reload() {
   const config::Values values = session_values();
   settings_ = read_settings(values, problems);
   stress_settings_ = read_settings(values.under_stress(), same_again);
-  tls_.configure(values, settings_->tls, problems);
+  tls_.configure(values, settings_->tls);
   sessions_per_process_ = process_.load<config::ProcessParams>().sessions_per_process;
   for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   if (settings_->has_no_relay_guard) {

@@ -63,6 +63,9 @@ struct TlsService::State {
   bool is_anonymous = false;  // no certificate on purpose
   bool is_confirmed = false;  // keyring had keys for `context`
   bool is_open = false;       // keyring's first word is awaited
+  // What nobody has asked for yet: neither OpenSSL nor keyring has been troubled with it.
+  std::optional<config::Values> due;
+  TlsSettings settings;
   loop::Condition settled;
 
   void settle() {
@@ -89,6 +92,7 @@ TlsService::~TlsService() { ++state_->generation; }
 
 loop::Task<void> TlsService::settle() {
   const auto state = state_;
+  if (state->due) prepare(state);
   if (!state->is_open) co_return;
   const auto deadline = loop::Clock::now() + kSettleTime;
   while (state->is_open) {
@@ -113,16 +117,27 @@ std::shared_ptr<const tls::Session> TlsService::describe(tls::Session session) {
   return kept;
 }
 
-void TlsService::configure(const config::Values& values, const TlsSettings& settings,
-                           config::Problems& problems) {
+void TlsService::configure(const config::Values& values, const TlsSettings& settings) {
   State& state = *state_;
   ++state.generation;
+  state.due.reset();
   if (!settings.is_offered && !settings.is_wrapped) {
     state.context.reset();
     state.is_confirmed = false;
     state.settle();
     return;
   }
+  state.due = values;
+  state.settings = settings;
+  if (state.context || state.is_open) prepare(state_);
+}
+
+void TlsService::prepare(const std::shared_ptr<State>& shared) {
+  State& state = *shared;
+  const config::Values values = *std::move(state.due);
+  state.due.reset();
+  const TlsSettings& settings = state.settings;
+  config::Problems problems;
   const auto params = config::load<config::TlsParams>(values, problems);
   tls::ServerConfig config;
   config.algorithms = tls::read_algorithms(
@@ -150,6 +165,7 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
   state.tickets = config.ticket_keys;
   state.ticket_lifetime = params.smtpd_tls_session_cache_timeout;
   state.next = std::move(config);
+  for (const auto& problem : problems) log::warning("{}", config::log_text(problem));
   if (state.next.identities.empty() && !state.is_anonymous) {
     log::warning("no server certificate can be used; {}",
                  state.context ? "the former one stays" : "TLS is not available");
@@ -161,8 +177,8 @@ void TlsService::configure(const config::Values& values, const TlsSettings& sett
     state.adopt(state.next.identities);
     state.is_open = true;
   }
-  if (state.tickets) loop::spawn(keep_tickets(state_, state.generation));
-  loop::spawn(confirm(state_, state.generation));
+  if (state.tickets) loop::spawn(keep_tickets(shared, state.generation));
+  loop::spawn(confirm(shared, state.generation));
 }
 
 loop::Task<void> TlsService::confirm(std::shared_ptr<State> state, std::uint64_t generation) {

@@ -43,11 +43,12 @@ class TlsService {
   TlsService(const TlsService&) = delete;
   TlsService& operator=(const TlsService&) = delete;
 
-  // Takes the certificates of the configuration, now or when their keys are there.
-  void configure(const config::Values& values, const TlsSettings& settings,
-                 config::Problems& problems);
-  // Waits, a few seconds at most, while it is not known yet whether there are keys for the first
-  // certificates: nobody is offered what cannot be had.
+  // Takes the certificates of the configuration: at once where TLS was asked for before, else with
+  // the first client that asks.
+  void configure(const config::Values& values, const TlsSettings& settings);
+  // To be awaited before TLS is offered or begun. Waits, a few seconds at most, while it is not
+  // known yet whether there are keys for the first certificates: nobody is offered what cannot be
+  // had.
   [[nodiscard]] loop::Task<void> settle();
   // Null: TLS cannot be had; why has been logged.
   [[nodiscard]] const tls::ContextPtr& context() const;
@@ -59,6 +60,7 @@ class TlsService {
  private:
   // Outlives the service while keyring is asked.
   struct State;
+  static void prepare(const std::shared_ptr<State>& state);
   static loop::Task<void> confirm(std::shared_ptr<State> state, std::uint64_t generation);
   static loop::Task<void> keep_tickets(std::shared_ptr<State> state, std::uint64_t generation);
   std::shared_ptr<State> state_;

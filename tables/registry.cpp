@@ -29,6 +29,8 @@ constexpr std::chrono::seconds kPollPeriod{30};
 constexpr std::uint32_t kChanges = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MODIFY | IN_CREATE | IN_DELETE;
 
 constexpr std::string_view kProxy = "proxy:";
+constexpr std::string_view kProxyReadMaps = "proxy_read_maps";
+constexpr std::string_view kProxyWriteMaps = "proxy_write_maps";
 
 // Only proxymap may use the network or hold what opens a data base.
 constexpr std::string_view kServerTypes[] = {"ldap",  "memcache",  "mongodb", "mysql", "pgsql",
@@ -109,6 +111,8 @@ void Registry::open_all(const config::Values& values) {
   }
   const auto written = wanted;
   for (const auto& param : config::all_params()) {
+    // Those that are there for proxymap name the caches of other daemons, too.
+    if (param.name == kProxyReadMaps || param.name == kProxyWriteMaps) continue;
     if (param.type == config::ParamType::kTables || param.type == config::ParamType::kList ||
         param.type == config::ParamType::kNetworks) {
       collect(values.text(param.name));
@@ -135,7 +139,7 @@ void Registry::allow_proxied(const config::Values& values) {
   std::erase_if(allowed_, [](const std::string& name) {
     return name.starts_with(kProxy) || !is_proxied(name);
   });
-  for (const std::string_view list : {"proxy_read_maps", "proxy_write_maps"}) {
+  for (const std::string_view list : {kProxyReadMaps, kProxyWriteMaps}) {
     for (const auto& word : values.list(list)) {
       if (word.starts_with(kProxy)) allowed_.insert(word);
     }
