@@ -49,6 +49,9 @@ void append_varint(std::string& out, std::uint64_t value);
 
 namespace detail {
 
+// Most messages are smaller; an empty string would grow there in many steps.
+inline constexpr std::size_t kUsualSize = 256;
+
 struct AnyField {
   template <typename T>
   void operator()(const char*, T&) {}
@@ -255,6 +258,7 @@ concept Message = requires {
 template <typename T>
 [[nodiscard]] std::string encode(const T& message) {
   std::string out;
+  out.reserve(detail::kUsualSize);
   detail::append_value(out, message);
   return out;
 }

@@ -103,8 +103,12 @@ bool is_literal_ipv6(const std::string& text) {
 
 }  // namespace
 
+// `user@sub.example.org` has so many.
+constexpr std::size_t kUsualTokens = 8;
+
 std::vector<Token> scan_address(std::string_view text, std::size_t limit) {
   std::vector<Token> tokens;
+  tokens.reserve(std::min(limit, kUsualTokens));
   std::size_t at = 0;
   bool space = false;
   while (at < text.size() && tokens.size() < limit) {
@@ -308,6 +312,25 @@ std::size_t path_word_length(std::string_view text) {
   return i;
 }
 
+// Atoms and dots (RFC 5321 4.1.2 Dot-string).
+constexpr std::string_view kPlain =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~.";
+
+// The mailbox of a path that needs no reading as a header would: `<dot-string@domain>` of plain
+// characters, with nothing but an end or a space after it. Nearly every client sends nothing else.
+std::optional<std::string_view> plain_mailbox(std::string_view text) {
+  const auto close = text.find('>');
+  if (!text.starts_with('<') || close == std::string_view::npos) return std::nullopt;
+  if (close + 1 < text.size() && !is_space(text[close + 1])) return std::nullopt;
+  const std::string_view mailbox = text.substr(1, close - 1);
+  const auto at = mailbox.find_first_not_of(kPlain);
+  if (at == std::string_view::npos || mailbox[at] != '@') return std::nullopt;
+  const std::string_view domain = mailbox.substr(at + 1);
+  if (!is_dot_string(mailbox.substr(0, at)) || !is_dot_string(domain)) return std::nullopt;
+  if (domain.find_first_not_of(kPlain) != std::string_view::npos) return std::nullopt;
+  return mailbox;
+}
+
 // Whether the last '@' of the internal form is not the one that was written as such.
 bool has_ambiguous_domain(const Path& path) {
   const auto tokens = scan_address(path.original);
@@ -326,6 +349,13 @@ std::optional<Path> parse_path(std::string_view& text, const PathRules& rules, P
   if (start.empty()) {
     error = PathError::kMissing;
     return std::nullopt;
+  }
+  if (const auto mailbox = plain_mailbox(start)) {
+    Path path;
+    path.address = *mailbox;
+    path.original = *mailbox;
+    text = start.substr(mailbox->size() + 2);
+    return path;
   }
   const std::size_t length = path_word_length(start);
   if (length == std::string_view::npos) {

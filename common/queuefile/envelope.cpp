@@ -245,8 +245,10 @@ Result<void> check_recipients(const std::vector<Recipient>& recipients) {
 }
 
 void append_attributes(std::string& out, const Attributes& attributes) {
+  std::string payload;
   for (const auto& [name, value] : attributes) {
-    append_record(out, {RecordType::kAttribute, fmt::format("{}={}", name, value)});
+    payload.assign(name).append(1, '=').append(value);
+    append_record(out, {RecordType::kAttribute, payload});
   }
 }
 
@@ -263,6 +265,7 @@ void append_recipients(std::string& out, std::vector<Recipient>& recipients,
 
 std::vector<std::pair<std::string, std::string>> named_attributes(const Envelope& envelope) {
   std::vector<std::pair<std::string, std::string>> all;
+  all.reserve(std::size(kTextAttributes) + envelope.attributes.size());
   const auto add = [&all](std::string_view name, std::string value) {
     if (!value.empty()) all.emplace_back(name, std::move(value));
   };
@@ -311,6 +314,8 @@ Result<void> check_bounds(const Amendment& amendment) {
 }
 
 void append_envelope(std::string& out, Envelope& envelope, std::uint64_t out_offset) {
+  constexpr std::size_t kUsualSize = 512;
+  out.reserve(out.size() + kUsualSize);
   std::string payload;
   append_number(payload, static_cast<std::uint64_t>(envelope.arrival.seconds));
   append_number(payload, static_cast<std::uint64_t>(envelope.arrival.microseconds));
