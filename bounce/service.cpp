@@ -407,6 +407,12 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
   envelope.origin = queuefile::Origin::kNotice;
   envelope.flags = queuefile::kFlagInternal;
   envelope.recipients.push_back({.address = notice.to});
+  // RFC 8689 5: content that has to stay secret goes back so, or not at all.
+  for (const auto& [name, value] : subject.envelope.attributes) {
+    if (name == queuefile::kRequireTls && notice.returned == Returned::kFull) {
+      envelope.attributes.emplace_back(name, value);
+    }
+  }
   CO_DO(queuefile::check_bounds(envelope));
   ipc::SubmissionStart start;
   queuefile::append_envelope(start.envelope, envelope);

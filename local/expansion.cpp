@@ -688,6 +688,9 @@ loop::Task<Result<std::string>> Expansion::submit(const Forward& forward) {
   envelope.rewrite_context = original.rewrite_context;
   envelope.origin = queuefile::Origin::kForward;
   envelope.flags = queuefile::kFlagInternal;
+  for (const auto& [name, value] : original.attributes) {
+    if (name == queuefile::kRequireTls) envelope.attributes.emplace_back(name, value);
+  }
   if (!forward.has_owner) {
     envelope.dsn_ret = original.dsn_ret;
     envelope.dsn_envid = original.dsn_envid;

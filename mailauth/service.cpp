@@ -39,6 +39,7 @@ Service::Service(daemon::Process& process, mailauth::PublicSuffixes suffixes)
 
 void Service::configure() {
   params_ = process_.load<config::MailauthParams>();
+  is_reporting_ = process_.values().flag("dmarc_report_enable");
   const auto address = process_.load<config::AddressParams>();
   rules_ = std::make_shared<const mailauth::VerdictRules>(
       mailauth::read_verdict_rules(params_, address.myhostname));
@@ -112,6 +113,10 @@ loop::Task<Result<ipc::mailauth::Examined>> Service::examine(ipc::mailauth::Exam
   ResolverSource dns(resolver_, loop::Clock::now() + params_.mailauth_time_limit);
   ipc::mailauth::Examined examined = co_await examination.judge(dns);
   log::info("{}: {}", log::clean(queue_id), log::clean(examination.summary(), kMaxSummary));
+  if (is_reporting_) {
+    // One that cannot be sent at once is lost.
+    if (const auto result = examination.for_report()) (void)reports_.notify(*result);
+  }
   end();
   co_return examined;
 }

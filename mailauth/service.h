@@ -41,6 +41,8 @@ class Service {
   ipc::Server server_;
   ipc::Client resolver_{"private/resolver"};
   ipc::Client keyring_{"private/keyring"};
+  ipc::Client reports_{"private/reports"};
+  bool is_reporting_ = false;
   ipc::TablesClient tables_;
   loop::WorkerPool pool_;
   config::MailauthParams params_;

@@ -15,6 +15,20 @@ namespace {
 // Between the end of draining, the request to end and the end by force.
 constexpr std::chrono::seconds kPressAfter{1};
 
+// Its own to each, those of all to the two who judge by them.
+void add_identities(std::vector<std::string>& environment, std::string_view program,
+                    const std::vector<ipc::Identity>& identities) {
+  for (const auto& each : identities) {
+    if (each.program != program) continue;
+    environment.push_back(
+        fmt::format("{}={}", ipc::kIdentityVariable, ipc::print_identities({each})));
+  }
+  if (program == "tables" || program == "proxymap") {
+    environment.push_back(
+        fmt::format("{}={}", ipc::kIdentitiesVariable, ipc::print_identities(identities)));
+  }
+}
+
 }  // namespace
 
 std::optional<unsigned> SlotPool::take() {
@@ -57,6 +71,7 @@ Result<std::unique_ptr<Child>> start_child(const ServiceSpec& spec,
   sys::Launch launch;
   launch.path = spec.path;
   launch.environment = surroundings.environment;
+  add_identities(launch.environment, spec.program, surroundings.identities);
   launch.descriptors = {control.second.get(), surroundings.snapshot, surroundings.log_write};
   launch.descriptors.insert(launch.descriptors.end(), listeners.begin(), listeners.end());
   // Last words of a process that fails an assertion reach the log.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/ipc/channel.h"
+#include "common/ipc/identity.h"
 #include "common/loop/loop.h"
 #include "common/sys/fd.h"
 #include "master/service_table.h"
@@ -37,6 +38,7 @@ struct Surroundings {
   int log_read = -1;          // for the log writer alone
   bool keeps_output = false;  // the log writer writes to our standard output
   std::vector<std::string> environment;
+  std::vector<ipc::Identity> identities;  // of those who have to prove who they are
 };
 
 struct Child {

@@ -8,8 +8,8 @@
 #include <array>
 #include <set>
 
-#include "common/base/number.h"
 #include "common/base/text.h"
+#include "common/config/inet_service.h"
 #include "common/config/params/process.h"
 #include "common/config/programs.h"
 #include "common/sys/socket.h"
@@ -35,6 +35,7 @@ constexpr std::array kOwnServices = {
     OwnService{"broker unix - - n - 1 broker", ServiceType::kUnix},
     OwnService{"keyring unix - - n - 1 keyring", ServiceType::kUnix},
     OwnService{"sts unix - - n - 1 sts", ServiceType::kUnix},
+    OwnService{"reports unix - - n - 1 reports", ServiceType::kUnix},
     OwnService{"mailauth unix - - n - - mailauth", ServiceType::kUnix},
     // Not "auth": private/auth is where Dovecot listens on many a machine.
     OwnService{"postern-auth unix - - n - - auth", ServiceType::kUnix},
@@ -51,6 +52,10 @@ constexpr std::array<std::string_view, 1> kManyServeAll = {"tables"};
 template <typename Names>
 bool is_among(const Names& names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
+}
+
+bool has_reports(const Values& values) {
+  return values.flag("smtp_tlsrpt_enable") || values.flag("dmarc_report_enable");
 }
 
 bool is_disabled(const Values& values, const Service& service) {
@@ -159,42 +164,18 @@ void complete_services(config::Snapshot& snapshot) {
   snapshot.services = std::move(services);
 }
 
-Result<std::uint16_t> find_port(const Values& values, std::string_view name) {
-  if (is_all_digits(name)) {
-    if (const auto port = parse_integer<std::uint16_t>(name, 1)) return *port;
-    return fail(Error::Kind::kConfig, fmt::format("bad port number: {}", name));
-  }
-  // "lmtp=24, smtps=submissions=465"
-  for (const std::string& entry : values.list("known_tcp_ports")) {
-    const auto words = split_fields(entry, '=');
-    if (std::find(words.begin(), words.end() - 1, name) == words.end() - 1) continue;
-    if (const auto port = parse_integer<std::uint16_t>(words.back(), 1)) return *port;
-  }
-  const std::string text(name);
-  if (const servent* const entry = ::getservbyname(text.c_str(), "tcp")) {
-    return ntohs(static_cast<std::uint16_t>(entry->s_port));
-  }
-  return fail(Error::Kind::kConfig, fmt::format("unknown service: {}/tcp", name));
-}
-
 Result<std::vector<Endpoint>> inet_endpoints(const Values& values, std::string_view name) {
-  std::string_view host;
-  std::string_view port_name = name;
-  if (const auto colon = name.rfind(':'); colon != std::string_view::npos) {
-    host = name.substr(0, colon);
-    port_name = name.substr(colon + 1);
-  }
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  TRY(const std::uint16_t port, find_port(values, port_name));
+  const auto [host, port_name] = config::split_inet_service(name);
+  TRY(const std::uint16_t port, config::find_tcp_port(values, port_name));
 
   const Protocols protocols = protocols_of(values);
   std::vector<std::string> addresses;
   const auto interfaces = values.list("inet_interfaces");
   if (!host.empty()) {
     if (sys::parse_address(host, port)) {
-      addresses.emplace_back(host);
+      addresses.push_back(host);
     } else {
-      addresses = numeric_addresses(std::string(host));
+      addresses = numeric_addresses(host);
       std::erase_if(addresses, [&](const std::string& a) { return !protocols.allow(a); });
       if (addresses.empty()) {
         return fail(Error::Kind::kConfig, fmt::format("host not found: {}", host));
@@ -276,6 +257,8 @@ ServiceTable make_service_table(const std::shared_ptr<const config::Snapshot>& s
     spec.wakeup = service.wakeup;
     spec.wakeup_only_if_used = service.wakeup_only_if_used;
     spec.start = is_among(kStartAtOnce, spec.program) ? Start::kAtOnce : Start::kOnDemand;
+    // What was collected before has to be sent when its day is over.
+    if (spec.program == "reports" && has_reports(values)) spec.start = Start::kAtOnce;
     table.services.push_back(std::move(spec));
   }
   table.unsupported.assign(missing.begin(), missing.end());

@@ -71,7 +71,4 @@ void complete_services(config::Snapshot& snapshot);
 [[nodiscard]] Result<std::vector<Endpoint>> inet_endpoints(const config::Values& values,
                                                            std::string_view name);
 
-// A number, a name of known_tcp_ports, or one of the system's services.
-[[nodiscard]] Result<std::uint16_t> find_port(const config::Values& values, std::string_view name);
-
 }  // namespace postern::master

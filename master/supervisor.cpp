@@ -10,10 +10,12 @@
 #include <cstring>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "common/config/params/log.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/process.h"
+#include "common/config/secret_tables.h"
 #include "common/ipc/control.h"
 #include "common/log/log.h"
 #include "common/sys/process.h"
@@ -21,6 +23,7 @@
 #include "master/notify.h"
 #include "postern/check.h"
 #include "postern/owners.h"
+#include "postern/rebuild.h"
 
 namespace postern::master {
 
@@ -87,6 +90,9 @@ Supervisor::Supervisor(Setup setup, sys::SignalFd signals)
   surroundings_.log_read = setup_.log_read.get();
   surroundings_.log_write = setup_.log_write.get();
   surroundings_.keeps_output = setup_.is_foreground;
+  for (const auto program : config::programs_with_secrets()) {
+    surroundings_.identities.push_back({std::string(program), ipc::make_token()});
+  }
   dispatcher_.notice<ipc::control::Ready>(
       [this](ipc::control::Ready&, const ipc::ChannelPtr& channel) {
         Child* const child = child_of(channel);
@@ -367,6 +373,10 @@ void Supervisor::reap() {
 }
 
 void Supervisor::end_of(pid_t pid, int status) {
+  if (const auto made = remaking_.extract(pid)) {
+    if (status != 0) log::warning("{}: it could not be made", made.mapped());
+    return;
+  }
   const auto it = children_.find(pid);
   if (it == children_.end()) return;  // as process 1: somebody's orphan
   const std::unique_ptr<Child> child = std::move(it->second);
@@ -386,7 +396,24 @@ void Supervisor::end_of(pid_t pid, int status) {
 void Supervisor::keep_house() {
   for (const auto& [key, service] : services_) service->end_idle_children();
   if (!is_stopping() && have_certificates_changed()) renew_certificates();
+  if (!is_stopping()) remake_tables();
   house_timer_.arm(loop::Loop::current().after(kHousekeeping));
+}
+
+void Supervisor::remake_tables() {
+  const config::Values values(snapshot_);
+  if (!remaking_.empty() || !values.flag("auto_rebuild_maps")) return;
+  for (const auto& stale : control::find_stale_tables(*snapshot_)) {
+    // A source that is wrong is tried again when somebody has changed it.
+    auto& tried = remade_sources_[stale.table];
+    if (std::exchange(tried, stale.source_time) == stale.source_time) continue;
+    const auto pid = control::start_rebuild(stale, values, snapshot_->config_directory);
+    if (pid) {
+      remaking_.emplace(*pid, stale.table);
+    } else {
+      log::warning("{}: {}", stale.table, pid.error().text);
+    }
+  }
 }
 
 void Supervisor::read_certificates(config::Snapshot& snapshot) {

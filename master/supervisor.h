@@ -79,6 +79,8 @@ class Supervisor final : Host, loop::Watched {
   void read_certificates(config::Snapshot& snapshot);
   [[nodiscard]] bool have_certificates_changed() const;
   void renew_certificates();
+  // auto_rebuild_maps: postmap runs for tables whose source has changed.
+  void remake_tables();
   void give_keys(Child& keyring);
   void give_snapshot(Child& child);
   [[nodiscard]] Host& as_host() { return *this; }
@@ -94,7 +96,9 @@ class Supervisor final : Host, loop::Watched {
   std::chrono::seconds reload_drain_time_{300};
   std::chrono::seconds longest_back_off_{60};
   SlotPool slots_;
-  tls::Stamps certificates_;  // as they were when they were read
+  tls::Stamps certificates_;                            // as they were when they were read
+  std::map<pid_t, std::string> remaking_;               // the table that a postmap makes
+  std::map<std::string, std::int64_t> remade_sources_;  // by table: the source's time when it was
   std::map<pid_t, std::unique_ptr<Child>> children_;
   std::unordered_map<const ipc::Channel*, Child*> child_by_channel_;
   std::map<std::string, ListenerPtr> listeners_;  // by Endpoint::name()

@@ -31,6 +31,10 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
   engine_.use_auth(&auth_);
   engine_.use_resolver([this](ipc::resolver::Query question) { return ask(std::move(question)); });
   engine_.use_sts([this](ipc::sts::FindPolicy question) { return find_sts(std::move(question)); });
+  engine_.use_tls_reports([this](const ipc::reports::TlsResult& result) {
+    // One that cannot be sent at once is lost.
+    (void)reports_.notify(result);
+  });
   configure_rewriting();
   service_.handle_probes();
   service_.attach(process);

@@ -38,6 +38,7 @@ class Client {
   ipc::Client srs_{"private/keyring"};
   SenderRewriting rewriting_{srs_, tables_};
   ipc::Client sts_{"private/sts"};
+  ipc::Client reports_{"private/reports"};
   ipc::Client auth_{"private/postern-auth"};
   smtpclient::Engine engine_;
   agent::AgentService service_;

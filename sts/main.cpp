@@ -1,5 +1,5 @@
-// sts - MTA-STS policies of other domains: fetched over HTTPS, kept over restarts. The only process
-// that speaks HTTP to strangers, and it does nothing else.
+// sts - MTA-STS policies of other domains: fetched over HTTPS, kept over restarts; and reports sent
+// over HTTPS. The only process that speaks HTTP to strangers, and it does nothing else.
 
 #include "common/daemon/daemon.h"
 #include "sts/service.h"

@@ -1,6 +1,5 @@
 #include "sts/service.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,9 +11,9 @@
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/mail/report_address.h"
 #include "common/sys/act_as.h"
 #include "common/tls/key_files.h"
-#include "sts/fetch.h"
 
 namespace postern::sts {
 
@@ -103,6 +102,8 @@ Service::Service(daemon::Process& process, Surroundings surroundings)
 void Service::start() {
   server_.dispatcher().serve<ipc::sts::FindPolicy>(
       [this](ipc::sts::FindPolicy question, ipc::ChannelPtr) { return find(std::move(question)); });
+  server_.dispatcher().serve<ipc::sts::Post>(
+      [this](ipc::sts::Post request, ipc::ChannelPtr) { return post(std::move(request)); });
   process_.on_reload([] {});
   process_.on_drain([this] {
     server_.stop_accepting();
@@ -151,7 +152,9 @@ loop::Task<Result<ipc::sts::Policy>> Service::find(ipc::sts::FindPolicy question
   if (domain->kept && domain->kept->expires > seconds_of(Wall::now())) {
     answer.mode = mode_of(domain->policy.mode);
     answer.mx = domain->policy.mx;
+    for (const auto line : split_words(domain->kept->text, "\r\n")) answer.lines.emplace_back(line);
   }
+  if (answer.mode == ipc::sts::Mode::kNone) answer.failure = domain->failure;
   co_return answer;
 }
 
@@ -168,10 +171,11 @@ loop::Task<void> Service::look(std::string name, DomainPtr domain) {
     for (const auto& record : answer->records) texts.push_back(record.data);
     id = tls::find_sts_id(texts);
   }
+  if (!id) domain->failure.clear();
   const bool is_known = domain->kept && id && domain->kept->id == *id &&
                         domain->kept->expires > seconds_of(Wall::now()) + kFetchTime;
   if (id && !is_known) {
-    auto fetched = co_await fetch(name, *id);
+    auto fetched = co_await fetch(name, *id, domain);
     if (fetched) {
       domain->policy = tls::parse_sts_policy(fetched->text).value();
       domain->kept = *std::move(fetched);
@@ -189,22 +193,61 @@ loop::Task<void> Service::look(std::string name, DomainPtr domain) {
   domain->looked.notify_all();
 }
 
-loop::Task<Result<Kept>> Service::fetch(std::string name, std::string id) {
+loop::Task<Result<HttpsPeer>> Service::find_peer(std::string host) {
   ipc::resolver::FindHosts question;
-  question.domain = "mta-sts." + name;
+  question.domain = host;
   question.use_mx = false;
   const auto hosts = co_await resolver_.call(question, loop::Clock::now() + kLookupTime);
   if (!hosts) co_return std::unexpected(hosts.error());
-  FetchRequest request;
-  request.domain = name;
-  request.authorities = surroundings_.authorities;
-  request.timeout = kFetchTime;
-  for (const auto& host : hosts->hosts) {
-    request.addresses.insert(request.addresses.end(), host.addresses.begin(), host.addresses.end());
+  HttpsPeer peer;
+  peer.host = std::move(host);
+  peer.authorities = surroundings_.authorities;
+  peer.timeout = kFetchTime;
+  for (const auto& found : hosts->hosts) {
+    peer.addresses.insert(peer.addresses.end(), found.addresses.begin(), found.addresses.end());
   }
-  if (request.addresses.empty()) co_return fail_temporary(hosts->error);
-  CO_TRY(std::string text, co_await pool_.run([&request] { return fetch_policy(request); }));
+  if (peer.addresses.empty()) co_return fail_temporary(hosts->error);
+  co_return peer;
+}
+
+loop::Task<Result<ipc::sts::Posted>> Service::post(ipc::sts::Post request) {
+  // The one who asks has read it in a stranger's record: it is looked at again.
+  const auto address = mail::parse_report_address(request.url);
+  if (!address || address->kind != mail::ReportAddress::Kind::kHttps ||
+      address->target != request.url || !mail::is_valid_hostname(address->host)) {
+    co_return fail(Error::Kind::kPermanent, "not a URL for reports");
+  }
+  ++under_way_;
+  auto peer = co_await find_peer(address->host);
+  Result<long> status = fail_temporary("");
+  if (peer) {
+    status = co_await pool_.run([&peer, &request] {
+      return post_report(*peer, request.url, request.content_type, request.body);
+    });
+  } else {
+    status = std::unexpected(peer.error());
+  }
+  --under_way_;
+  finish_if_idle();
+  if (!status) co_return std::unexpected(status.error());
+  ipc::sts::Posted answer;
+  answer.status = *status;
+  co_return answer;
+}
+
+loop::Task<Result<Kept>> Service::fetch(std::string name, std::string id, DomainPtr domain) {
+  domain->failure = "sts-policy-fetch-error";
+  CO_TRY(const HttpsPeer peer, co_await find_peer("mta-sts." + name));
+  auto fetched = co_await pool_.run([&peer] { return fetch_policy(peer); });
+  if (!fetched) {
+    const bool is_untrusted = fetched.error().text.find("certificate") != std::string::npos;
+    if (is_untrusted) domain->failure = "sts-webpki-invalid";
+    co_return std::unexpected(std::move(fetched).error());
+  }
+  std::string text = *std::move(fetched);
+  domain->failure = "sts-policy-invalid";
   CO_TRY(const auto policy, tls::parse_sts_policy(text));
+  domain->failure.clear();
   Kept kept;
   kept.id = std::move(id);
   kept.expires = seconds_of(Wall::now() + policy.max_age);

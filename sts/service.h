@@ -20,6 +20,7 @@
 #include "common/loop/worker_pool.h"
 #include "common/table/kept.h"
 #include "common/tls/sts.h"
+#include "sts/fetch.h"
 
 namespace postern::sts {
 
@@ -50,6 +51,7 @@ class Service {
     std::optional<Kept> kept;
     tls::StsPolicy policy;  // of kept
     std::chrono::system_clock::time_point look_again{};
+    std::string failure;  // of the last fetch
     bool is_looking = false;
     loop::Condition looked;
   };
@@ -57,7 +59,9 @@ class Service {
 
   [[nodiscard]] loop::Task<Result<ipc::sts::Policy>> find(ipc::sts::FindPolicy question);
   loop::Task<void> look(std::string name, DomainPtr domain);
-  [[nodiscard]] loop::Task<Result<Kept>> fetch(std::string name, std::string id);
+  [[nodiscard]] loop::Task<Result<Kept>> fetch(std::string name, std::string id, DomainPtr domain);
+  [[nodiscard]] loop::Task<Result<ipc::sts::Posted>> post(ipc::sts::Post request);
+  [[nodiscard]] loop::Task<Result<HttpsPeer>> find_peer(std::string host);
   [[nodiscard]] DomainPtr domain_of(const std::string& name);
   void finish_if_idle();
 

@@ -15,6 +15,7 @@
 #include "common/config/param.h"
 #include "common/config/snapshot.h"
 #include "common/log/log.h"
+#include "common/table/server_wire.h"
 
 namespace postern::tables {
 
@@ -28,9 +29,12 @@ constexpr std::chrono::seconds kPollPeriod{30};
 
 constexpr std::uint32_t kChanges = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MODIFY | IN_CREATE | IN_DELETE;
 
+using config::without_proxy;
+
 constexpr std::string_view kProxy = "proxy:";
 constexpr std::string_view kProxyReadMaps = "proxy_read_maps";
 constexpr std::string_view kProxyWriteMaps = "proxy_write_maps";
+constexpr std::string_view kTablesProgram = "tables";
 
 // Only proxymap may use the network or hold what opens a data base.
 constexpr std::string_view kServerTypes[] = {"ldap",  "memcache",  "mongodb", "mysql", "pgsql",
@@ -41,11 +45,6 @@ bool has_server_type(std::string_view name) {
   return std::ranges::any_of(kServerTypes, [&](std::string_view type) {
     return name.size() > type.size() && name.starts_with(type) && name[type.size()] == ':';
   });
-}
-
-std::string without_proxy(std::string_view name) {
-  while (name.starts_with(kProxy)) name.remove_prefix(kProxy.size());
-  return std::string(name);
 }
 
 std::string_view type_of(std::string_view name) { return name.substr(0, name.find(':')); }
@@ -86,7 +85,7 @@ bool is_proxied(std::string_view name) {
 bool is_pattern_table(std::string_view name) {
   const std::string bare = without_proxy(name);
   const std::string_view type = type_of(bare);
-  return type == "regexp" || type == "pcre" || type == "cidr";
+  return type == "regexp" || type == "pcre" || type == "cidr" || table::is_server_table(bare);
 }
 
 Registry::~Registry() {
@@ -119,10 +118,11 @@ void Registry::open_all(const config::Values& values) {
     }
   }
   allowed_ = std::move(wanted);
+  secret_ = config::find_secret_tables(values);
   if (role_ == Role::kProxymap) allow_proxied(values);
   const auto types = table::known_types();
   for (const auto& name : allowed_) {
-    if (role_ == Role::kTables && is_proxied(name)) continue;
+    if (is_elsewhere(name)) continue;
     const std::string bare = without_proxy(name);
     if (std::find(types.begin(), types.end(), type_of(bare)) == types.end()) continue;
     // A table that only a default names may well be missing.
@@ -146,16 +146,39 @@ void Registry::allow_proxied(const config::Values& values) {
   }
 }
 
+// The secret ones go to the program that needs them; proxymap leaves that question to `tables`.
+Result<void> Registry::check_caller(const std::string& name) {
+  if (secret_.empty()) return {};
+  const std::string bare = without_proxy(name);
+  const auto secret = secret_.find(bare);
+  if (secret == secret_.end()) return {};
+  const std::string_view program =
+      caller_ == nullptr ? std::string_view() : std::string_view(caller_->program);
+  const bool is_reader =
+      role_ == Role::kProxymap ? program == kTablesProgram : secret->second.contains(program);
+  if (is_reader) return {};
+  if (caller_ == nullptr || !std::exchange(caller_->was_refused, true)) {
+    log::warning("process {} was refused {}: the table is for {} only",
+                 caller_ == nullptr ? 0 : caller_->process, name,
+                 join(std::vector(secret->second.begin(), secret->second.end()), ", "));
+  }
+  return fail(Error::Kind::kConfig, fmt::format("{}: not for this program", name));
+}
+
 table::Found Registry::find_elsewhere(const std::string& name, std::string_view key) {
   if (!allowed_.contains(name)) {
     return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
   }
-  if (answers_ == nullptr) return fail_temporary(fmt::format("{}: proxymap was not asked", name));
+  if (answers_ == nullptr) return fail_temporary(fmt::format("{}: nobody was asked", name));
   const ProxyAnswers::Missing wanted{name, std::string(key)};
   const auto found = answers_->known.find(wanted);
   if (found != answers_->known.end()) return found->second;
   answers_->missing = wanted;
-  return fail_temporary(fmt::format("{}: proxymap has not answered yet", name));
+  return fail_temporary(fmt::format("{}: there is no answer yet", name));
+}
+
+bool Registry::is_elsewhere(const std::string& name) const {
+  return role_ == Role::kTables ? is_proxied(name) : table::is_server_table(without_proxy(name));
 }
 
 Result<table::Table*> Registry::find(const std::string& name) {
@@ -180,8 +203,9 @@ Result<std::optional<Registry::Hit>> Registry::find_key(const std::vector<std::s
                                                         std::string_view key, bool is_partial) {
   for (std::size_t i = 0; i < tables.size(); ++i) {
     if (is_partial && is_pattern_table(tables[i])) continue;
+    DO(check_caller(tables[i]));
     table::Found value = std::nullopt;
-    if (role_ == Role::kTables && is_proxied(tables[i])) {
+    if (is_elsewhere(tables[i])) {
       value = find_elsewhere(tables[i], key);
     } else {
       TRY(table::Table * table, find(tables[i]));

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/config/secret_tables.h"
 #include "common/config/values.h"
 #include "common/loop/loop.h"
 #include "common/sys/fd.h"
@@ -45,9 +46,9 @@ class GenerationPage {
 // base or rights of its own, for `tables` and for tables called proxy:type:name.
 enum class Role : unsigned char { kTables, kProxymap };
 
-// What proxymap has answered while one question is worked on. Code that asks for tables is plain
-// and does not wait: an answer that is not here yet ends the attempt, and once it has come the
-// question is begun again from the start.
+// What proxymap, or for proxymap a server, has answered while one question is worked on. Code that
+// asks for tables is plain and does not wait: an answer that is not here yet ends the attempt, and
+// once it has come the question is begun again from the start.
 struct ProxyAnswers {
   struct Missing {
     std::string table, key;
@@ -57,6 +58,13 @@ struct ProxyAnswers {
   };
   std::map<Missing, table::Found> known;
   std::optional<Missing> missing;
+};
+
+// Who asks.
+struct Caller {
+  std::string program;  // empty: not proven
+  pid_t process = 0;    // for the log
+  bool was_refused = false;
 };
 
 class Registry final : loop::Watched {
@@ -81,8 +89,12 @@ class Registry final : loop::Watched {
   [[nodiscard]] Result<std::optional<Hit>> find_key(const std::vector<std::string>& tables,
                                                     std::string_view key, bool is_partial);
 
-  // Where answers of proxymap are looked for until the next call.
-  void use(ProxyAnswers* answers) { answers_ = answers; }
+  // For whom tables are looked into, and where answers of proxymap are looked for, until the next
+  // call. Without a caller there is no secret table.
+  void use(ProxyAnswers* answers, Caller* caller = nullptr) {
+    answers_ = answers;
+    caller_ = caller;
+  }
 
   [[nodiscard]] GenerationPage& generation() { return generation_; }
   // Called when a table cannot be opened again for want of rights.
@@ -93,10 +105,15 @@ class Registry final : loop::Watched {
   void refresh();
   void watch_directory_of(const std::string& name);
   void allow_proxied(const config::Values& values);
+  // Whether another process has the answer: proxymap, or in proxymap the server of the table.
+  [[nodiscard]] bool is_elsewhere(const std::string& name) const;
+  [[nodiscard]] Result<void> check_caller(const std::string& name);
   [[nodiscard]] table::Found find_elsewhere(const std::string& name, std::string_view key);
 
   Role role_;
   ProxyAnswers* answers_ = nullptr;
+  Caller* caller_ = nullptr;
+  config::SecretReaders secret_;
   std::set<std::string, std::less<>> allowed_;
   std::map<std::string, std::unique_ptr<table::Table>, std::less<>> open_;
   GenerationPage generation_;
@@ -109,7 +126,7 @@ class Registry final : loop::Watched {
 // Other tables behind proxy: are read here, where no detour is needed to open them once.
 [[nodiscard]] bool is_proxied(std::string_view name);
 
-// regexp:, pcre:, cidr: and combinations of them see whole keys only.
+// regexp:, pcre:, cidr:, tcp: and socketmap: see whole keys only.
 [[nodiscard]] bool is_pattern_table(std::string_view name);
 
 }  // namespace postern::tables

@@ -9,6 +9,8 @@
 #include "common/daemon/daemon.h"
 #include "common/ipc/client.h"
 #include "common/ipc/server.h"
+#include "common/ipc/tables_many.h"
+#include "common/table/server_client.h"
 #include "tables/registry.h"
 #include "tables/resolve.h"
 
@@ -22,10 +24,12 @@ class Service {
 
  private:
   [[nodiscard]] Result<ipc::tables::Found> ask(const ipc::tables::Lookup& question);
+  [[nodiscard]] Result<ipc::tables::FoundEach> ask(const ipc::tables::LookupEach& question);
   [[nodiscard]] Result<ipc::tables::Resolved> ask(const ipc::tables::Resolve& question);
   [[nodiscard]] Result<ipc::tables::Expanded> ask(const ipc::tables::Expand& question);
   [[nodiscard]] Result<ipc::tables::Mapped> ask(const ipc::tables::Map& question);
   [[nodiscard]] Result<ipc::tables::Checked> ask(const ipc::tables::Check& question);
+  [[nodiscard]] Result<ipc::tables::AnchorText> ask(const ipc::tables::FindAnchors& question);
 
   // Answers at once where no table of proxymap is needed, else when proxymap has answered.
   template <ipc::Message Question>
@@ -36,7 +40,9 @@ class Service {
                                               std::uint32_t id, ProxyAnswers answers);
   template <ipc::Message Question>
   [[nodiscard]] Result<typename Question::Reply> attempt(const Question& question,
-                                                         ProxyAnswers& answers);
+                                                         ProxyAnswers& answers, Caller& caller);
+  // By proxymap, or in proxymap by the server behind the table.
+  [[nodiscard]] loop::Task<table::Found> ask_elsewhere(ProxyAnswers::Missing missing);
   void configure();
   // With the -o values of that line of master.cf, if it has any.
   [[nodiscard]] Resolver& resolver_of(const std::string& service);
@@ -47,7 +53,10 @@ class Service {
   std::unique_ptr<Resolver> probe_resolver_;
   std::map<std::string, std::unique_ptr<Resolver>, std::less<>> service_resolvers_;
   ipc::Server server_;
+  Role role_;
   ipc::Client proxymap_;
+  ipc::Client names_{"private/resolver"};
+  table::ServerClient servers_;
 };
 
 }  // namespace postern::tables

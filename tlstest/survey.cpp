@@ -112,8 +112,8 @@ class Survey {
     request.domain = "mta-sts." + domain;
     request.use_mx = false;
     const auto hosts = co_await finder_.find_hosts(request);
-    sts::FetchRequest fetch;
-    fetch.domain = domain;
+    sts::HttpsPeer fetch;
+    fetch.host = "mta-sts." + domain;
     const auto web = values_.text("mta_sts_CAfile");
     fetch.authorities = web.empty() ? authorities_ : system_authorities(web);
     fetch.timeout = kFetchTime;

@@ -14,6 +14,7 @@
 #include "common/config/params/postscreen.h"
 #include "common/config/params/process.h"
 #include "common/config/params/queue.h"
+#include "common/config/params/report.h"
 #include "common/config/params/sasl.h"
 #include "common/config/params/scheduling.h"
 #include "common/config/params/smtp.h"
@@ -167,6 +168,13 @@ template <>
 MailauthParams load<MailauthParams>(const Values& values, Problems& problems) {
   MailauthParams params;
 #include "common/config/params/mailauth.def"
+  return params;
+}
+
+template <>
+ReportParams load<ReportParams>(const Values& values, Problems& problems) {
+  ReportParams params;
+#include "common/config/params/report.def"
   return params;
 }
 

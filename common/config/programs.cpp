@@ -28,6 +28,7 @@ constexpr ServiceProgram kPrograms[] = {
     {"proxymap", "proxymap", LimitKind::kNone, false},
     {"qmgr", "qmgr", LimitKind::kNone, false},
     {"qmqpd", "", LimitKind::kNone, false},
+    {"reports", "reports", LimitKind::kNone, false},
     {"resolver", "resolver", LimitKind::kNone, false},
     {"scache", "", LimitKind::kNone, false},
     {"showq", "showq", LimitKind::kClients, false},

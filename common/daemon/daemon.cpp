@@ -13,6 +13,7 @@
 #include "common/config/params/paths.h"
 #include "common/config/snapshot.h"
 #include "common/ipc/control.h"
+#include "common/ipc/identity.h"
 #include "common/ipc/keyring.h"
 #include "common/log/log.h"
 
@@ -67,6 +68,7 @@ Process::Process(int argc, char** argv, std::string_view program)
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   log::open({.program = program_, .pipe = kLogFd});
+  ipc::take_identities();
   parse_arguments(argc, argv);
   sys::close_from(kFirstListenerFd + static_cast<int>(listener_count_));
   loop_.emplace();

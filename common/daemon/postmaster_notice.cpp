@@ -29,14 +29,15 @@ bool wants_notice(const config::Values& values, std::string_view notify_class) {
 }
 
 loop::Task<void> send_notice(ipc::CleanupClient& cleanup, config::Values values,
-                             std::string subject, std::string text) {
+                             std::string subject, std::string text,
+                             std::string recipient_parameter) {
   queuefile::Envelope envelope;
   envelope.sender = qualified(values.text("double_bounce_sender"), values);
   envelope.origin = queuefile::Origin::kNotice;
   envelope.rewrite_context = "local";
   envelope.flags = queuefile::kFlagInternal;
   queuefile::Recipient& to = envelope.recipients.emplace_back();
-  to.address = qualified(values.text("error_notice_recipient"), values);
+  to.address = qualified(values.text(recipient_parameter), values);
   to.orig_to = to.address;
   const auto now = std::chrono::duration_cast<std::chrono::seconds>(
       std::chrono::system_clock::now().time_since_epoch());

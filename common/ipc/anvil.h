@@ -305,6 +305,52 @@ struct Quota {
   }
 };
 
+// Of one sender, for an administrator.
+struct QuotaCount {
+  std::string sender;
+  std::int64_t in_hour = 0;  // recipients in the running hour
+  std::int64_t in_day = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("sender", self.sender);
+    field("in_hour", self.in_hour);
+    field("in_day", self.in_day);
+  }
+};
+
+struct QuotaPage {
+  std::vector<QuotaCount> counts;  // by name
+  std::string next;                // where to go on; empty at the end
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("counts", self.counts);
+    field("next", self.next);
+  }
+};
+
+struct ListQuotas {
+  static constexpr std::uint16_t kType = 0x0e42;
+  static constexpr bool kRepeatable = true;
+  using Reply = QuotaPage;
+  std::string after;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("after", self.after);
+  }
+};
+
+// The sender begins anew; an empty name means all of them. An error says that there is no such one.
+struct ResetQuota {
+  static constexpr std::uint16_t kType = 0x0e43;
+  static constexpr bool kRepeatable = true;
+  using Reply = Done;
+  std::string sender;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("sender", self.sender);
+  }
+};
+
 // ---- first contact (postscreen): who has passed which test, and until when
 
 inline constexpr std::size_t kContactTests = 5;

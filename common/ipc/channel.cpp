@@ -101,6 +101,8 @@ void Channel::start(std::function<void(const ChannelPtr&)> on_closed) {
   loop::spawn(read_frames());
 }
 
+pid_t Channel::peer() const { return sys::peer_process(fd_.get()); }
+
 void Channel::close() {
   if (!open_) return;
   open_ = false;

@@ -83,6 +83,8 @@ class Channel final : public std::enable_shared_from_this<Channel>, loop::TurnEn
   void start(std::function<void(const ChannelPtr&)> on_closed = {});
   void close();
   [[nodiscard]] bool is_open() const { return open_; }
+  // The process that connected, for the log; 0 when it is not known.
+  [[nodiscard]] pid_t peer() const;
 
   // The reply; a temporary error at the deadline, or when the channel closes. Descriptors that came
   // with the reply go to *reply_fds.

@@ -270,6 +270,30 @@ struct Check {
   }
 };
 
+struct AnchorText {
+  std::string pem;  // certificates and public keys only
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("pem", self.pem);
+  }
+  std::uint64_t generation = 0;  // stays here
+};
+
+// The file that the entry for these keys in smtp_tls_policy_maps names with tafile=. An entry says
+// which file is meant, never the one who asks.
+struct FindAnchors {
+  static constexpr std::uint16_t kType = 0x0209;
+  static constexpr bool kRepeatable = true;
+  using Reply = AnchorText;
+  std::vector<std::string> tables;
+  std::vector<Key> keys;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("tables", self.tables);
+    field("keys", self.keys);
+  }
+};
+
 // tables to its peers, with each connection: a descriptor of a page that holds the generation
 // number (a uint64 at offset 0, mapped read-only). It grows whenever a table has changed; an answer
 // may be kept as long as its generation stands.

@@ -2,6 +2,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
+#include "common/ipc/identity.h"
+
 namespace postern::ipc {
 
 namespace {
@@ -39,10 +43,12 @@ TablesClient::TablesClient(std::string path) : client_(std::move(path)) {
         adopt_page(std::move(fds));
       });
   // A new process of the service counts anew: nothing of the old one stands.
-  client_.on_connected([this](const ChannelPtr&) {
+  client_.on_connected([this](const ChannelPtr& channel) {
+    introduce(*channel);
     kept_.clear();
     by_age_.clear();
     kept_generation_ = 0;
+    ++connections_;
   });
 }
 
@@ -64,6 +70,13 @@ void TablesClient::adopt_page(std::vector<sys::Fd> fds) {
 
 std::uint64_t TablesClient::generation() const {
   return page_ == nullptr ? 0 : page_->load(std::memory_order_acquire);
+}
+
+std::uint64_t TablesClient::standing() {
+  constexpr unsigned kGenerationBits = 40;
+  const std::uint64_t now = generation();
+  if (now == 0 || client_.channel_now() == nullptr) return 0;
+  return (connections_ << kGenerationBits) | now;
 }
 
 template <typename T>
@@ -127,6 +140,18 @@ loop::Task<Result<tables::Found>> TablesClient::lookup(tables::Lookup question,
   if (const auto* kept = find<tables::Found>(key)) co_return *kept;
   auto answer = co_await client_.call(std::move(question), deadline);
   if (answer) keep(std::move(key), *answer, answer->generation);
+  co_return answer;
+}
+
+loop::Task<Result<tables::FoundEach>> TablesClient::lookup_each(tables::LookupEach question,
+                                                                loop::Deadline deadline) {
+  std::string key = "e" + encode(question);
+  if (const auto* kept = find<tables::FoundEach>(key)) co_return *kept;
+  auto answer = co_await client_.call(std::move(question), deadline);
+  if (!answer) co_return answer;
+  const bool is_whole =
+      std::ranges::all_of(answer->answers, [](const auto& one) { return one.error.empty(); });
+  if (is_whole) keep(std::move(key), *answer, answer->generation);
   co_return answer;
 }
 

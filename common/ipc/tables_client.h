@@ -11,9 +11,11 @@
 #include <string>
 #include <unordered_map>
 #include <variant>
+#include <vector>
 
 #include "common/ipc/client.h"
 #include "common/ipc/tables.h"
+#include "common/ipc/tables_many.h"
 
 namespace postern::ipc {
 
@@ -31,6 +33,8 @@ class TablesClient {
   // Only what was asked in the same words is found again.
   [[nodiscard]] loop::Task<Result<tables::Found>> lookup(tables::Lookup question,
                                                          loop::Deadline deadline);
+  [[nodiscard]] loop::Task<Result<tables::FoundEach>> lookup_each(tables::LookupEach question,
+                                                                  loop::Deadline deadline);
   // Answers to these are not kept: what a message holds is seldom asked twice.
   [[nodiscard]] loop::Task<Result<tables::Mapped>> map(tables::Map question,
                                                        loop::Deadline deadline);
@@ -42,8 +46,12 @@ class TablesClient {
 
   [[nodiscard]] Client& client() { return client_; }
 
+  // Changes when any table has changed, or another process answers: what was learnt before stands
+  // as long as this does not. 0: nothing may be kept.
+  [[nodiscard]] std::uint64_t standing();
+
  private:
-  using Answer = std::variant<tables::Resolved, tables::Expanded, tables::Found>;
+  using Answer = std::variant<tables::Resolved, tables::Expanded, tables::Found, tables::FoundEach>;
   struct Kept {
     Answer answer;
     std::list<std::string>::iterator place;
@@ -57,6 +65,7 @@ class TablesClient {
   Client client_;
   const std::atomic<std::uint64_t>* page_ = nullptr;
   std::uint64_t kept_generation_ = 0;
+  std::uint64_t connections_ = 0;
   std::unordered_map<std::string, Kept> kept_;
   std::list<std::string> by_age_;  // oldest first
 };

@@ -217,7 +217,9 @@ void write(Level level, std::string_view text, const Event* event) {
   State& s = state();
   const std::string line = clean(text, kMaxLine);
   if (s.setup.pipe < 0 && s.setup.to_terminal) {
-    fmt::print(stderr, "{}: {}{}\n", s.tag, word(level), line);
+    // Commands say their own name there; what Postfix does in a script of its own, the whole of it.
+    const bool is_script = s.setup.program == "postfix-script" || s.setup.program.empty();
+    fmt::print(stderr, "{}: {}{}\n", is_script ? s.tag : s.setup.program, word(level), line);
   }
   if (s.sink() < 0) return syslog_line(level, line);
 

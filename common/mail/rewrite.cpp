@@ -84,9 +84,11 @@ void rewrite_tokens(const RewriteRules& rules, RewriteContext context, Tokens& t
   const std::string& origin = local ? rules.myorigin : rules.remote_header_rewrite_domain;
   const std::string& domain = local ? rules.mydomain : rules.remote_header_rewrite_domain;
 
-  if (tokens.front().is('@')) {
+  // What stands behind a route may be one more.
+  while (tokens.front().is('@')) {
     const std::size_t colon = find_special(tokens, ':');
-    if (colon != kNone && colon + 1 < tokens.size()) erase(tokens, 0, colon + 1);
+    if (colon == kNone || colon + 1 >= tokens.size()) break;
+    erase(tokens, 0, colon + 1);
   }
   if (find_special(tokens, '@') == kNone) {
     const bool swapped = rules.swap_bangpath && swap_bang(tokens);

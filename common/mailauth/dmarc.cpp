@@ -5,6 +5,7 @@
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/mail/address.h"
+#include "common/mail/idna.h"
 #include "common/mailauth/tag_list.h"
 
 namespace postern::mailauth {
@@ -308,7 +309,8 @@ AuthorDomains author_domains(const std::vector<mail::HeaderField>& header) {
     for (const auto& external : addresses) {
       const std::string internal = mail::unquote_address(external);
       const auto parts = mail::split_address(internal);
-      std::string domain = to_lower(parts.domain);
+      // RFC 8616 4: records are at the A-labels.
+      std::string domain = mail::to_a_labels(parts.domain).value_or(std::string(parts.domain));
       if (domain.ends_with('.')) domain.pop_back();
       if (!is_all_ascii(domain) || !mail::is_valid_hostname(domain)) {
         author.is_odd = true;

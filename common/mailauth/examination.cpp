@@ -8,6 +8,7 @@
 #include "common/base/text.h"
 #include "common/loop/gather.h"
 #include "common/mail/address.h"
+#include "common/mail/idna.h"
 
 namespace postern::mailauth {
 
@@ -54,8 +55,9 @@ SpfRequest spf_request(const std::string& client_address, std::string helo, std:
                        SpfIdentity identity, const std::string& receiver) {
   SpfRequest request;
   request.client = dns::parse_address(client_address).value_or(dns::Address{});
-  request.helo = std::move(helo);
-  if (identity == SpfIdentity::kMailFrom) request.sender = std::move(sender);
+  // RFC 8616 4
+  request.helo = is_all_ascii(helo) ? std::move(helo) : mail::to_a_labels(helo).value_or(helo);
+  if (identity == SpfIdentity::kMailFrom) request.sender = mail::with_a_labels(sender);
   if (request.sender.empty()) request.sender = "postmaster@" + request.helo;
   request.receiver = receiver;
   request.now = now_seconds();
@@ -164,6 +166,54 @@ void Examination::decide(ipc::mailauth::Examined& examined) {
   } else {
     examined.fields_on_top = fmt::format("X-DMARC-Quarantine: {}\n", dmarc_verdict_.policy_domain);
   }
+}
+
+void Examination::explain_disposition(ipc::reports::DmarcResult& result) const {
+  if (dmarc_verdict_.verdict == Verdict::kPass || dmarc_verdict_.policy == DmarcPolicy::kNone) {
+    return;
+  }
+  if (!override_.empty()) {
+    result.reason = override_.starts_with("ARC") ? "trusted_forwarder" : "mailing_list";
+    result.comment = override_;
+  } else if (dmarc_verdict_.disposition != dmarc_verdict_.policy) {
+    result.reason = "sampled_out";
+  } else if (!rules_.is_enforced) {
+    result.reason = "local_policy";
+  }
+}
+
+std::optional<ipc::reports::DmarcResult> Examination::for_report() const {
+  const DmarcRecord& record = dmarc_verdict_.record;
+  if (!wants(Wanted::kDmarc) || dmarc_verdict_.policy_domain.empty() ||
+      record.aggregate_reports.empty() || dmarc_verdict_.verdict == Verdict::kTemperror) {
+    return std::nullopt;
+  }
+  ipc::reports::DmarcResult result;
+  result.domain = dmarc_verdict_.policy_domain;
+  result.published.policy = dmarc_policy_name(record.policy);
+  if (record.subdomain_policy) {
+    result.published.subdomain_policy = dmarc_policy_name(*record.subdomain_policy);
+  }
+  result.published.is_dkim_strict = record.dkim == Alignment::kStrict;
+  result.published.is_spf_strict = record.spf == Alignment::kStrict;
+  result.published.percent = record.percent;
+  result.published.addresses = record.aggregate_reports;
+  result.source = request_.client_address;
+  result.disposition =
+      dmarc_policy_name(rules_.is_enforced ? dmarc_verdict_.disposition : DmarcPolicy::kNone);
+  result.is_dkim_aligned = dmarc_verdict_.is_dkim_aligned;
+  result.is_spf_aligned = dmarc_verdict_.is_spf_aligned;
+  explain_disposition(result);
+  result.header_from = dmarc_verdict_.from_domain;
+  result.envelope_from = split_at_last(request_.sender, '@').second;
+  for (const auto& signature : dkim_results_) {
+    result.dkim.push_back(
+        {signature.domain, signature.selector, std::string(verdict_name(signature.verdict))});
+  }
+  result.spf_domain = spf_verdict_.domain;
+  result.spf_scope = spf_identity_ == SpfIdentity::kHelo ? "helo" : "mfrom";
+  result.spf_result = spf_result_name(spf_verdict_.result);
+  return result;
 }
 
 std::string Examination::compose_fields() {

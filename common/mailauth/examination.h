@@ -12,6 +12,7 @@
 #include "common/base/result.h"
 #include "common/config/params/mailauth.h"
 #include "common/ipc/mailauth.h"
+#include "common/ipc/reports.h"
 #include "common/loop/task.h"
 #include "common/loop/worker_pool.h"
 #include "common/mail/header.h"
@@ -58,6 +59,10 @@ class Examination {
   [[nodiscard]] loop::Task<Result<void>> read_body(loop::WorkerPool& pool, sys::Fd body_file);
   [[nodiscard]] loop::Task<ipc::mailauth::Examined> judge(DnsSource& dns);
 
+  // For the aggregate report of the domain, after judge(); nothing where it has no DMARC record, or
+  // none that asks for reports, or where trouble in DNS left the verdict open.
+  [[nodiscard]] std::optional<ipc::reports::DmarcResult> for_report() const;
+
   // "spf=pass smtp.mailfrom=...; dkim=pass header.d=..." on one line, after judge().
   [[nodiscard]] const std::string& summary() const { return summary_; }
 
@@ -72,6 +77,8 @@ class Examination {
   // Why the policy of the domain does not apply here; empty: it does.
   [[nodiscard]] std::string override_reason() const;
   void decide(ipc::mailauth::Examined& examined);
+  // Why what was done is not what the domain asks for, in the words of RFC 7489 appendix C.
+  void explain_disposition(ipc::reports::DmarcResult& result) const;
   [[nodiscard]] std::string compose_fields();
 
   const VerdictRules& rules_;

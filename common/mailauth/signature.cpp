@@ -5,6 +5,7 @@
 #include "common/base/encode.h"
 #include "common/base/number.h"
 #include "common/base/text.h"
+#include "common/mail/idna.h"
 
 namespace postern::mailauth {
 
@@ -13,6 +14,8 @@ namespace {
 constexpr std::size_t kMaxSignedFields = 500;
 
 Refusal permanent(std::string problem) { return {Verdict::kPermerror, std::move(problem)}; }
+
+std::string a_labels_of(const std::string& name) { return mail::to_a_labels(name).value_or(name); }
 
 bool is_same_or_below(std::string_view name, std::string_view domain) {
   if (!ends_with_nocase(name, domain)) return false;
@@ -96,8 +99,9 @@ std::optional<Refusal> parse_dkim_only(const TagList& tags, Signature& out) {
   if (!version) return permanent("no v= tag");
   if (*version != "1") return permanent("unknown version");
   out.identity = tags.value("i") ? without_blanks(*tags.value("i")) : "@" + out.domain;
-  const auto [local_part, domain] = split_at_last(out.identity, '@');
-  if (out.identity.find('@') == std::string::npos || !is_same_or_below(domain, out.domain)) {
+  const std::string identity = mail::with_a_labels(out.identity);
+  const auto [local_part, domain] = split_at_last(identity, '@');
+  if (identity.find('@') == std::string::npos || !is_same_or_below(domain, out.domain)) {
     return permanent("i= is not within d=");
   }
   if (const auto query = tags.value("q")) {
@@ -114,8 +118,12 @@ std::optional<Refusal> parse_dkim_only(const TagList& tags, Signature& out) {
 std::optional<Refusal> parse_signature(const TagList& tags, SignatureKind kind, Signature& seen) {
   const auto domain = tags.value("d");
   const auto selector = tags.value("s");
-  if (domain) seen.domain = to_lower(without_blanks(*domain));
-  if (selector) seen.selector = without_blanks(*selector);
+  // RFC 8616 3: d= and s= may have U-labels, DNS has none.
+  if (domain) seen.domain = a_labels_of(without_blanks(*domain));
+  if (selector) {
+    seen.selector = without_blanks(*selector);
+    if (!is_all_ascii(seen.selector)) seen.selector = a_labels_of(seen.selector);
+  }
   if (auto refusal = parse_algorithm(tags, seen)) return refusal;
   if (!is_query_name(seen.domain) || seen.domain.find('.') == std::string::npos) {
     return permanent("bad d= tag");

@@ -106,6 +106,10 @@ struct Recipient {
 
 // An attribute: the author wants delivery more than TLS (RFC 8689 5, TLS-Required: no).
 inline constexpr const char* kTlsOptional = "tls_optional";
+// An attribute: the sender asked for REQUIRETLS (RFC 8689 2).
+inline constexpr const char* kRequireTls = "require_tls";
+// An attribute: deliveries are in no TLS report, for they carry one (RFC 8460 3).
+inline constexpr const char* kNoTlsReport = "no_tls_report";
 
 struct ArrivalTime {
   std::int64_t seconds = 0;

@@ -62,7 +62,12 @@ class Connection {
   bool wants_session = false;
   std::unique_ptr<tls::Session> session{};
 
+  // How the try to encrypt it went; nothing before it was made.
+  std::optional<TlsTry> tls_try{};
+
   bool is_logged_in = false;
+  // The message under way goes with REQUIRETLS.
+  bool sends_require_tls = false;
 
   // debug_peer_list, or -v: what is said and heard is logged, but for content and logins.
   bool is_dialogue_logged = false;

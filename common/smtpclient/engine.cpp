@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/sys/socket.h"
 
 namespace postern::smtpclient {
 
@@ -29,6 +30,16 @@ void make_optional(TlsPolicy& policy, const config::TlsParams& params) {
   policy.protocols = params.smtp_tls_protocols;
   policy.ciphers = params.smtp_tls_ciphers;
   policy.exclude = params.smtp_tls_exclude_ciphers;
+}
+
+// RFC 8689 4.2: such mail goes back rather than through what anybody could stand in for.
+Verdict unverifiable(const Endpoint& endpoint) {
+  Verdict why = own_failure(
+      "5.7.10", fmt::format("REQUIRETLS was asked for, but host {} cannot be verified: neither "
+                            "DANE nor MTA-STS says who it is",
+                            endpoint.host()));
+  why.relay = endpoint.relay();
+  return why;
 }
 
 // A kept connection is as secret as the plan asks, and with the same server.
@@ -99,6 +110,10 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
       make_optional(walk.policy, settings.tls.params);
     }
   }
+  walk.require_tls = RequireTls::kDisable;
+  if (walk.job.requires_tls() && settings.tls.params.requiretls_enable) {
+    if (!co_await require_tls(walk, *destination)) co_return;
+  }
   const std::string key = to_lower(text);
   enter(key);
   walk.used.clear();
@@ -115,10 +130,29 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
   leave(key);
 }
 
+loop::Task<bool> Engine::require_tls(Walk& walk, const Destination& destination) {
+  const config::TlsParams& params = walk.settings->tls.params;
+  const auto level = co_await find_require_tls(tables_, params.smtp_requiretls_policy,
+                                               destination.is_unix() ? "" : destination.host);
+  if (!level) {
+    log::warning("smtp_requiretls_policy: {}", level.error().text);
+    walk.why = own_failure("4.3.0", "REQUIRETLS policy cannot be looked up");
+    co_return false;
+  }
+  walk.require_tls = *level;
+  if (*level < RequireTls::kOpportunisticTls || is_mandatory(walk.policy.level)) co_return true;
+  // What MTA-STS or DANE adds to a weaker level counts still.
+  if (walk.policy.level == TlsLevel::kNone || walk.policy.sts_mx.empty()) {
+    walk.policy = tls_policy_at(TlsLevel::kEncrypt, params);
+  }
+  co_return true;
+}
+
 // Kept connections first: they spare the look-up, the hello and two round trips.
 loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
-  // Probes say the same over any connection; the kept ones are for mail.
-  if (walk.job.is_probe()) co_return;
+  // Probes say the same over any connection; the kept ones are for mail. What a kept one was
+  // verified by may be less than REQUIRETLS needs.
+  if (walk.job.is_probe() || walk.require_tls != RequireTls::kDisable) co_return;
   for (;;) {
     ConnectionPtr connection = cache_.take_for_destination(
         key, [&walk](const Connection& kept) { return kept.asked_policy == walk.policy; });
@@ -171,7 +205,9 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
   }
   std::int64_t sessions = walk.used.empty() ? 0 : 1;
   for (std::size_t i = 0; i < targets.size() && walk.job.unreported() > 0; ++i) {
-    auto planned = co_await tls_.plan(walk.settings, walk.policy, destination, targets[i]);
+    TlsReporter report = is_reported(walk, destination) ? report_ : TlsReporter();
+    auto planned =
+        co_await tls_.plan(walk.settings, walk.policy, destination, targets[i], std::move(report));
     if (!planned) {
       walk.why = std::move(planned.error());
       walk.why.relay = targets[i].relay();
@@ -179,9 +215,16 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
       continue;
     }
     const TlsPlanPtr plan = *std::move(planned);
+    if (walk.require_tls == RequireTls::kEnforce &&
+        (plan == nullptr || !must_match(plan->policy.level))) {
+      walk.why = unverifiable(targets[i]);
+      log::info("{}: {}", walk.job.queue_id(), log::clean(walk.why.text));
+      continue;
+    }
     ConnectionPtr connection;
     // Passwords are of next hops: a connection that was made for another one is no use.
-    if (!walk.job.is_probe() && !walk.settings->login.is_enabled) {
+    if (!walk.job.is_probe() && !walk.settings->login.is_enabled &&
+        walk.require_tls == RequireTls::kDisable) {
       connection = cache_.take_for_endpoint(
           targets[i], [&plan](const Connection& kept) { return serves(kept, plan); });
     }
@@ -204,7 +247,29 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
       }
     } else {
       connection = co_await greeted(walk, std::move(connection), plan, destination, is_final);
-      if (connection != nullptr) end = co_await transact(walk, *connection, is_final);
+      if (connection != nullptr && !keeps_require_tls(walk, *connection)) {
+        say_goodbye(std::move(connection), walk.settings);
+        if (is_last) break;
+        continue;
+      }
+      // TLS that breaks in the middle is no better than a handshake that fails.
+      const bool has_fallback = connection != nullptr && connection->is_encrypted() &&
+                                !walk.settings->login.is_enabled &&
+                                may_go_plain(walk.job, *plan, *walk.settings);
+      if (connection != nullptr) {
+        end = co_await transact(walk, *connection, is_final, has_fallback);
+      }
+      if (has_fallback && end == Transaction::End::kBroken && walk.job.unreported() > 0) {
+        log::info("{}: TLS with {} broke: sending in the clear", walk.job.queue_id(),
+                  targets[i].relay());
+        connection = co_await connect(walk, targets[i]);
+        if (connection != nullptr) {
+          connection->has_alternatives = known > 1;
+          connection =
+              co_await greeted(walk, std::move(connection), nullptr, destination, is_final);
+        }
+        if (connection != nullptr) end = co_await transact(walk, *connection, is_final);
+      }
     }
     if (connection != nullptr) finish_with(key, *walk.settings, std::move(connection), end);
     if (is_last) break;
@@ -226,6 +291,7 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
   connection->asked_policy = walk.policy;
   connection->is_dialogue_logged = co_await is_watched(walk, destination, connection->endpoint());
   Verdict refusal = co_await connection->hello(walk.settings, plan, destination.text, detect_loop);
+  report_try(walk, *connection, destination);
   if (connection->has_tls_failed() && may_go_plain(walk.job, *plan, *walk.settings)) {
     const Endpoint endpoint = connection->endpoint();
     log::info("{}: {}: sending in the clear to {}", walk.job.queue_id(), log::clean(refusal.text),
@@ -246,6 +312,43 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
   if (is_there) say_goodbye(std::move(connection), walk.settings);
   take_refusal(walk, refusal, is_final);
   co_return nullptr;
+}
+
+// What the server says of REQUIRETLS; false: the message may not go there, walk.why tells.
+bool Engine::keeps_require_tls(Walk& walk, Connection& connection) {
+  connection.sends_require_tls = false;
+  if (walk.require_tls == RequireTls::kDisable) return true;
+  connection.sends_require_tls = connection.is_encrypted() && connection.features().requiretls;
+  if (connection.sends_require_tls || walk.require_tls != RequireTls::kEnforce) return true;
+  walk.why =
+      own_failure("5.7.30", fmt::format("REQUIRETLS was asked for, but was not offered by host {}",
+                                        connection.endpoint().host()));
+  walk.why.relay = connection.endpoint().relay();
+  log::info("{}: {}", walk.job.queue_id(), log::clean(walk.why.text));
+  return false;
+}
+
+// RFC 8460 is about the servers that a domain's MX records name.
+bool Engine::is_reported(const Walk& walk, const Destination& destination) const {
+  const Settings& settings = *walk.settings;
+  if (!report_ || !settings.tls.params.smtp_tlsrpt_enable || settings.is_lmtp()) return false;
+  if (destination.is_unix() || !destination.use_mx || walk.job.is_probe()) return false;
+  return !walk.job.has_attribute(queuefile::kNoTlsReport);
+}
+
+void Engine::report_try(const Walk& walk, Connection& connection,
+                        const Destination& destination) const {
+  if (!connection.tls_try || connection.plan == nullptr) return;
+  const ReportedPolicy& policy = connection.plan->reported;
+  if (policy.type.empty() || !is_reported(walk, destination)) return;
+  const TlsTry& tried = *connection.tls_try;
+  if (tried.is_reused && walk.settings->tls.params.smtp_tlsrpt_skip_reused_handshakes) return;
+  auto result = make_result(destination.host, policy, connection.endpoint(), tried);
+  result.mx_helo = connection.features().greeting_name;
+  if (const auto own = sys::local_address(connection.stream().fd())) {
+    result.own_address = own->host();
+  }
+  report_(result);
 }
 
 loop::Task<bool> Engine::is_watched(const Walk& walk, const Destination& destination,
@@ -270,8 +373,10 @@ void Engine::take_refusal(Walk& walk, const Verdict& refusal, bool is_final) {
   }
 }
 
-loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection, bool is_final) {
+loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection, bool is_final,
+                                              bool is_kept_when_lost) {
   Transaction transaction(connection, walk.job, walk.settings, buffers_, is_final, tables_);
+  if (is_kept_when_lost) transaction.keep_when_lost();
   const auto end = co_await transaction.run();
   if (walk.job.unreported() > 0 && end != Transaction::End::kStale) walk.job.mark_connecting();
   co_return end;

@@ -22,6 +22,7 @@
 #include "common/smtpclient/connection_cache.h"
 #include "common/smtpclient/content.h"
 #include "common/smtpclient/job.h"
+#include "common/smtpclient/require_tls.h"
 #include "common/smtpclient/route.h"
 #include "common/smtpclient/settings.h"
 #include "common/smtpclient/transaction.h"
@@ -52,6 +53,9 @@ class Engine {
   // For smtp_mta_sts_enable.
   void use_sts(StsFinder find) { tls_.use_sts(std::move(find)); }
 
+  // For smtp_tlsrpt_enable.
+  void use_tls_reports(TlsReporter report) { report_ = std::move(report); }
+
   // For jobs that begin from now on.
   void configure(SettingsPtr settings);
 
@@ -69,6 +73,7 @@ class Engine {
     SettingsPtr settings;
     Verdict why{};       // the last failure that left recipients unreported
     TlsPolicy policy{};  // of the destination
+    RequireTls require_tls = RequireTls::kDisable;  // of job and destination
     bool is_last_destination = false;
     std::string used{};  // the endpoint of a kept connection that was tried
   };
@@ -79,6 +84,8 @@ class Engine {
   };
 
   loop::Task<void> try_destination(Walk& walk, std::string text);
+  // False: walk.why says why nothing can be sent now.
+  [[nodiscard]] loop::Task<bool> require_tls(Walk& walk, const Destination& destination);
   loop::Task<void> try_kept(Walk& walk, std::string key);
   loop::Task<void> try_targets(Walk& walk, Destination destination, std::string key,
                                std::vector<Endpoint> targets);
@@ -89,8 +96,12 @@ class Engine {
                                     const Destination& destination, bool is_final);
   loop::Task<bool> is_watched(const Walk& walk, const Destination& destination,
                               const Endpoint& endpoint) const;
+  [[nodiscard]] static bool keeps_require_tls(Walk& walk, Connection& connection);
+  [[nodiscard]] bool is_reported(const Walk& walk, const Destination& destination) const;
+  void report_try(const Walk& walk, Connection& connection, const Destination& destination) const;
   void take_refusal(Walk& walk, const Verdict& refusal, bool is_final);
-  loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final);
+  loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final,
+                                        bool is_kept_when_lost = false);
   void finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
                    Transaction::End end);
   [[nodiscard]] bool is_worth_keeping(const std::string& key, const Settings& settings) const;
@@ -102,6 +113,7 @@ class Engine {
   ipc::TablesClient* tables_ = nullptr;
   TlsClient tls_;
   LoginClient login_;
+  TlsReporter report_;
   ConnectionCache cache_;
   BufferPool buffers_;
   std::unordered_map<std::string, Traffic> traffic_;

@@ -71,12 +71,17 @@ class Job {
            std::chrono::seconds(message().envelope.arrival.seconds);
   }
 
-  // TLS-Required: no
-  [[nodiscard]] bool is_tls_optional() const {
+  [[nodiscard]] bool has_attribute(std::string_view wanted) const {
     for (const auto& [name, value] : message().envelope.attributes) {
-      if (name == queuefile::kTlsOptional) return true;
+      if (name == wanted) return true;
     }
     return false;
+  }
+  // RFC 8689 4.1: REQUIRETLS goes before what a header field says.
+  [[nodiscard]] bool requires_tls() const { return has_attribute(queuefile::kRequireTls); }
+  // TLS-Required: no
+  [[nodiscard]] bool is_tls_optional() const {
+    return has_attribute(queuefile::kTlsOptional) && !requires_tls();
   }
 
   // Address verification and sendmail -bv: how far the next hop would go; nothing is delivered.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/tls/sts.h"
@@ -38,15 +39,6 @@ std::string key_of(const TlsPlan& plan, const Endpoint& endpoint) {
   return key;
 }
 
-// An own file of a policy (tafile=) is none that master reads: only what main.cf names is here.
-Result<std::vector<dns::Tlsa>> find_anchors(const TlsSettings& settings, const std::string& path) {
-  const auto found = settings.anchor_files.find(path);
-  if (found == settings.anchor_files.end()) {
-    return fail(Error::Kind::kConfig, path + " is not what smtp_tls_trust_anchor_file names");
-  }
-  return tls::anchors_of(found->second);
-}
-
 // RFC 8461 4.2: a certificate for the server's name, from an authority, and TLS 1.2 at least.
 void demand_sts(TlsPolicy& policy, const config::TlsParams& params) {
   policy.level = TlsLevel::kVerify;
@@ -55,6 +47,21 @@ void demand_sts(TlsPolicy& policy, const config::TlsParams& params) {
   policy.exclude = params.smtp_tls_exclude_ciphers;
   policy.match = {"hostname"};
   policy.servername = "hostname";
+}
+
+ReportedPolicy reported_of(const Tlsa& tlsa, const std::string& domain) {
+  ReportedPolicy reported{"tlsa", domain};
+  for (const auto& record : tlsa.records) {
+    reported.strings.push_back(fmt::format("{} {} {} {}", record.usage, record.selector,
+                                           record.matching_type, hex_encode(record.data)));
+  }
+  return reported;
+}
+
+// RFC 8460 4.3.2.1
+TlsTry dane_failure(const Verdict& why) {
+  const bool is_lookup = why.text.find("lookup error") != std::string::npos;
+  return {.failure = is_lookup ? "dnssec-invalid" : "dane-required", .detail = why.text};
 }
 
 tls::Verify verify_at(TlsLevel level) {
@@ -116,7 +123,36 @@ loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::find_policy(SettingsPtr sett
     co_return misconfigured();
   }
   auto policy = co_await apply_sts(settings, *ours.policy, std::move(nexthop));
+  if (policy) {
+    policy->is_by_site = tables_ != nullptr && ours.params.smtp_tls_policy_maps.empty() &&
+                         !ours.params.smtp_tls_per_site.empty();
+  }
   co_return policy;
+}
+
+loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::apply_sites(SettingsPtr settings,
+                                                                TlsPolicy policy,
+                                                                std::string domain,
+                                                                std::string host) {
+  const config::TlsParams& params = settings->tls.params;
+  std::vector<std::string> names{to_lower(domain)};
+  if (!equal_nocase(domain, host)) names.push_back(to_lower(host));
+  std::vector<std::string> results;
+  for (const auto& name : names) {
+    ipc::tables::Lookup question;
+    question.tables = params.smtp_tls_per_site;
+    question.keys.push_back({name, false});
+    auto found = co_await tables_->lookup(std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("smtp_tls_per_site: {}: {}", name, found.error().text);
+      co_return std::unexpected(own_failure("4.3.0", "Temporary lookup error"));
+    }
+    if (found->is_found) results.push_back(std::move(found->value));
+  }
+  auto changed = policy_of_sites(std::move(policy), results, params);
+  if (changed) co_return *std::move(changed);
+  log::warning("smtp_tls_per_site: {}: {}", domain, changed.error().text);
+  co_return misconfigured();
 }
 
 loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::apply_sts(SettingsPtr settings,
@@ -139,28 +175,51 @@ loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::apply_sts(SettingsPtr settin
     log::warning("MTA-STS policy of {}: {}", destination->host, found.error().text);
     co_return std::unexpected(own_failure("4.3.0", "MTA-STS policy cannot be looked up"));
   }
-  if (found->mode == ipc::sts::Mode::kEnforce) policy.sts_mx = std::move(found->mx);
+  if (!found->failure.empty()) policy.reported = {"sts", destination->host, {}, {}, found->failure};
+  if (found->mode == ipc::sts::Mode::kNone) co_return policy;
+  policy.reported = {"sts", destination->host, std::move(found->lines), found->mx};
+  const bool is_enforced = found->mode == ipc::sts::Mode::kEnforce;
+  (is_enforced ? policy.sts_mx : policy.tested_mx) = std::move(found->mx);
   co_return policy;
 }
 
 loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, TlsPolicy policy,
                                                           Destination destination,
-                                                          Endpoint endpoint) {
+                                                          Endpoint endpoint, TlsReporter report) {
+  if (policy.is_by_site && endpoint.port != 0) {
+    auto changed =
+        co_await apply_sites(settings, std::move(policy), destination.host, endpoint.name);
+    if (!changed) co_return std::unexpected(std::move(changed.error()));
+    policy = *std::move(changed);
+  }
   if (policy.level == TlsLevel::kNone || endpoint.port == 0) co_return nullptr;
+  // A level that only we demand is no policy of the domain's.
+  if (policy.reported.type.empty() &&
+      (policy.level <= TlsLevel::kEncrypt || is_dane(policy.level))) {
+    policy.reported = {"no-policy-found", destination.host};
+  }
   Tlsa tlsa;
   if (is_dane(policy.level)) {
     auto found = co_await apply_dane(settings, policy, endpoint);
-    if (!found) co_return std::unexpected(std::move(found.error()));
+    if (!found) {
+      if (report)
+        report(make_result(destination.host, {"tlsa", destination.host}, endpoint,
+                           dane_failure(found.error())));
+      co_return std::unexpected(std::move(found.error()));
+    }
     tlsa = *std::move(found);
+    if (tlsa.status != TlsaStatus::kNone) policy.reported = reported_of(tlsa, destination.host);
   }
   // RFC 8461 2: DANE, where there is some, is not overruled.
-  if (!policy.sts_mx.empty() && tlsa.status == TlsaStatus::kNone) {
-    if (!tls::matches_sts_mx(policy.sts_mx, endpoint.name)) {
+  bool is_sts_tested = false;
+  if (tlsa.status == TlsaStatus::kNone) {
+    is_sts_tested = !policy.tested_mx.empty();
+    if (!apply_sts_servers(*settings, policy, endpoint, destination.host, report)) {
       co_return std::unexpected(own_failure(
           "4.7.5", fmt::format("host {} is none of the servers that the MTA-STS policy of {} names",
                                endpoint.host(), destination.host)));
     }
-    demand_sts(policy, settings->tls.params);
+    is_sts_tested = is_sts_tested && !policy.tested_mx.empty();
   }
   const TlsSettings& ours = settings->tls;
   auto terms = ours.terms_of(policy);
@@ -188,13 +247,18 @@ loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, 
   if (policy.level >= TlsLevel::kVerify) {
     options.names = names_to_match(policy, destination.host, endpoint.name);
     if (!policy.trust_anchor_file.empty()) {
-      auto anchors = find_anchors(ours, policy.trust_anchor_file);
+      auto anchors = co_await find_anchors(settings, policy.trust_anchor_file, destination.text);
       if (!anchors) {
         log::warning("trust anchors for {}: {}", endpoint.relay(), anchors.error().text);
         co_return misconfigured();
       }
       options.tlsa = *std::move(anchors);
     }
+  }
+  if (is_sts_tested) {
+    options.verify = tls::Verify::kName;
+    options.names = {endpoint.name};
+    options.server_name = endpoint.name;
   }
   if (tlsa.status == TlsaStatus::kUsable) {
     options.tlsa = std::move(tlsa.records);
@@ -203,6 +267,7 @@ loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, 
     // RFC 7672 3.2.2: what the validated MX records say, the domain may also be called.
     if (endpoint.trust.is_domain_secure) options.names.push_back(destination.host);
   }
+  made.reported = policy.reported;
   made.policy = std::move(policy);
   made.key = key_of(made, endpoint);
   options.session = sessions_->find(made.key, ours.params.smtp_tls_session_cache_timeout);
@@ -210,6 +275,43 @@ loop::Task<TlsClient::Answer<TlsPlanPtr>> TlsClient::plan(SettingsPtr settings, 
     cache->put(key, std::move(session));
   };
   co_return std::make_shared<const TlsPlan>(std::move(made));
+}
+
+// What main.cf names is here; of a file that the policy table names (tafile=) `tables` knows.
+loop::Task<Result<std::vector<dns::Tlsa>>> TlsClient::find_anchors(SettingsPtr settings,
+                                                                   std::string path,
+                                                                   std::string nexthop) {
+  const TlsSettings& ours = settings->tls;
+  const auto known = ours.anchor_files.find(path);
+  if (known != ours.anchor_files.end()) co_return tls::anchors_of(known->second);
+  if (tables_ == nullptr) co_return fail(Error::Kind::kConfig, path + ": cannot be read");
+  ipc::tables::FindAnchors question;
+  question.tables = ours.params.smtp_tls_policy_maps;
+  question.keys = tls_policy_keys(nexthop);
+  CO_TRY(const auto found,
+         co_await tables_->client().call(question, loop::Clock::now() + kTablesTime));
+  co_return tls::anchors_of(found.pem);
+}
+
+bool TlsClient::apply_sts_servers(const Settings& settings, TlsPolicy& policy,
+                                  const Endpoint& endpoint, const std::string& domain,
+                                  const TlsReporter& report) {
+  const bool is_enforced = !policy.sts_mx.empty();
+  const auto& servers = is_enforced ? policy.sts_mx : policy.tested_mx;
+  if (servers.empty()) return true;
+  if (tls::matches_sts_mx(servers, endpoint.name)) {
+    if (is_enforced) demand_sts(policy, settings.tls.params);
+    return true;
+  }
+  if (report) {
+    report(make_result(
+        domain, policy.reported, endpoint,
+        {.failure = "validation-failure", .detail = "the policy does not name this server"}));
+  }
+  // One result for one try.
+  policy.reported.type.clear();
+  policy.tested_mx.clear();
+  return !is_enforced;
 }
 
 // Postfix's words for each way in which DANE comes to nothing (postconf(5) smtp_tls_security_level,

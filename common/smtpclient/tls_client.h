@@ -16,6 +16,7 @@
 #include "common/smtpclient/destination.h"
 #include "common/smtpclient/plan.h"
 #include "common/smtpclient/settings.h"
+#include "common/smtpclient/tls_outcome.h"
 #include "common/smtpclient/tls_policy.h"
 #include "common/tls/session.h"
 
@@ -28,6 +29,8 @@ struct TlsPlan {
   tls::ConnectOptions options{};
   // A connection made under a plan of the same key serves this one too.
   std::string key{};
+  // Whose policy it is, for the TLS report; an empty type: the try is in no report.
+  ReportedPolicy reported{};
 };
 using TlsPlanPtr = std::shared_ptr<const TlsPlan>;
 
@@ -67,15 +70,25 @@ class TlsClient {
   // main.cf's policy, or the one that the table has for the next hop.
   [[nodiscard]] loop::Task<Answer<TlsPolicy>> find_policy(SettingsPtr settings,
                                                           std::string nexthop);
-  // Null: without TLS.
+  // Null: without TLS. `report` is told of what ends here, before a connection; it may be empty.
   [[nodiscard]] loop::Task<Answer<TlsPlanPtr>> plan(SettingsPtr settings, TlsPolicy policy,
-                                                    Destination destination, Endpoint endpoint);
+                                                    Destination destination, Endpoint endpoint,
+                                                    TlsReporter report);
 
  private:
   // The policy with what MTA-STS adds to it.
   loop::Task<Answer<TlsPolicy>> apply_sts(SettingsPtr settings, TlsPolicy policy,
                                           std::string nexthop);
+  // With what smtp_tls_per_site has for next hop and server.
+  loop::Task<Answer<TlsPolicy>> apply_sites(SettingsPtr settings, TlsPolicy policy,
+                                            std::string domain, std::string host);
   loop::Task<Answer<Tlsa>> apply_dane(SettingsPtr settings, TlsPolicy& policy, Endpoint endpoint);
+  loop::Task<Result<std::vector<dns::Tlsa>>> find_anchors(SettingsPtr settings, std::string path,
+                                                          std::string nexthop);
+  // False: the server is none that the MTA-STS policy names, and the domain means it.
+  [[nodiscard]] static bool apply_sts_servers(const Settings& settings, TlsPolicy& policy,
+                                              const Endpoint& endpoint, const std::string& domain,
+                                              const TlsReporter& report);
   loop::Task<void> probe_dnssec(std::string question);
 
   ipc::TablesClient* tables_ = nullptr;

@@ -102,6 +102,16 @@ Result<void> apply(TlsPolicy& policy, std::string_view name, std::string_view va
       return wrong(fmt::format("connection_reuse={} is neither yes nor no", value));
     }
     policy.connection_reuse = equal_nocase(value, "yes");
+  } else if (equal_nocase(name, "policy_type")) {
+    policy.reported.type = to_lower(value);
+  } else if (equal_nocase(name, "policy_domain")) {
+    policy.reported.domain = to_lower(value);
+  } else if (equal_nocase(name, "policy_string")) {
+    policy.reported.strings.emplace_back(value);
+  } else if (equal_nocase(name, "mx_host_pattern")) {
+    policy.reported.mx_patterns.emplace_back(value);
+  } else if (equal_nocase(name, "policy_ttl") || equal_nocase(name, "policy_failure")) {
+    // Of those who look policies up for Postfix: of use to reports only (TLSRPT_README).
   } else if (equal_nocase(name, "match")) {
     const bool is_digest = policy.level == TlsLevel::kFingerprint;
     if (!is_digest && policy.level < TlsLevel::kVerify) {
@@ -148,6 +158,10 @@ std::optional<TlsLevel> parse_tls_level(std::string_view text) {
 
 std::string_view name_of(TlsLevel level) { return kLevels[static_cast<std::size_t>(level)].first; }
 
+TlsPolicy tls_policy_at(TlsLevel level, const config::TlsParams& params) {
+  return policy_at(level, params);
+}
+
 Result<TlsPolicy> default_tls_policy(const config::TlsParams& params) {
   TRY(const TlsLevel level, main_level(params));
   if (params.smtp_tls_wrappermode && !is_mandatory(level)) {
@@ -176,6 +190,26 @@ Result<TlsPolicy> parse_tls_policy(std::string_view entry, const config::TlsPara
     DO(apply(policy, trim(word.substr(0, equals)), value, has_match));
   }
   return completed(std::move(policy));
+}
+
+Result<TlsPolicy> policy_of_sites(TlsPolicy policy, const std::vector<std::string>& results,
+                                  const config::TlsParams& params) {
+  std::optional<TlsLevel> level;
+  for (const auto& result : results) {
+    const std::string word = to_upper(trim(result));
+    if (word == "NONE") {
+      if (!level || *level == TlsLevel::kMay) level = TlsLevel::kNone;
+    } else if (word == "MAY") {
+      if (!level) level = TlsLevel::kMay;
+    } else if (word == "MUST_NOPEERMATCH") {
+      if (!level || *level < TlsLevel::kEncrypt) level = TlsLevel::kEncrypt;
+    } else if (word == "MUST") {
+      level = TlsLevel::kVerify;
+    } else {
+      return wrong(fmt::format("\"{}\" is none of NONE, MAY, MUST_NOPEERMATCH, MUST", result));
+    }
+  }
+  return level ? policy_at(*level, params) : std::move(policy);
 }
 
 std::vector<ipc::tables::Key> tls_policy_keys(std::string_view nexthop) {

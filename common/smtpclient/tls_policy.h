@@ -43,6 +43,18 @@ enum class TlsLevel : unsigned char {
   return level == TlsLevel::kDane || level == TlsLevel::kDaneOnly;
 }
 
+// A domain's own policy, as its report names it.
+struct ReportedPolicy {
+  std::string type{};  // "sts", "tlsa", "no-policy-found"
+  std::string domain{};
+  std::vector<std::string> strings{};
+  std::vector<std::string> mx_patterns{};
+  // Why it could not be had: each try under it is a failure.
+  std::string failure{};
+
+  friend bool operator==(const ReportedPolicy&, const ReportedPolicy&) = default;
+};
+
 struct TlsPolicy {
   TlsLevel level = TlsLevel::kNone;
   std::string protocols{};
@@ -55,6 +67,12 @@ struct TlsPolicy {
   bool connection_reuse = false;
   // MTA-STS: the servers that an enforced policy of the domain names; empty: there is none.
   std::vector<std::string> sts_mx{};
+  // The same of a policy that the domain is testing: looked at for the report, not heeded.
+  std::vector<std::string> tested_mx{};
+  // smtp_tls_per_site may say otherwise, of the next hop or of each server.
+  bool is_by_site = false;
+  // What a report says of it (RFC 8460 4.3.1); the type is empty where DNS decides.
+  ReportedPolicy reported{};
 
   friend bool operator==(const TlsPolicy&, const TlsPolicy&) = default;
 };
@@ -63,9 +81,19 @@ struct TlsPolicy {
 // An error: what the configuration asks for cannot be had, and nothing may be sent.
 [[nodiscard]] Result<TlsPolicy> default_tls_policy(const config::TlsParams& params);
 
+// That of a level, with what main.cf has for it and no attribute.
+[[nodiscard]] TlsPolicy tls_policy_at(TlsLevel level, const config::TlsParams& params);
+
 // A result of smtp_tls_policy_maps. An error says what is wrong with it; the mail then waits.
 [[nodiscard]] Result<TlsPolicy> parse_tls_policy(std::string_view entry,
                                                  const config::TlsParams& params);
+
+// What the results of smtp_tls_per_site for next hop and server make of main.cf's policy, in the
+// words of the old parameter: NONE, MAY, MUST_NOPEERMATCH, MUST. The stricter one counts, but NONE
+// goes before MAY.
+[[nodiscard]] Result<TlsPolicy> policy_of_sites(TlsPolicy policy,
+                                                const std::vector<std::string>& results,
+                                                const config::TlsParams& params);
 
 // What is looked up in smtp_tls_policy_maps, in this order: the next hop as it is written, and,
 // where it is a domain, each parent with a dot in front.

@@ -34,7 +34,8 @@ Result<tls::ContextPtr> make_context(const config::TlsParams& params,
 }  // namespace
 
 bool TlsSettings::is_used() const {
-  return !policy || policy->level != TlsLevel::kNone || !params.smtp_tls_policy_maps.empty();
+  return !policy || policy->level != TlsLevel::kNone || !params.smtp_tls_policy_maps.empty() ||
+         !params.smtp_tls_per_site.empty();
 }
 
 const Result<tls::ContextPtr>& TlsSettings::context() const {

@@ -130,6 +130,7 @@ std::string Transaction::text_of(const Sent& command) const {
       features.size = features.size && !is_downgraded();
       std::string line =
           mail_command(sender, message.envelope, message.layout.message_size, features, quote);
+      if (connection_.sends_require_tls) line += " REQUIRETLS";
       if (connection_.is_logged_in && settings_->login.sends_dummy_sender) line += " AUTH=<>";
       return line;
     }
@@ -342,8 +343,15 @@ loop::Task<void> Transaction::read_outcome() {
 
 void Transaction::lost(const Connection::Reply& reply, Step step) {
   end_ = End::kBroken;
+  const Verdict verdict = connection_.failure(reply, step);
+  if (is_kept_when_lost_) {
+    log::info("{}: {}", job_.queue_id(), log::clean(verdict.text));
+    std::ranges::fill(states_, State::kSettled);
+    accepted_ = 0;
+    return;
+  }
   if (is_final_) job_.mark_destination_failure();
-  fail_all(connection_.failure(reply, step));
+  fail_all(verdict);
 }
 
 void Transaction::fail_all(const Verdict& verdict) {

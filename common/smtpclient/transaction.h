@@ -29,6 +29,8 @@ class Transaction {
   // `is_final`: no other server is tried after this one.
   Transaction(Connection& connection, Job& job, SettingsPtr settings, BufferPool& buffers,
               bool is_final, ipc::TablesClient* tables = nullptr);
+  // The same server is tried once more when the connection breaks: the recipients wait for that.
+  void keep_when_lost() { is_kept_when_lost_ = true; }
 
   [[nodiscard]] loop::Task<End> run();
 
@@ -69,6 +71,7 @@ class Transaction {
   SettingsPtr settings_;
   BufferPool& buffers_;
   const bool is_final_;
+  bool is_kept_when_lost_ = false;
   ipc::TablesClient* tables_;
   std::vector<std::string> mapped_;  // the sender, then the recipients; empty: as the job has them
   std::vector<State> states_;

@@ -154,6 +154,10 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
     out.smtputf8 = true;
     return {};
   }
+  if (extensions.requiretls && equal_nocase(word, "REQUIRETLS")) {
+    out.requires_tls = true;
+    return {};
+  }
   if (const auto ret = value_of(word, "RET"); ret && extensions.dsn) {
     const bool again = out.ret != DsnReturn::kUnspecified;
     if (!again && equal_nocase(*ret, "FULL")) {

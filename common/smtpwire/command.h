@@ -80,6 +80,7 @@ struct Extensions {
   bool dsn = true;
   bool auth = true;
   bool verp = false;  // XVERP, for smtpd_authorized_verp_clients
+  bool requiretls = false;
   bool strict_rfc821_envelopes = false;
   std::string_view verp_delimiter_filter = "-=+";
   std::string_view default_verp_delimiters = "+=";
@@ -94,6 +95,7 @@ struct MailArguments {
   std::string envid;                // as sent, xtext
   std::optional<std::string> auth;  // AUTH=, decoded; "<>" as it is
   std::string verp_delimiters;
+  bool requires_tls = false;  // REQUIRETLS
 };
 
 struct RcptArguments {

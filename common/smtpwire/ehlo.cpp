@@ -33,6 +33,7 @@ void apply(Features& out, std::string_view keyword, std::string_view rest) {
   if (keyword == "DSN") out.dsn = true;
   if (keyword == "SMTPUTF8") out.smtputf8 = true;
   if (keyword == "CHUNKING") out.chunking = true;
+  if (keyword == "REQUIRETLS") out.requiretls = true;
   if (keyword == "STARTTLS") out.starttls = true;
   if (keyword == "ENHANCEDSTATUSCODES") out.enhanced_status_codes = true;
   if (keyword == "ETRN") out.etrn = true;

@@ -21,6 +21,7 @@ struct Features {
   bool starttls = false;
   bool enhanced_status_codes = false;
   bool etrn = false;
+  bool requiretls = false;
   bool verp = false;     // XVERP
   bool xclient = false;  // with its attributes below
   bool xforward = false;

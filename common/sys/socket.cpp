@@ -183,6 +183,12 @@ Result<SocketAddress> local_address(int fd) {
   return address;
 }
 
+pid_t peer_process(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 Result<SocketAddress> peer_address(int fd) {
   SocketAddress address;
   address.length = sizeof address.storage;

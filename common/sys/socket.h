@@ -57,6 +57,9 @@ struct Accepted {
 [[nodiscard]] Result<SocketAddress> local_address(int fd);
 [[nodiscard]] Result<SocketAddress> peer_address(int fd);
 
+// Who connected to a UNIX socket; 0 when the kernel does not say.
+[[nodiscard]] pid_t peer_process(int fd);
+
 // At most this many descriptors travel with one sendmsg (the kernel's SCM_MAX_FD is 253).
 inline constexpr std::size_t kMaxFdsPerMessage = 64;
 

@@ -1,6 +1,8 @@
 """confinement.py - what the running daemons may do, as the kernel sees it."""
 import os
 import re
+import socket
+import struct
 
 from harness import *
 
@@ -86,6 +88,75 @@ def only_cleanup_writes(running):
             check(not is_writing or program == "cleanup", f"{program} may write {what}")
 
 
+class Asker:
+    """Questions to a service of the suite over its socket, as a daemon with mail_owner's rights."""
+    REQUEST, REPLY, ERROR, NOTICE = 1, 2, 3, 4
+
+    def __init__(self, path):
+        os.setegid(GROUPS["postfix"])
+        os.seteuid(OWNER)
+        try:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(10)
+            self.socket.connect(path)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    @staticmethod
+    def sized(data):
+        check(len(data) < 128)
+        return bytes([len(data)]) + data
+
+    def send(self, kind, number, payload):
+        self.socket.sendall(struct.pack("<IHBBI", len(payload), number, kind, 0, 7) + payload)
+
+    def look_up(self, table, key, introduced_as=None):
+        """(kind, payload) of the answer."""
+        if introduced_as:
+            program, token = introduced_as
+            self.send(self.NOTICE, 0x0207,
+                      b"\1" + self.sized(program) + b"\2" + self.sized(token))
+        self.send(self.REQUEST, 0x0201, b"\1" + self.sized(self.sized(table.encode())) +
+                  b"\2" + self.sized(self.sized(b"\1" + self.sized(key.encode()))))
+        stream = self.socket.makefile("rb")
+        while True:
+            size, _, kind, _, _ = struct.unpack("<IHBBI", stream.read(12))
+            payload = stream.read(size)
+            if kind in (self.REPLY, self.ERROR):
+                return kind, payload
+
+
+def secrets_are_for_those_who_need_them():
+    """A daemon that was taken over has a socket to the tables, and mail_owner's rights."""
+    secret, common = "texthash:/mnt/conf/passwords", "texthash:/mnt/conf/routes"
+    with Mta({"smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": secret,
+              "transport_maps": common, "proxy_read_maps": "proxy:" + secret}, start=False) as mta:
+        write(CONF + "/passwords", "away.test user:hunter2\n", 0o600)
+        write(CONF + "/routes", "x.test discard:\n")
+        mta.start()
+        mta.sink()
+        for path in ("rewrite", "proxymap"):
+            with Client() as client:
+                check_equal(client.send("s@away.test", ["r@away.test"], b"Subject: x\n\nx\n"), 250)
+            mta.wait_drained()
+            for name in (secret, "proxy:" + secret):
+                for proof in (None, (b"smtp", b"0" * 32), (b"tables", b"0" * 32)):
+                    begin = len(mta.log())
+                    kind, payload = Asker(f"{VAR}/spool/postern/private/{path}").look_up(
+                        name, "away.test", proof)
+                    check_equal(kind, Asker.ERROR, (path, name, payload))
+                    check(b"hunter2" not in payload, payload)
+                    if path == "rewrite":
+                        mta.wait_log(rf"trivial-rewrite\[\d+\]: warning: process {os.getpid()} was "
+                                     rf"refused {name}: the table is for smtp only", begin)
+        kind, payload = Asker(f"{VAR}/spool/postern/private/rewrite").look_up(common, "x.test")
+        check(kind == Asker.REPLY and b"discard:" in payload, kind, payload)
+        for pid, program in daemons().items():
+            check(not re.search(rb"=[0-9a-f]{32}", read(f"/proc/{pid}/environ")),
+                  f"{program} shows its token")
+
+
 def set_gid_tools_only():
     """Nothing is set-uid; set-gid are the two that local users need."""
     found = {}
@@ -97,4 +168,4 @@ def set_gid_tools_only():
     check_equal(found, {"postdrop": 0o2755, "postqueue": 0o2755}, "set-id programs")
 
 
-main([rights, set_gid_tools_only])
+main([rights, secrets_are_for_those_who_need_them, set_gid_tools_only])

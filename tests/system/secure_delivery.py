@@ -125,6 +125,13 @@ remote-control:
     return started
 
 
+def stop_dns(started):
+    for process in started:
+        process.kill()
+        process.wait()
+    write(ROOT + "/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")
+
+
 def is_up(address):
     try:
         socket.create_connection((address, 53), 1).close()
@@ -225,9 +232,7 @@ def dane():
             # Our resolver does validate; that of an unsigned domain says nothing about it.
             mta.wait_log(r"DNSSEC validation may be unavailable")
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        stop_dns(started)
 
 
 def mta_sts():
@@ -282,9 +287,132 @@ def mta_sts():
             send("kept.sts")
             mta.wait_log(r"to=<r@kept\.sts>.*status=deferred \(Server certificate not verified\)")
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
+        stop_dns(started)
+
+
+class SecretClient(Client):
+    """Has said STARTTLS and EHLO; knows what was offered."""
+
+    def __init__(self):
+        super().__init__()
+        check_equal(self.command("STARTTLS")[0], 220)
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.socket = context.wrap_socket(self.socket)
+        self.offers = self.command("EHLO client.away.test")[1]
+
+    def require(self, recipient, options="REQUIRETLS", header="Subject: x", sender="alice@home.test"):
+        check_equal(self.command(f"MAIL FROM:<{sender}> {options}")[0], 250)
+        check_equal(self.command(f"RCPT TO:<{recipient}>")[0], 250)
+        check_equal(self.command("DATA")[0], 354)
+        self.raw(f"{header}\r\n\r\nsecret words\r\n.\r\n".encode())
+        check_equal(self.reply()[0], 250)
+
+
+def require_tls():
+    """REQUIRETLS (RFC 8689): through verified servers that offer it, or back without the content."""
+    make_keys()
+    hosts = {"good": 20, "deaf": 21, "loose": 22, "eased": 23}
+    records = [f"{name} MX 10 mx.{name}\nmx.{name} A 198.51.100.{number}"
+               for name, number in hosts.items()]
+    for name in ("good", "deaf"):
+        new_certificate(name, f"mx.{name}.sig", issuer=None)
+        records.append(f"_25._tcp.mx.{name} TLSA {tlsa_of(name)}")
+    started = start_dns({"sig": records}, {})
+    options = {**OPTIONS, "smtp_mta_sts_enable": "no", "smtpd_tls_security_level": "may",
+               "requiretls_enable": "yes",
+               "smtpd_tls_cert_file": KEYS + "/mx.pem", "smtpd_tls_key_file": KEYS + "/mx.key"}
+    try:
+        with Mta({**options,
+                  "smtp_requiretls_policy": "inline:{eased.sig=opportunistic}, enforce"}) as mta:
+            sinks = {name: TlsSink(f"198.51.100.{number}", "deaf" if name == "deaf" else "good")
+                     for name, number in hosts.items()}
+            for name in ("good", "loose"):
+                sinks[name].KEYWORDS = (*Sink.KEYWORDS, "REQUIRETLS")
+            mta.closers += sinks.values()
+            with Client() as client:
+                check("REQUIRETLS" not in str(client.command("EHLO x.test")), "offered in the clear")
+                check_equal(client.command("MAIL FROM:<s@home.test> REQUIRETLS")[0], 555)
+            with SecretClient() as client:
+                check("REQUIRETLS" in str(client.offers), client.offers)
+                for name in hosts:
+                    client.require(f"r@{name}.sig")
+                client.require("nobody@good.sig", options="")
+            mta.wait_log(r"to=<r@good\.sig>.*status=sent")
+            mta.wait_log(r"to=<r@eased\.sig>.*status=sent")
+            mta.wait_log(r"to=<nobody@good\.sig>.*status=sent")
+            mta.wait_log(r"to=<r@deaf\.sig>.*dsn=5\.7\.30, status=bounced \(REQUIRETLS was asked for, "
+                         r"but was not offered by host mx\.deaf\.sig")
+            mta.wait_log(r"to=<r@loose\.sig>.*dsn=5\.7\.10, status=bounced \(REQUIRETLS was asked for, "
+                         r"but host mx\.loose\.sig\[198\.51\.100\.22\] cannot be verified")
+            mta.wait_drained()
+            asked = ["REQUIRETLS" in line for line in sinks["good"].mail_commands]
+            check_equal(sorted(asked), [False, True], sinks["good"].mail_commands)
+            [marked] = [m.content for m in sinks["good"].messages if m.recipients == ["r@good.sig"]]
+            check(b"Require-TLS-ESMTP: yes\r\n" in marked, marked)
+            check("REQUIRETLS" not in sinks["eased"].mail_commands[0], sinks["eased"].mail_commands)
+            check_equal((len(sinks["deaf"].messages), len(sinks["loose"].messages)), (0, 0))
+            notices = read(MAIL + "/alice")
+            check_equal(len(re.findall(rb"^Status: 5\.7\.[13]0$", notices, re.M)), 2, notices.decode())
+            check(b"secret words" not in notices, notices)
+            # A filter that knows no REQUIRETLS gives the message back with the field.
+            with Client() as client:
+                client.send("s@home.test", ["f@deaf.sig"],
+                            b"Require-TLS-ESMTP: yes\nSubject: x\n\nx\n")
+            mta.wait_log(r"to=<f@deaf\.sig>.*dsn=5\.7\.30, status=bounced")
+        # A notice with content goes the way that the message had to go.
+        with Mta({**options, "requiretls_redact_dsn": "no"}) as mta:
+            mta.closers.append(TlsSink("198.51.100.21", "deaf"))
+            loose = TlsSink("198.51.100.22", "good")
+            mta.closers.append(loose)
+            with SecretClient() as client:
+                client.require("r@deaf.sig", sender="s@loose.sig")
+            mta.wait_log(r"to=<r@deaf\.sig>.*dsn=5\.7\.30, status=bounced")
+            mta.wait_log(r"to=<s@loose\.sig>.*dsn=5\.7\.10, status=bounced")
+            check_equal(loose.messages, [])
+    finally:
+        stop_dns(started)
+
+
+def policy_tables():
+    """Trust anchors that only an entry of the policy table names; the old smtp_tls_per_site."""
+    make_keys()
+    new_certificate("away", "mx.away.test")
+    options = {"smtp_tls_loglevel": "2", "smtp_tls_CAfile": KEYS + "/other.pem",
+               "minimal_backoff_time": "300s"}
+    with Mta({**options, "smtp_tls_policy_maps": "texthash:/mnt/conf/policy"}, start=False) as mta:
+        entries = {"good": "ca", "bad": "other", "missing": "nothing"}
+        for file in ("ca", "other"):
+            shutil.copyfile(f"{KEYS}/{file}.pem", f"{CONF}/{file}.pem")
+        write(CONF + "/policy", "".join(
+            f"[{name}.mx.away.test] secure match=mx.away.test tafile={CONF}/{file}.pem\n"
+            for name, file in entries.items()))
+        for name in entries:
+            mta.dns.zone[f"{name}.mx.away.test A"] = ["198.51.100.25"]
+        mta.closers.append(TlsSink("198.51.100.25", "away"))
+        write(CONF + "/transport", "".join(f"{name}.test smtp:[{name}.mx.away.test]\n"
+                                           for name in entries))
+        mta.write_main_cf(transport_maps="texthash:/mnt/conf/transport")
+        mta.start()
+        send(*(f"{name}.test" for name in entries))
+        mta.wait_log(r"Verified TLS connection established to good\.mx\.away\.test")
+        mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: matched peername: mx\.away\.test")
+        mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: subject_CN=mx\.away\.test, "
+                     r"issuer_CN=Test CA, fingerprint=(..:){31}.., pkey_fingerprint=(..:){31}..")
+        mta.wait_log(r"to=<r@good\.test>.*status=sent")
+        mta.wait_log(r"to=<r@bad\.test>.*status=deferred \(Server certificate not verified\)")
+        mta.wait_log(r"to=<r@missing\.test>.*dsn=4\.7\.5, status=deferred")
+        mta.wait_log(r"warning: trust anchors for missing\.mx\.away\.test.*No such file")
+    with Mta({**options, "smtp_tls_per_site": "texthash:/mnt/conf/sites",
+              "smtp_tls_security_level": "may"}, start=False) as mta:
+        write(CONF + "/sites", "away.test MUST_NOPEERMATCH\nmx.plain.test NONE\n")
+        mta.dns.zone["plain.test MX"] = ["10 mx.plain.test"]
+        mta.dns.zone["mx.plain.test A"] = ["198.51.100.26"]
+        mta.closers += [Sink("198.51.100.25"), TlsSink("198.51.100.26", "away")]
+        mta.start()
+        send("away.test", "plain.test")
+        mta.wait_log(r"to=<r@away\.test>.*status=deferred \(TLS is required, but was not offered")
+        mta.wait_log(r"to=<r@plain\.test>.*530 5\.7\.0 STARTTLS first")
 
 
 def keys_and_certificates():
@@ -326,4 +454,4 @@ if __name__ == "__main__":
     provide(["nsd", "unbound", "ldns-signzone", "ldns-keygen"],
             ["nsd", "unbound", "ldnsutils", "libldns3", "libevent-2.1-7", "libprotobuf-c1",
              "libfstrm0", "libhiredis0.14", "libnghttp2-14", "libpython3.11", "libpcap0.8"])
-    main([dane, mta_sts, keys_and_certificates])
+    main([dane, mta_sts, require_tls, policy_tables, keys_and_certificates])

@@ -1,5 +1,7 @@
 postern_unit_test(mail LINK postern_mail)
+postern_fuzzer(tlsrpt_record LINK postern_mail)
 postern_fuzzer(address_5321 LINK postern_mail)
+postern_fuzzer(address_rewrite LINK postern_mail)
 postern_fuzzer(address_5322 LINK postern_mail)
 postern_fuzzer(header LINK postern_mail)
 postern_fuzzer(mime LINK postern_mail)

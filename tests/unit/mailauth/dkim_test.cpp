@@ -351,4 +351,18 @@ TEST_CASE("the example of RFC 6376 verifies") {
   CHECK(results[0].verdict == Verdict::kPass);
 }
 
+TEST_CASE("U-labels in d= and i= are looked up as A-labels") {
+  const std::string block =
+      "v=1; a=rsa-sha256; d=b\u00fccher.example; s=s; i=a@mail.B\u00fccher.example; h=from; "
+      "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; "
+      "b=YQ==";
+  const auto tags = TagList::parse(block);
+  REQUIRE(tags.has_value());
+  Signature seen;
+  const auto refusal = parse_signature(*tags, SignatureKind::kDkim, seen);
+  INFO((refusal ? refusal->problem : ""));
+  CHECK_FALSE(refusal.has_value());
+  CHECK(seen.domain == "xn--bcher-kva.example");
+}
+
 }  // namespace postern::mailauth

@@ -174,4 +174,17 @@ TEST_CASE("the tree walk finds the policy without a list of suffixes") {
   CHECK(dns.questions <= 9);
 }
 
+TEST_CASE("an internationalised From is looked up and compared by its A-labels") {
+  const auto author =
+      author_domains(mail::split_header("From: <j\u00fcrgen@B\u00fccher.example>\n"));
+  CHECK_FALSE(author.is_odd);
+  CHECK(author.domains == std::vector<std::string>{"xn--bcher-kva.example"});
+  CHECK(author_domains(mail::split_header("From: <a@\xff.example>\n")).is_odd);
+  TableDns dns;
+  dns.add("_dmarc.xn--bcher-kva.example", RecordType::kTxt, "v=DMARC1; p=reject");
+  const auto request = request_for("From: <a@b\u00fccher.example>\n");
+  CHECK(check(dns, request).verdict == Verdict::kFail);
+  CHECK(check(dns, with_spf(request, "xn--bcher-kva.example")).verdict == Verdict::kPass);
+}
+
 }  // namespace postern::mailauth

@@ -119,6 +119,13 @@ TEST_CASE("flags, sockets and the first start come from the columns and the prog
   CHECK(names_of(log.endpoints) == std::vector<std::string>{"datagram:public/postlog"});
 }
 
+TEST_CASE("reports of a day that is over are sent without waiting for news") {
+  const std::string line = "reports unix - - n - 1 reports";
+  CHECK(only_service(line).start == Start::kOnDemand);
+  CHECK(only_service(line, {setting("smtp_tlsrpt_enable", "yes")}).start == Start::kAtOnce);
+  CHECK(only_service(line, {setting("dmarc_report_enable", "yes")}).start == Start::kAtOnce);
+}
+
 TEST_CASE("arguments of a command are no options of its daemon") {
   const ServiceSpec pipe = only_service("x unix - n n - - pipe flags=R user=u argv=/bin/x -v");
   CHECK(pipe.flags.empty());

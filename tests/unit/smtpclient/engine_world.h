@@ -37,6 +37,10 @@ class TestJob final : public Job {
     }
   }
   void want_no_tls() { message_.envelope.attributes.emplace_back(queuefile::kTlsOptional, "1"); }
+  void require_tls() { message_.envelope.attributes.emplace_back(queuefile::kRequireTls, "1"); }
+  void is_for_no_report() {
+    message_.envelope.attributes.emplace_back(queuefile::kNoTlsReport, "1");
+  }
   void set_age(std::chrono::seconds age) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     message_.envelope.arrival.seconds =

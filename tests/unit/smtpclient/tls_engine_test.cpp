@@ -401,4 +401,166 @@ TEST_CASE("TLS from the first byte, with our own certificate") {
   CHECK(server.sessions[0].has_peer_certificate);
 }
 
+namespace {
+
+std::string offers_require_tls(const std::string& line) {
+  if (line.starts_with("EHLO")) return "250-fake\r\n250-REQUIRETLS\r\n250 STARTTLS";
+  return offers_tls(line);
+}
+
+}  // namespace
+
+TEST_CASE("REQUIRETLS goes through verified servers that offer it, or back") {
+  struct Case {
+    std::string_view level, policy;
+    bool is_offered, is_good;
+    std::string_view expected, mail;
+  };
+  constexpr std::string_view kAsked = "MAIL FROM:<s@example.org> REQUIRETLS";
+  constexpr std::string_view kPlain = "MAIL FROM:<s@example.org>";
+  const auto c = GENERATE_COPY(values<Case>({
+      {"verify", "enforce", true, true, "sent", kAsked},
+      {"verify", "enforce", false, true,
+       "bounced 5.7.30 REQUIRETLS was asked for, but was not offered by host mx.x[127.0.0.1]", ""},
+      {"verify", "enforce", true, false, "deferred 4.7.5 Server certificate not verified", ""},
+      {"encrypt", "enforce", true, true,
+       "bounced 5.7.10 REQUIRETLS was asked for, but host mx.x[127.0.0.1] cannot be verified", ""},
+      {"none", "enforce", true, true, "bounced 5.7.10", ""},
+      {"none", "opportunistic+starttls", true, true, "sent", kAsked},
+      {"may", "opportunistic", true, false, "sent", kAsked},
+      {"may", "opportunistic", false, false, "sent", kPlain},
+      {"none", "opportunistic", true, false, "sent", kPlain},
+      {"verify", "disable", true, true, "sent", kPlain},
+      {"verify", "nonsense", true, true, "deferred 4.3.0", ""},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  world.settings->tls.params.requiretls_enable = true;
+  world.settings->tls.params.smtp_requiretls_policy = {std::string(c.policy)};
+  FakeServer server(c.is_offered ? offers_require_tls : offers_tls);
+  server.tls = server_context(c.is_good ? good() : self_signed());
+  publish(world, server, false);
+  TestJob job("x", {"a@x"});
+  job.require_tls();
+  world.deliver(job);
+  INFO(c.level << " " << c.policy << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.expected));
+  const auto mail = std::ranges::find_if(
+      server.lines, [](const std::string& line) { return line.starts_with("MAIL"); });
+  CHECK((mail == server.lines.end() ? "" : *mail) == c.mail);
+}
+
+TEST_CASE("each try of a TLS session is told for the domain's report") {
+  struct Case {
+    std::string_view name, level;
+    ipc::sts::Mode sts;
+    bool offers, is_good;
+    std::string_view type, failure;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"no policy", "may", ipc::sts::Mode::kNone, true, false, "no-policy-found", ""},
+      {"no TLS", "may", ipc::sts::Mode::kNone, false, false, "no-policy-found",
+       "starttls-not-supported"},
+      {"enforced", "may", ipc::sts::Mode::kEnforce, true, true, "sts", ""},
+      {"enforced, not trusted", "may", ipc::sts::Mode::kEnforce, true, false, "sts",
+       "certificate-not-trusted"},
+      {"tested, not trusted", "may", ipc::sts::Mode::kTesting, true, false, "sts",
+       "certificate-not-trusted"},
+      {"tested", "may", ipc::sts::Mode::kTesting, true, true, "sts", ""},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  world.settings->tls.params.smtp_mta_sts_enable = true;
+  world.settings->tls.params.smtp_tlsrpt_enable = true;
+  FakeServer server(c.offers ? offers_tls : FakeServer::polite);
+  server.tls = server_context(c.is_good ? good() : self_signed());
+  publish(world, server, false);
+  const auto answer = [](ipc::sts::Mode mode) -> loop::Task<Result<ipc::sts::Policy>> {
+    ipc::sts::Policy policy;
+    policy.mode = mode;
+    policy.mx = {"mx.x"};
+    policy.lines = {"version: STSv1"};
+    co_return policy;
+  };
+  world.get().use_sts([&](ipc::sts::FindPolicy) { return answer(c.sts); });
+  std::vector<ipc::reports::TlsResult> told;
+  world.get().use_tls_reports(
+      [&](const ipc::reports::TlsResult& result) { told.push_back(result); });
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  INFO(c.name << ": " << job.told[0]);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].domain == "x");
+  CHECK(told[0].policy_type == c.type);
+  CHECK(told[0].failure == c.failure);
+  CHECK(told[0].mx_host == "mx.x");
+  CHECK(told[0].own_address == "127.0.0.1");
+  // Mail with a report is in none, nor is what goes to a host that we were sent to.
+  TestJob carrier("x", {"a@x"});
+  carrier.is_for_no_report();
+  world.deliver(carrier);
+  TestJob direct("[mx.x]", {"a@x"});
+  world.deliver(direct);
+  CHECK(told.size() == 1);
+}
+
+TEST_CASE("a server that a tested MTA-STS policy does not name is reported, and gets the mail") {
+  World world;
+  set_level(world, "may");
+  world.settings->tls.params.smtp_mta_sts_enable = true;
+  world.settings->tls.params.smtp_tlsrpt_enable = true;
+  FakeServer server(offers_tls);
+  server.tls = server_context(good());
+  publish(world, server, false);
+  const auto answer = []() -> loop::Task<Result<ipc::sts::Policy>> {
+    ipc::sts::Policy policy;
+    policy.mode = ipc::sts::Mode::kTesting;
+    policy.mx = {"other.x"};
+    co_return policy;
+  };
+  world.get().use_sts([&](ipc::sts::FindPolicy) { return answer(); });
+  std::vector<ipc::reports::TlsResult> told;
+  world.get().use_tls_reports(
+      [&](const ipc::reports::TlsResult& result) { told.push_back(result); });
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  CHECK(job.told[0].starts_with("sent"));
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].failure == "validation-failure");
+}
+
+TEST_CASE("TLS that breaks in the middle of a message gives way to plain where it is old enough") {
+  struct Case {
+    std::string_view level;
+    std::chrono::seconds age;
+    std::string_view expected;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"may", 1000s, "sent"},
+      {"may", 1s, "deferred 4.4.2 lost connection with mx.x[127.0.0.1] while sending MAIL FROM"},
+      {"encrypt", 1000s,
+       "deferred 4.4.2 lost connection with mx.x[127.0.0.1] while sending MAIL FROM"},
+  }));
+  World world;
+  set_level(world, std::string(c.level));
+  bool is_secret = false;
+  FakeServer server([&](const std::string& line) -> std::string {
+    if (line == "STARTTLS") is_secret = true;
+    if (is_secret && line.starts_with("MAIL")) {
+      is_secret = false;
+      return "";
+    }
+    return offers_tls(line);
+  });
+  server.tls = server_context(self_signed());
+  publish(world, server, false);
+  TestJob job("x", {"a@x", "b@x"});
+  job.set_age(c.age);
+  world.deliver(job);
+  INFO(c.level << ": " << job.told[0]);
+  CHECK(job.told[0].starts_with(c.expected));
+  CHECK(job.told[1].starts_with(c.expected));
+  CHECK(server.messages.size() == (c.expected == "sent" ? 1 : 0));
+}
+
 }  // namespace postern::smtpclient

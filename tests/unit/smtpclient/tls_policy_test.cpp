@@ -153,4 +153,37 @@ TEST_CASE("an address is never sent as a server name") {
   CHECK(server_name_of(policy, "example.org", "mx.test") == "sni.test");
 }
 
+TEST_CASE("the old table of sites: the stricter result counts, but NONE goes before MAY") {
+  struct Case {
+    std::vector<std::string> results;
+    TlsLevel level;
+  };
+  const auto c = GENERATE(values<Case>({
+      {{}, TlsLevel::kDane},
+      {{"NONE"}, TlsLevel::kNone},
+      {{"may"}, TlsLevel::kMay},
+      {{"MAY", "NONE"}, TlsLevel::kNone},
+      {{"NONE", "MAY"}, TlsLevel::kNone},
+      {{"NONE", "MUST_NOPEERMATCH"}, TlsLevel::kEncrypt},
+      {{"MUST", "MUST_NOPEERMATCH"}, TlsLevel::kVerify},
+      {{"MUST", "NONE"}, TlsLevel::kVerify},
+  }));
+  TlsPolicy policy;
+  policy.level = TlsLevel::kDane;
+  CHECK(policy_of_sites(policy, c.results, {})->level == c.level);
+  CHECK_FALSE(policy_of_sites(policy, {"PERHAPS"}, {}).has_value());
+}
+
+TEST_CASE("attributes that speak of the domain's own policy are for the TLS report") {
+  const auto policy = parse_tls_policy(
+      "secure match=mx.example.org servername=hostname policy_type=sts policy_domain=Example.org "
+      "policy_ttl=86400 mx_host_pattern=mx.example.org { policy_string = version: STSv1 } "
+      "{ policy_string = mode: enforce }",
+      {});
+  REQUIRE(policy.has_value());
+  CHECK(policy->reported ==
+        ReportedPolicy{
+            "sts", "example.org", {"version: STSv1", "mode: enforce"}, {"mx.example.org"}});
+}
+
 }  // namespace postern::smtpclient

@@ -137,9 +137,12 @@ TEST_CASE("what the parameters say reaches the session") {
 
   Extensions none;
   none.dsn = none.size = none.eight_bit_mime = none.smtputf8 = false;
-  for (const auto option : {"SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL"}) {
+  for (const auto option : {"SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "REQUIRETLS"}) {
     CHECK(parse_mail(std::string("FROM:<a@b> ") + option, none).error().code == 555);
   }
+  none.requiretls = true;
+  CHECK(parse_mail("FROM:<a@b> requiretls", none)->requires_tls);
+  CHECK_FALSE(parse_mail("FROM:<a@b>", none)->requires_tls);
 }
 
 TEST_CASE("AUTH and XCLIENT arguments are taken apart") {

@@ -1,16 +1,16 @@
 #include <catch2/catch.hpp>
 
-#include "broker/service.h"
+#include "common/ipc/connect.h"
 
-namespace postern::broker {
+namespace postern::ipc {
 
 TEST_CASE("an endpoint has a host and a port, or a path") {
-  const Target inet = split_endpoint("inet:mail.example.org:10023");
+  const Endpoint inet = split_endpoint("inet:mail.example.org:10023");
   CHECK((!inet.is_unix && inet.host == "mail.example.org" && inet.port == "10023"));
-  const Target v6 = split_endpoint("inet:[::1]:25");
+  const Endpoint v6 = split_endpoint("inet:[::1]:25");
   CHECK((!v6.is_unix && v6.host == "::1" && v6.port == "25"));
-  const Target path = split_endpoint("unix:private/policy");
+  const Endpoint path = split_endpoint("unix:private/policy");
   CHECK((path.is_unix && path.path == "private/policy"));
 }
 
-}  // namespace postern::broker
+}  // namespace postern::ipc

@@ -1,0 +1,1 @@
+postern_unit_test(reports LINK part_reports)

@@ -1,0 +1,1 @@
+postern_unit_test(tables LINK part_tables)
