@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "common/base/encode.h"
 #include "common/base/number.h"
 #include "common/base/text.h"
@@ -67,6 +69,34 @@ Verdict Quotas::count(const ipc::anvil::Quota& question, std::int64_t now, Resul
   return verdict;
 }
 
+ipc::anvil::QuotaPage Quotas::list(const std::string& after, std::size_t limit,
+                                   std::int64_t now) const {
+  std::vector<const std::string*> names;
+  for (const auto& [sender, counts] : senders_) {
+    if (counts.day == now / kDay && sender > after) names.push_back(&sender);
+  }
+  const auto end = names.begin() + static_cast<std::ptrdiff_t>(std::min(limit, names.size()));
+  const auto by_name = [](const std::string* a, const std::string* b) { return *a < *b; };
+  std::ranges::partial_sort(names, end, by_name);
+  ipc::anvil::QuotaPage page;
+  for (auto it = names.begin(); it != end; ++it) {
+    const Counts& counts = senders_.find(**it)->second;
+    page.counts.push_back({**it, counts.hour == now / kHour ? counts.in_hour : 0, counts.in_day});
+  }
+  if (end != names.end()) page.next = page.counts.back().sender;
+  return page;
+}
+
+Result<bool> Quotas::reset(const std::string& sender) {
+  if (sender.empty()) {
+    senders_.clear();
+  } else if (senders_.erase(sender) == 0) {
+    return false;
+  }
+  if (const auto written = rewrite(); !written) return std::unexpected(written.error());
+  return true;
+}
+
 void Quotas::forget_old(std::int64_t now) {
   // The hour is part of the day.
   std::erase_if(senders_, [&](const auto& entry) { return entry.second.day != now / kDay; });
@@ -75,6 +105,10 @@ void Quotas::forget_old(std::int64_t now) {
 Result<void> Quotas::clean(std::int64_t now) {
   forget_old(now);
   if (file_.appended() < kHistory + senders_.size()) return {};
+  return rewrite();
+}
+
+Result<void> Quotas::rewrite() {
   std::vector<std::string> lines;
   lines.reserve(senders_.size());
   for (const auto& [sender, counts] : senders_) lines.push_back(print(sender, counts));

@@ -28,6 +28,12 @@ class Quotas {
   [[nodiscard]] ipc::anvil::QuotaVerdict count(const ipc::anvil::Quota& question, std::int64_t now,
                                                Result<void>& kept);
 
+  // What counts now, by name, `limit` of them behind `after`.
+  [[nodiscard]] ipc::anvil::QuotaPage list(const std::string& after, std::size_t limit,
+                                           std::int64_t now) const;
+  // Forgets a sender, or all of them for an empty name; false when there is no such one.
+  [[nodiscard]] Result<bool> reset(const std::string& sender);
+
   // Drops what is over, and writes the file anew once it is mostly history.
   [[nodiscard]] Result<void> clean(std::int64_t now);
   [[nodiscard]] std::size_t senders() const { return senders_.size(); }
@@ -40,6 +46,7 @@ class Quotas {
   };
   [[nodiscard]] static std::string print(const std::string& sender, const Counts& counts);
   void forget_old(std::int64_t now);
+  [[nodiscard]] Result<void> rewrite();
 
   std::unordered_map<std::string, Counts> senders_;
   LineFile file_;

@@ -184,6 +184,18 @@ void Service::serve_quotas() {
         if (!kept) log::warning("{}", kept.error().text);
         return ipc::anvil::QuotaAnswer{verdict};
       });
+  server_.dispatcher().answer<ipc::anvil::ListQuotas>(
+      [this](ipc::anvil::ListQuotas& request,
+             const ipc::ChannelPtr&) -> Result<ipc::anvil::QuotaPage> {
+        return quotas_.list(request.after, kEntriesPerPage,
+                            std::chrono::system_clock::to_time_t(wall_now()));
+      });
+  server_.dispatcher().answer<ipc::anvil::ResetQuota>(
+      [this](ipc::anvil::ResetQuota& request, const ipc::ChannelPtr&) -> Result<ipc::Done> {
+        TRY(const bool is_known, quotas_.reset(request.sender));
+        if (!is_known) return fail(Error::Kind::kPermanent, request.sender + " has no counter");
+        return ipc::Done{};
+      });
 }
 
 // notify_classes = policy. A flood of bans is no flood of mail.

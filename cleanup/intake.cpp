@@ -41,26 +41,31 @@ queuefile::ArrivalTime now_as_arrival() {
   return {now / 1'000'000, static_cast<std::int32_t>(now % 1'000'000)};
 }
 
-// RFC 8689 5: one field "TLS-Required: No"; another value, or two of them, say nothing.
-bool asks_for_no_tls(std::string_view header) {
-  constexpr std::string_view kName = "TLS-Required";
+// Whether the header has one field of this name, with this value; another value, or two of them,
+// say nothing.
+bool says(std::string_view header, std::string_view name, std::string_view value) {
   // Few messages have it: the lines are looked at before the header is taken apart.
   bool is_there = false;
   for (std::size_t at = 0; at < header.size() && !is_there;) {
-    is_there = starts_with_nocase(header.substr(at), kName);
+    is_there = starts_with_nocase(header.substr(at), name);
     const auto end = header.find('\n', at);
     at = end == std::string_view::npos ? header.size() : end + 1;
   }
   if (!is_there) return false;
   unsigned count = 0;
-  bool says_no = false;
+  bool is_said = false;
   for (const auto& field : mail::split_header(header)) {
-    if (!equal_nocase(field.name, kName)) continue;
+    if (!equal_nocase(field.name, name)) continue;
     ++count;
-    says_no = equal_nocase(trim(field.body), "no");
+    is_said = equal_nocase(trim(field.body), value);
   }
-  return count == 1 && says_no;
+  return count == 1 && is_said;
 }
+
+// RFC 8689 5, and how REQUIRETLS goes on where it is not known (requiretls_esmtp_header).
+bool asks_for_no_tls(std::string_view header) { return says(header, "TLS-Required", "no"); }
+constexpr std::string_view kRequireTlsField = "Require-TLS-ESMTP";
+bool asks_for_tls(std::string_view header) { return says(header, kRequireTlsField, "yes"); }
 
 // The word of smtputf8_autodetect_classes.
 std::string_view class_of(queuefile::Origin origin) {
@@ -109,6 +114,7 @@ RewriteOptions Intake::rewrite_options() const {
   options.skip_aliases = !maps_addresses();
   options.enable_original_recipient = room_.settings.enable_original_recipient;
   options.service = room_.settings.service;
+  options.duplicate_filter_limit = room_.settings.duplicate_filter_limit;
   return options;
 }
 
@@ -401,6 +407,10 @@ loop::Task<void> Intake::begin_body() {
   if (wants_verdicts()) received_header_ = head_;
   if ((wanted_verdicts_ & ipc::mailauth::kForged) != 0) remove_forged_results();
   std::string block = prepend_ + trace() + "\n";
+  if (room_.settings.requiretls_esmtp_header && !attribute(queuefile::kRequireTls).empty() &&
+      !asks_for_tls(head_)) {
+    block.insert(0, fmt::format("{}: yes\n", kRequireTlsField));
+  }
   for (const auto& field : mail::split_header(head_)) {
     block += field.raw.substr(0, room_.settings.checks.mime.header_size_limit);
     block += '\n';
@@ -462,6 +472,13 @@ loop::Task<void> Intake::add(std::string content) {
     fail_with(552, "5.3.4", "Error: message file too big");
   }
   if (failure_.reply_code != 0) co_return;
+  // Servers differ in what a CR without LF is to them: it must not become an end of line, or of the
+  // message, at the next one.
+  if (room_.settings.replaces_stray_cr) {
+    for (auto at = content.find('\r'); at != std::string::npos; at = content.find('\r', at + 1)) {
+      content[at] = ' ';
+    }
+  }
   if (in_body_) {
     co_await take_body(std::move(content));
   } else {
@@ -471,11 +488,23 @@ loop::Task<void> Intake::add(std::string content) {
     if (state == State::kTooLong) {
       fail_with(552, "5.3.4", "Error: message header too large");
     } else if (state != State::kMore) {
-      co_await leave_header();
+      if (state == State::kNoHeader) judge_end_of_header();
+      if (failure_.reply_code == 0) co_await leave_header();
     }
   }
   if (failure_.reply_code != 0) co_return;
   co_await write_due();
+}
+
+void Intake::judge_end_of_header() {
+  const std::string& action = room_.settings.non_empty_end_of_header_action;
+  // What has no header at all, and what we make ourselves, is another matter.
+  if (action == "fix_quietly" || scanner_.header_size() == 0 || is_internal()) return;
+  if (action == "reject") {
+    fail_with(550, "5.5.2", "message header is not terminated by an empty line");
+    return;
+  }
+  log::info("{}: header is not terminated by an empty line: adding one", queue_id_);
 }
 
 loop::Task<void> Intake::leave_header() {
@@ -701,6 +730,10 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   if (is_8bit_) amendment.attributes.emplace_back("encoding", "8bit");
   if (room_.settings.tls_required_enable && asks_for_no_tls(header.header)) {
     amendment.attributes.emplace_back(queuefile::kTlsOptional, "1");
+  }
+  if (room_.settings.requiretls_esmtp_header && attribute(queuefile::kRequireTls).empty() &&
+      asks_for_tls(header.header)) {
+    amendment.attributes.emplace_back(queuefile::kRequireTls, "1");
   }
   if (const std::uint8_t bits = smtputf8_bits(header.header); bits != envelope_.smtputf8) {
     amendment.attributes.emplace_back("smtputf8", std::to_string(bits));

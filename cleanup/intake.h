@@ -42,6 +42,9 @@ struct Settings {
   std::uint64_t message_size_limit = 0;  // 0 is no limit
   std::uint64_t queue_minfree = 0;
   unsigned hopcount_limit = 50;
+  bool replaces_stray_cr = true;  // cleanup_replace_stray_cr_lf
+  std::string non_empty_end_of_header_action = "fix_quietly";
+  std::size_t duplicate_filter_limit = 1000;  // 0 is no limit
   bool enable_original_recipient = true;
   bool enable_long_queue_ids = false;
   std::int64_t overrides = 0;    // receive_override_options of cleanup itself
@@ -51,6 +54,7 @@ struct Settings {
   CheckSettings checks;
   bool filters_bounces = false;  // internal_mail_filter_classes
   bool tls_required_enable = true;
+  bool requiretls_esmtp_header = true;
   std::vector<std::string> smtputf8_autodetect_classes;  // none where smtputf8_enable is off
   milter::ListSettings non_smtpd_milters;
   AuthenticationSettings authentication;
@@ -147,6 +151,8 @@ class Intake final : MilterSubject {
   void judge();
   void judge_structure();
   [[nodiscard]] loop::Task<void> leave_header();
+  // non_empty_end_of_header_action
+  void judge_end_of_header();
   [[nodiscard]] loop::Task<void> write_due();
   [[nodiscard]] loop::Task<void> write_pending();
   [[nodiscard]] std::string trace() const;

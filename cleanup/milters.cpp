@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/loop/gather.h"
 #include "common/mail/address.h"
 #include "common/mail/header.h"
 
@@ -111,10 +112,12 @@ std::string Milters::macro(std::string_view name) const {
 }
 
 loop::Task<Decision> Milters::begin(ipc::Client& broker, Local local) {
+  loop::Gather all;
   for (const auto& spec : settings_.milters) {
     filters_.push_back(std::make_unique<milter::Filter>(spec));
-    co_await filters_.back()->open(broker);
+    all.add(filters_.back()->open(broker));
   }
+  co_await all.done();
   set_macro("_", "localhost [127.0.0.1]");
   set_macro("{daemon_name}", settings_.daemon_name);
   set_macro("v", settings_.v);

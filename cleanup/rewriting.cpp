@@ -147,7 +147,10 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
         (key += '\0') += orig_to;
         (key += '\0') += from.dsn_orcpt;
       }
-      if (!seen.insert(std::move(key)).second) continue;
+      if (seen.contains(key)) continue;
+      if (options.duplicate_filter_limit == 0 || seen.size() < options.duplicate_filter_limit) {
+        seen.insert(std::move(key));
+      }
       queuefile::Recipient recipient;
       recipient.address = to.address;
       recipient.orig_to = options.enable_original_recipient ? orig_to : std::string();

@@ -24,6 +24,7 @@ struct RewriteOptions {
   std::string service;           // of master.cf: its -o values count in the tables service
   std::vector<std::string> bcc;  // always_bcc, sender_bcc_maps: more recipients
   bool skip_bcc = false;         // recipient_bcc_maps is not asked
+  std::size_t duplicate_filter_limit = 0;  // recipients that are remembered; 0: all
 };
 
 // What became of the sender.

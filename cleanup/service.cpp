@@ -92,6 +92,9 @@ void Service::configure() {
   s.header.header_from_format = cleanup.header_from_format;
   s.message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
   s.queue_minfree = static_cast<std::uint64_t>(queue.queue_minfree);
+  s.replaces_stray_cr = cleanup.cleanup_replace_stray_cr_lf;
+  s.non_empty_end_of_header_action = cleanup.non_empty_end_of_header_action;
+  s.duplicate_filter_limit = static_cast<std::size_t>(cleanup.duplicate_filter_limit);
   s.hopcount_limit = static_cast<unsigned>(cleanup.hopcount_limit);
   s.enable_original_recipient = cleanup.enable_original_recipient;
   s.enable_long_queue_ids = queue.enable_long_queue_ids;
@@ -135,6 +138,8 @@ void Service::configure() {
   const auto& classes = cleanup.internal_mail_filter_classes;
   s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
   s.tls_required_enable = process_.values().flag("tls_required_enable");
+  s.requiretls_esmtp_header = process_.values().flag("requiretls_enable") &&
+                              process_.values().flag("requiretls_esmtp_header");
   s.smtputf8_autodetect_classes.clear();
   if (cleanup.smtputf8_enable) s.smtputf8_autodetect_classes = cleanup.smtputf8_autodetect_classes;
   const auto* line = process_.values().service();

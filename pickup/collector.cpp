@@ -110,7 +110,12 @@ loop::Task<void> Collector::take(std::string name) {
     const std::string id = ids_.next(wall_us(), process_.values().flag("enable_long_queue_ids")
                                                     ? queuefile::IdForm::kLong
                                                     : queuefile::IdForm::kShort);
-    const auto outcome = co_await submit(*drop, id);
+    auto outcome = co_await submit(*drop, id, {});
+    if (outcome && !outcome->is_accepted && outcome->reply_code >= 500) {
+      // Nobody waits for this answer: its sender is told by a notice, with the mail in it.
+      const std::string why = fmt::format("{} {}", outcome->status, outcome->text);
+      outcome = co_await submit(*drop, id, why);
+    }
     if (!outcome) {
       log::warning("maildrop/{}: {}; trying again later", name, outcome.error().text);
       retry_later();
@@ -169,7 +174,9 @@ Result<Collector::Drop> Collector::open(const std::string& name) const {
   return drop;
 }
 
-loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const std::string& id) {
+// `refusal` is why the mail goes back to its sender; empty: it does not.
+loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const std::string& id,
+                                                            const std::string& refusal) {
   auto& envelope = drop.envelope;
   const bool is_requeued = drop.uid == process_.mail_owner().uid;
   if (!is_requeued && envelope.rewrite_context != "remote") envelope.rewrite_context = "local";
@@ -186,13 +193,18 @@ loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const st
     co_return nothing_to_do;
   }
   if (!is_requeued) envelope.arrival = {};
-  log::picked_up(id, drop.uid, mail::quote_address(envelope.sender));
+  if (refusal.empty()) log::picked_up(id, drop.uid, mail::quote_address(envelope.sender));
 
   // Also what is requeued passes the filter again.
   envelope.content_filter = process_.values().text("content_filter");
   ipc::SubmissionStart start;
   start.overrides =
       ipc::cleanup::parse_overrides(process_.values().list("receive_override_options"));
+  if (!refusal.empty()) {
+    envelope.content_filter = "error:" + refusal;
+    start.overrides |= ipc::cleanup::kNoAddressMappings | ipc::cleanup::kNoHeaderBodyChecks |
+                       ipc::cleanup::kNoMilters;
+  }
   queuefile::append_envelope(start.envelope, envelope);
   start.queue_id = id;
   start.is_internal = true;

@@ -41,7 +41,8 @@ class Collector {
   loop::Task<void> scan();
   loop::Task<void> take(std::string name);
   [[nodiscard]] Result<Drop> open(const std::string& name) const;
-  [[nodiscard]] loop::Task<Result<ipc::cleanup::Outcome>> submit(Drop& drop, const std::string& id);
+  [[nodiscard]] loop::Task<Result<ipc::cleanup::Outcome>> submit(Drop& drop, const std::string& id,
+                                                                 const std::string& refusal);
   [[nodiscard]] loop::Task<Result<void>> add_extent(ipc::Submission& submission, int fd,
                                                     queuefile::Extent extent,
                                                     loop::Deadline deadline);

@@ -15,6 +15,7 @@
 #include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/policy/network_list.h"
 #include "smtpd/escape.h"
 #include "smtpd/server.h"
 
@@ -25,6 +26,7 @@ namespace {
 constexpr std::chrono::seconds kTablesTime{100};
 constexpr std::chrono::seconds kAnvilTime{10};
 constexpr std::chrono::seconds kSendTime{10};
+constexpr std::chrono::seconds kPlaceTime{100};  // to wait for a session's end
 constexpr std::chrono::seconds kFirstCleaning{1};
 constexpr std::size_t kPregreetShown = 100;
 constexpr std::string_view kProgram = "postscreen";
@@ -173,6 +175,13 @@ ContactSettingsPtr read_contact_settings(const config::Values& values, config::P
   if (values.is_set("default_process_limit") || values.is_set("postscreen_pre_queue_limit")) {
     settings->pre_queue_limit = settings->params.postscreen_pre_queue_limit;
   }
+  settings->post_queue_limit = settings->params.postscreen_post_queue_limit;
+  if (const auto* sessions = find_pass_service(values.snapshot())) {
+    settings->session_limit = sessions->maxproc ? *sessions->maxproc
+                              : values.is_set("default_process_limit")
+                                  ? values.count("default_process_limit")
+                                  : 0;
+  }
   return settings;
 }
 
@@ -211,6 +220,36 @@ loop::Task<std::optional<Admitted>> FirstContact::receive(sys::Accepted client) 
   }
   --in_test_;
   co_return admitted;
+}
+
+loop::Task<bool> FirstContact::take_place(const Admitted& admitted) {
+  const auto is_full = [this] {
+    return settings_->session_limit > 0 && in_session_ >= settings_->session_limit;
+  };
+  const auto until = loop::Clock::now() + kPlaceTime;
+  bool is_late = false;
+  if (is_full() && waiting_ < settings_->post_queue_limit) {
+    ++waiting_;
+    while (is_full() && !is_late) is_late = co_await place_.wait(until) == loop::Wait::kTimeout;
+    --waiting_;
+  }
+  if (!is_full()) {
+    ++in_session_;
+    co_return true;
+  }
+  const std::string name =
+      fmt::format("[{}]:{}", admitted.client.peer.host(), admitted.client.peer.port());
+  note("NOQUEUE: reject: CONNECT from {}: all server ports busy", name);
+  // As much as the client takes at once.
+  constexpr std::string_view kReply = "421 4.3.2 All server ports are busy\r\n";
+  (void)::send(admitted.client.fd.get(), kReply.data(), kReply.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  note("DISCONNECT {}", name);
+  co_return false;
+}
+
+void FirstContact::leave_place() {
+  --in_session_;
+  place_.notify_one();
 }
 
 // ---- Contact
@@ -348,7 +387,11 @@ loop::Task<Contact::Access> Contact::find_access() {
     if (action == "reject") co_return Access::kReject;
     if (action == "dunno") co_return Access::kDunno;
     if (action == "permit_mynetworks") {
-      if (ip_ && settings_->mynetworks.contains(*ip_)) co_return Access::kPermit;
+      if (!ip_) continue;
+      const auto is_ours =
+          co_await is_in_networks(room_.neighbours_.tables, settings_->mynetworks, *ip_);
+      if (!is_ours) warn("postscreen_access_list: {}", is_ours.error().text);
+      if (is_ours.value_or(false)) co_return Access::kPermit;
       continue;
     }
     warn("postscreen_access_list: unknown command: {}", log::clean(action, 100));
@@ -377,7 +420,13 @@ loop::Task<Contact::Step> Contact::check_allow_list() {
   }
   if (!settings_->is_every_interface) {
     const auto server = config::parse_ip_address(server_address_);
-    may_be_listed_ = server && settings_->allowlist_interfaces.contains(*server);
+    may_be_listed_ = false;
+    if (server) {
+      const auto is_listed = co_await is_in_networks(room_.neighbours_.tables,
+                                                     settings_->allowlist_interfaces, *server);
+      if (!is_listed) warn("postscreen_allowlist_interfaces: {}", is_listed.error().text);
+      may_be_listed_ = is_listed.value_or(false);
+    }
     if (!may_be_listed_) {
       note("ALLOWLIST VETO {}", name_);
       co_return Step::kGoOn;

@@ -75,6 +75,8 @@ struct ContactSettings {
   std::uint64_t message_size_limit = 0;
   std::size_t line_length_limit = 2048;
   std::int64_t pre_queue_limit = 0;  // 0: none
+  std::int64_t session_limit = 0;    // maxproc of the `pass` line; 0: none
+  std::int64_t post_queue_limit = 0;
   bool smtputf8_enable = true;
   TlsSettings tls;  // postscreen_tls_security_level and kin; certificates are those of sessions
 
@@ -110,7 +112,12 @@ class FirstContact {
   void start();
   // Nothing for a client that was sent away, or left.
   [[nodiscard]] loop::Task<std::optional<Admitted>> receive(sys::Accepted client);
+  // Waits until the `pass` line has room for the client, and takes that place. False: the client
+  // was sent away, too many wait (postscreen_post_queue_limit) or it has waited too long.
+  [[nodiscard]] loop::Task<bool> take_place(const Admitted& admitted);
+  void leave_place();
   [[nodiscard]] std::size_t in_test() const { return in_test_; }
+  [[nodiscard]] std::size_t waiting() const { return static_cast<std::size_t>(waiting_); }
 
  private:
   friend class Contact;
@@ -124,6 +131,9 @@ class FirstContact {
   ContactSettingsPtr stressed_;
   bool is_stress_ = false;
   std::size_t in_test_ = 0;
+  std::int64_t in_session_ = 0;
+  std::int64_t waiting_ = 0;
+  loop::Condition place_;
   std::map<std::string, std::int64_t, std::less<>> by_client_;  // in test
   loop::CallbackTimer clean_timer_;
 };

@@ -6,6 +6,7 @@
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/loop/gather.h"
 #include "common/mail/address.h"
 #include "smtpd/session.h"
 
@@ -36,10 +37,29 @@ mail::Reply reply_of(std::string_view text) {
 loop::Task<void> SessionMilters::open(ipc::Client& broker) {
   set("{daemon_name}", settings_.daemon_name);
   set("v", settings_.v);
+  loop::Gather all;
   for (const auto& spec : settings_.milters) {
     filters_.push_back(std::make_unique<milter::Filter>(spec));
-    co_await filters_.back()->open(broker);
+    all.add(open_one(*filters_.back(), broker));
   }
+  co_await all.done();
+}
+
+loop::Task<void> SessionMilters::open_one(milter::Filter& filter, ipc::Client& broker) {
+  const auto& spec = filter.spec();
+  const bool has_place =
+      co_await places_.take(spec.number, limit_, loop::Clock::now() + spec.command_timeout);
+  if (!has_place) {
+    filter.fail("milter_connection_limit: too many sessions use it");
+    co_return;
+  }
+  taken_.push_back(spec.number);
+  co_await filter.open(broker);
+}
+
+SessionMilters::~SessionMilters() {
+  filters_.clear();  // first the connections
+  for (const auto number : taken_) places_.leave(number);
 }
 
 std::string SessionMilters::macro(std::string_view name) const {
@@ -66,12 +86,28 @@ const std::vector<std::string>& SessionMilters::names_of(char command) const {
   }
 }
 
+// All filters hear of an event at once, and the first one that stops it decides: those behind it
+// hear next that the message, or the session, is over. A refused recipient has no such end, the
+// message goes on without it: those behind must not hear of it, so they are asked in turn.
 loop::Task<milter::Decision> SessionMilters::show(char command, std::string payload) {
   const milter::MacroSource source = [this](std::string_view name) { return macro(name); };
   milter::Decision total;
   if (is_discard_) co_return total;
-  for (auto& filter : filters_) {
-    const auto decision = co_await filter->show(command, payload, names_of(command), source);
+  const bool is_side_by_side = command != milter::kRcpt && filters_.size() > 1;
+  std::vector<milter::Decision> decisions(filters_.size());
+  if (is_side_by_side) {
+    loop::Gather all;
+    for (std::size_t i = 0; i < filters_.size(); ++i) {
+      all.add(loop::store(filters_[i]->show(command, payload, names_of(command), source),
+                          &decisions[i]));
+    }
+    co_await all.done();
+  }
+  for (std::size_t i = 0; i < filters_.size(); ++i) {
+    if (!is_side_by_side) {
+      decisions[i] = co_await filters_[i]->show(command, payload, names_of(command), source);
+    }
+    const milter::Decision& decision = decisions[i];
     is_hold_ = is_hold_ || decision.is_hold;
     if (!decision.stops()) continue;
     is_discard_ = decision.is_discard;
@@ -156,7 +192,8 @@ loop::Task<void> Session::start_milters() {
     }
   }
   if (list.milters.empty()) co_return;
-  milters_ = std::make_unique<SessionMilters>(std::move(list));
+  milters_ = std::make_unique<SessionMilters>(std::move(list), neighbours().milter_places,
+                                              settings_->smtpd.milter_connection_limit);
   milters_->set("j", settings_->address.myhostname);
   milters_->set("_", fmt::format("{} [{}]", client_name_, client_address_));
   milters_->set("{client_name}", client_name_);

@@ -12,19 +12,26 @@
 #include <vector>
 
 #include "common/milter/filter.h"
+#include "smtpd/milter_places.h"
 
 namespace postern::smtpd {
 
 class SessionMilters {
  public:
-  explicit SessionMilters(milter::ListSettings settings) : settings_(std::move(settings)) {}
+  // `limit` is milter_connection_limit.
+  SessionMilters(milter::ListSettings settings, MilterPlaces& places, std::int64_t limit)
+      : settings_(std::move(settings)), places_(places), limit_(limit) {}
+  ~SessionMilters();
+  SessionMilters(const SessionMilters&) = delete;
+  SessionMilters& operator=(const SessionMilters&) = delete;
 
+  // Connects to all of them at once.
   [[nodiscard]] loop::Task<void> open(ipc::Client& broker);
 
   // Values of macros; an empty one is none.
   void set(std::string name, std::string value) { macros_[std::move(name)] = std::move(value); }
 
-  // One event to all, in order, until one has an answer.
+  // One event to all of them, those of a recipient in order until one has an answer.
   [[nodiscard]] loop::Task<milter::Decision> show(char command, std::string payload);
   // A recipient that was refused, to those that want to know.
   [[nodiscard]] loop::Task<void> show_rejected(std::string payload);
@@ -41,7 +48,12 @@ class SessionMilters {
   [[nodiscard]] std::string macro(std::string_view name) const;
   [[nodiscard]] const std::vector<std::string>& names_of(char command) const;
 
+  [[nodiscard]] loop::Task<void> open_one(milter::Filter& filter, ipc::Client& broker);
+
   milter::ListSettings settings_;
+  MilterPlaces& places_;
+  std::int64_t limit_;
+  std::vector<std::uint64_t> taken_;  // places
   std::vector<std::unique_ptr<milter::Filter>> filters_;
   std::map<std::string, std::string, std::less<>> macros_;
   bool is_hold_ = false;     // for the rest of the session: default_action = quarantine

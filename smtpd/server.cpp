@@ -149,7 +149,14 @@ loop::Task<void> Server::serve(sys::Accepted client) {
   if (first_contact_ == nullptr) {
     co_await serve_session({std::move(client), std::nullopt});
   } else if (auto admitted = co_await first_contact_->receive(std::move(client))) {
+    const bool has_place = co_await first_contact_->take_place(*admitted);
+    if (!has_place) {
+      admitted.reset();
+      session_ended();
+      co_return;
+    }
     co_await serve_session(*std::move(admitted));
+    first_contact_->leave_place();
   } else {
     session_ended();
   }
@@ -166,8 +173,9 @@ loop::Task<void> Server::serve_session(Admitted admitted) {
 }
 
 std::int64_t Server::in_use() const {
-  return static_cast<std::int64_t>(sessions_.size() +
-                                   (first_contact_ ? first_contact_->in_test() : 0));
+  return static_cast<std::int64_t>(
+      sessions_.size() +
+      (first_contact_ ? first_contact_->in_test() + first_contact_->waiting() : 0));
 }
 
 void Server::session_ended() {

@@ -14,6 +14,7 @@
 #include "smtpd/client_limits.h"
 #include "smtpd/first_contact.h"
 #include "smtpd/login/service.h"
+#include "smtpd/milter_places.h"
 #include "smtpd/restrictions/policy_client.h"
 #include "smtpd/settings.h"
 #include "smtpd/tls.h"
@@ -32,6 +33,7 @@ struct Neighbours {
   PolicyClients policy{};
   LoginServices login{};
   ipc::Client verify{"private/verify"};
+  MilterPlaces milter_places{};
   ipc::Client mailauth{"private/mailauth"};
   ipc::Client srs{"private/keyring"};
   queuefile::QueueIdSource ids;
@@ -47,6 +49,7 @@ class Server final : loop::Watched {
   [[nodiscard]] ClientLimits& limits() { return limits_; }
   [[nodiscard]] TlsService& tls() { return tls_; }
   [[nodiscard]] const TlsService& tls() const { return tls_; }
+  [[nodiscard]] const config::Values& values() const { return process_.values(); }
   [[nodiscard]] bool is_draining() const { return process_.is_draining(); }
   // Started by `postern explain` for one session that sends nothing: each verdict is told.
   [[nodiscard]] bool is_explaining() const { return is_explaining_; }

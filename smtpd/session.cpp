@@ -76,29 +76,6 @@ std::string Session::client() const {
   return fmt::format("{}[{}]", client_name_, client_address_);
 }
 
-bool Session::is_in_mynetworks() const {
-  return ip_ && settings_->address.mynetworks.contains(*ip_);
-}
-
-bool Session::is_bare_newline_excused() const {
-  return ip_ && settings_->smtpd.smtpd_forbid_bare_newline_exclusions.contains(*ip_);
-}
-
-// local_header_rewrite_clients: whose headers are completed.
-bool Session::is_local_client() const {
-  if (extras_ && extras_->is_local_client) return *extras_->is_local_client;
-  for (const auto& word : settings_->address.local_header_rewrite_clients) {
-    if (word == "permit_mynetworks" && is_in_mynetworks()) return true;
-    if (word == "permit_inet_interfaces" &&
-        std::find(settings_->own_addresses.begin(), settings_->own_addresses.end(),
-                  client_address_) != settings_->own_addresses.end()) {
-      return true;
-    }
-    if (word == "static:all") return true;
-  }
-  return false;
-}
-
 loop::Deadline Session::deadline() const {
   return loop::Clock::now() + settings_->smtpd.smtpd_timeout;
 }
@@ -145,30 +122,11 @@ const std::string& Session::sasl_sender() const {
   return extras_ ? extras_->login_sender : kNone;
 }
 
-loop::Task<bool> Session::is_client_in(const config::Networks& networks) const {
-  if (!ip_) co_return false;
-  using Kind = config::Networks::Match::Kind;
-  auto match = networks.match(*ip_);
-  while (match.kind == Kind::kAskTable) {
-    ipc::tables::Lookup question;
-    question.tables.emplace_back(match.table);
-    question.keys.push_back({client_address_, false});
-    const auto found = co_await server_.neighbours().tables.lookup(
-        std::move(question), loop::Clock::now() + kTablesTime);
-    if (!found) {
-      log::warning("{}: {}; taken as not listed", match.table, found.error().text);
-      co_return false;
-    }
-    if (found->is_found) co_return match.if_found == Kind::kYes;
-    match = networks.match(*ip_, match.next);
-  }
-  co_return match.kind == Kind::kYes;
-}
-
 loop::Task<void> Session::run() {
   server_.neighbours().cleanup.connect();
   const bool is_client_known = co_await learn_from_proxy();
   if (is_client_known) co_await look_up_client();
+  co_await look_up_client_lists();
   is_dialogue_logged_ = log::verbosity() > 0;
   if (!is_dialogue_logged_ && !settings_->debug_peers.is_empty()) {
     is_dialogue_logged_ = co_await settings_->debug_peers.includes(neighbours().tables,
@@ -366,12 +324,13 @@ loop::Task<std::optional<std::string>> Session::read_command(bool* is_too_long) 
     std::string text(is_broken ? line.text.substr(0, 1) : line.text);
     stream_.consume(line.consumed);
     if (line.bare_lf && settings_->smtpd.smtpd_forbid_bare_newline == "reject" &&
-        !is_bare_newline_excused()) {
+        !is_bare_newline_excused_) {
       log::info(
           "{} sent a line that ends in <LF> instead of <CR><LF>; see "
           "smtpd_forbid_bare_newline",
           client());
     }
+    record_command(text, is_too_long != nullptr);
     if (is_dialogue_logged_) {
       // The answers to AUTH are asked for with room for one that is too long.
       log::info("< {}: {}", client(),
@@ -399,9 +358,11 @@ loop::Task<bool> Session::send(const mail::Reply& reply) {
   if (reply.code >= 400 && has_reject_text()) {
     const mail::Reply shown = co_await with_reject_text(reply);
     shown.append_wire(wire);
+    record_reply(shown);
     if (is_dialogue_logged_) log_reply(shown);
   } else {
     reply.append_wire(wire);
+    record_reply(reply);
     if (is_dialogue_logged_) log_reply(reply);
   }
   stream_.put(wire);
@@ -482,6 +443,7 @@ loop::Task<void> Session::handle(std::string_view line) {
 
   mail::Reply reply;
   bool junk = false;
+  is_trouble_noted_ = false;
   switch (command.verb) {
     case Verb::kHelo:
     case Verb::kEhlo:
@@ -557,6 +519,7 @@ loop::Task<void> Session::handle(std::string_view line) {
   if (reply.code >= 400) {
     ++count.failed;
     ++errors_;
+    if (!is_trouble_noted_) troubles_ |= trouble_of(reply);
   }
   if (junk && ++junk_commands_ > params.smtpd_junk_command_limit) ++errors_;
   // Whoever has made many errors waits for every answer.
@@ -569,6 +532,9 @@ loop::Task<void> Session::handle(std::string_view line) {
     co_return;
   }
   if (!co_await send(reply)) closing_ = true;
+  if (transcript_ && !sender_) {
+    finish_transcript(static_cast<std::size_t>(params.smtpd_history_flush_threshold), {});
+  }
 }
 
 void Session::drain() {
@@ -658,6 +624,10 @@ void Session::log_reject(const mail::Reply& reply, std::string_view where,
                          std::string_view recipient, bool has_recipient, std::string_view action) {
   // Who is asked to come again, by greylisting for one, has done nothing wrong.
   if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
+  const Troubles trouble = trouble_of(reply);
+  const bool is_ours = (trouble & (kTroubleResource | kTroubleSoftware | kTroubleData)) != 0;
+  troubles_ |= is_ours ? trouble : kTroublePolicy;
+  is_trouble_noted_ = true;
   log_action(action, reply.to_line(), where, recipient, has_recipient);
 }
 
@@ -687,6 +657,9 @@ void Session::log_end() {
   if (!end_) end_ = End::kLost;
   if (*end_ == End::kLost) log::info("lost connection after {} from {}", where_, client());
   if (*end_ == End::kTimeout) log::info("timeout after {} from {}", where_, client());
+  finish_transcript(0, *end_ == End::kLost      ? "lost connection"
+                       : *end_ == End::kTimeout ? "timeout exceeded"
+                                                : "");
   std::string text = fmt::format("disconnect from {}", client());
   unsigned total = 0;
   unsigned failed = 0;

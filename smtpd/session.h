@@ -85,11 +85,14 @@ class Session {
   // The client sent more before it could have our answer, where no pipelining is allowed: the
   // command is the last of its group (RFC 2920 3.1), or no EHLO has offered it.
   [[nodiscard]] bool has_early_input() const { return has_early_input_; }
-  // Whether a list has the client's address; a table that fails says no.
-  [[nodiscard]] loop::Task<bool> is_client_in(const config::Networks& networks) const;
-  [[nodiscard]] bool is_in_mynetworks() const;
+  // client_lists.cpp: whether a list has the client's address; a table that fails says no.
+  [[nodiscard]] loop::Task<bool> is_client_in(const config::Networks& networks);
+  enum class Listed : unsigned char { kNo, kYes, kUnknown };  // kUnknown: a table has failed
+  [[nodiscard]] Listed in_mynetworks() const { return in_mynetworks_; }
+  [[nodiscard]] bool is_in_mynetworks() const { return in_mynetworks_ == Listed::kYes; }
   [[nodiscard]] std::int64_t number() const { return number_; }
-  [[nodiscard]] bool is_local_client() const;
+  [[nodiscard]] loop::Task<bool> is_local_client();
+  [[nodiscard]] loop::Task<bool> has_listed_certificate();  // relay_clientcerts
   [[nodiscard]] const std::string& reverse_name() const { return reverse_name_; }
   [[nodiscard]] ipc::resolver::Status name_status() const { return name_status_; }
   [[nodiscard]] ipc::resolver::Status reverse_status() const { return reverse_status_; }
@@ -114,7 +117,14 @@ class Session {
   // proxy.cpp: who the proxy in front of us speaks for; false when it does not say so.
   [[nodiscard]] loop::Task<bool> learn_from_proxy();
   loop::Task<void> look_up_client();
+  // client_lists.cpp
+  [[nodiscard]] loop::Task<Listed> find_client_in(const config::Networks& networks);
+  loop::Task<void> look_up_client_lists();
   void log_reply(const mail::Reply& reply) const;
+  // transcript.cpp
+  void record_command(std::string_view line, bool is_secret);
+  void record_reply(const mail::Reply& reply);
+  void finish_transcript(std::size_t threshold, std::string_view reason);
   [[nodiscard]] loop::Task<mail::Reply> greeting();
   loop::Task<void> converse();
   // The next command line, or nothing when the session has ended. The text of one that is too long
@@ -190,6 +200,10 @@ class Session {
   // The same for smtpd_client_new_tls_session_rate_limit; a refusal where it is exceeded.
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> count_wrapped();
   [[nodiscard]] bool offers_tls() const;
+  // RFC 8689 2: only what came in secret can go on so. A proxy filter would not know of it.
+  [[nodiscard]] bool offers_require_tls() const {
+    return is_encrypted() && settings_->tls.has_require_tls && !has_proxy_filter();
+  }
   [[nodiscard]] bool is_tls_due(smtpwire::Verb verb) const;
   [[nodiscard]] bool is_certificate_enough() const;
   void set_tls_macros();
@@ -198,19 +212,19 @@ class Session {
   mail::Reply reset_command(const smtpwire::CommandLine& command);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> choose_keywords();
   [[nodiscard]] loop::Task<mail::Reply> ehlo_reply();
-  void begin_transaction();
+  void begin_transaction(bool is_local);
   // ipc::mailauth::Wanted, by who the client is.
   [[nodiscard]] std::int64_t wanted_authentication() const;
   [[nodiscard]] loop::Task<bool> read_data(smtpwire::DotDecoder& decoder);
   [[nodiscard]] loop::Task<bool> read_chunk(std::uint64_t size, bool skip);
   [[nodiscard]] loop::Task<mail::Reply> finish_message();
+  [[nodiscard]] loop::Task<mail::Reply> explain_end_of_data();
   [[nodiscard]] std::optional<mail::Reply> content_fault(bool bare_lf, bool too_big) const;
   void reset();
   [[nodiscard]] smtpwire::Extensions extensions() const;
   [[nodiscard]] std::optional<mail::Reply> undeclared_utf8(std::string_view address,
                                                            bool is_declared) const;
   [[nodiscard]] smtpwire::DecodeRules decode_rules() const;
-  [[nodiscard]] bool is_bare_newline_excused() const;
   // Between a first chunk and the last one only BDAT, RSET and QUIT are in order.
   [[nodiscard]] bool in_bdat() const { return has_chunks_ || chunk_failed_; }
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> check(Stage stage);
@@ -295,6 +309,7 @@ class Session {
   std::shared_ptr<const tls::Session> tls_;  // shared: see TlsService::describe()
   std::unique_ptr<SessionMilters> milters_;
   std::unique_ptr<ProxyFilter> proxy_;
+  std::unique_ptr<Transcript> transcript_;
   std::uint64_t proxied_size_ = 0;
   bool proxy_content_failed_ = false;
   ClientEntry* limits_ = nullptr;  // of a client that limits apply to
@@ -305,8 +320,12 @@ class Session {
   bool draining_ = false;
   bool waiting_for_command_ = false;
   bool has_early_input_ = false;
+  Listed in_mynetworks_ = Listed::kNo;
+  bool is_bare_newline_excused_ = false;
   bool may_xverp_ = false;
   bool is_introduced_ = false;
+  Troubles troubles_ = 0;            // that are not told yet
+  bool is_trouble_noted_ = false;    // of this command
   bool is_dialogue_logged_ = false;  // debug_peer_list, or -v
   std::optional<End> end_;
   std::string where_ = "CONNECT";   // for "lost connection after"

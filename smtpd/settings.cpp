@@ -34,6 +34,7 @@ constexpr std::array kEhloKeywords = {
     NamedKeyword{"DSN", kEhloDsn},
     NamedKeyword{"SMTPUTF8", kEhloSmtputf8},
     NamedKeyword{"CHUNKING", kEhloChunking},
+    NamedKeyword{"REQUIRETLS", kEhloRequireTls},
     NamedKeyword{"SILENT-DISCARD", kEhloSilentDiscard},
 };
 
@@ -125,6 +126,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   const auto bounce = config::load<config::BounceParams>(values, problems);
   settings->default_verp_delimiters = bounce.default_verp_delimiters;
   settings->verp_delimiter_filter = bounce.verp_delimiter_filter;
+  settings->notified_troubles = parse_troubles(bounce.notify_classes);
   settings->tls = read_tls_settings(values, problems);
   settings->sender_quota = read_sender_quota(values, problems);
   settings->debug_peers = policy::DebugPeers(values);

@@ -24,6 +24,7 @@
 #include "smtpd/login/service.h"
 #include "smtpd/proxy_filter.h"
 #include "smtpd/tls.h"
+#include "smtpd/transcript.h"
 
 namespace postern::smtpd {
 
@@ -46,6 +47,7 @@ enum EhloKeyword : std::uint32_t {
   kEhloSmtputf8 = 1U << 12U,
   kEhloChunking = 1U << 13U,
   kEhloSilentDiscard = 1U << 14U,  // no log line about the others
+  kEhloRequireTls = 1U << 15U,
 };
 using EhloKeywords = std::uint32_t;
 
@@ -90,6 +92,7 @@ struct Settings {
   std::optional<SenderQuota> sender_quota;
 
   policy::DebugPeers debug_peers;
+  Troubles notified_troubles = 0;  // of notify_classes
   TlsSettings tls;
 
   RestrictionLists restrictions;

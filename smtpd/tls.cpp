@@ -31,6 +31,8 @@ TlsSettings read_tls_settings(const config::Values& values, config::Problems& pr
   settings.demands_certificate = params.smtpd_tls_req_ccert && settings.is_demanded;
   settings.asks_certificate = params.smtpd_tls_ask_ccert || params.smtpd_tls_req_ccert;
   settings.has_trace = params.smtpd_tls_received_header;
+  settings.has_require_tls = params.requiretls_enable;
+  settings.redacts_notices = params.requiretls_redact_dsn;
   settings.loglevel = params.smtpd_tls_loglevel;
   settings.timeout = params.smtpd_starttls_timeout;
   settings.fingerprint_digest = params.smtpd_tls_fingerprint_digest;

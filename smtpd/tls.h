@@ -26,6 +26,8 @@ struct TlsSettings {
   bool asks_certificate = false;
   bool demands_certificate = false;  // smtpd_tls_req_ccert, where TLS itself is demanded
   bool has_trace = false;            // smtpd_tls_received_header
+  bool has_require_tls = false;      // requiretls_enable
+  bool redacts_notices = true;       // requiretls_redact_dsn
   std::int64_t loglevel = 0;
   std::chrono::seconds timeout{300};  // smtpd_starttls_timeout
   std::string fingerprint_digest = "sha256";

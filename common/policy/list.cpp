@@ -295,6 +295,11 @@ class Parser {
       case Form::kPlain:
         break;
       case Form::kTable:
+        if (restriction.argument.starts_with('{')) {
+          complain(fmt::format("{}: {:.120}: no attributes are known here; write type:name alone",
+                               known.name, restriction.argument));
+          return add_error(restriction.argument);
+        }
         if (restriction.argument.find(':') == std::string::npos) {
           complain(fmt::format("{}: \"{}\" is no table: a type and a colon are missing", known.name,
                                restriction.argument));
@@ -491,6 +496,33 @@ bool has_relay_guard(const RestrictionLists& lists) {
   return guards_relay(lists.relay, lists, seen) || guards_relay(lists.recipient, lists, seen);
 }
 
+namespace {
+
+// Whether the list can turn anybody away. Who passes its end is let through, so that one that only
+// permits decides nothing.
+bool can_refuse(const RestrictionList& list) {
+  for (const Restriction& restriction : list) {
+    switch (restriction.check) {
+      case Check::kPermit:
+      case Check::kPermitMynetworks:
+      case Check::kPermitInetInterfaces:
+      case Check::kPermitSaslAuthenticated:
+      case Check::kPermitTlsClientcerts:
+      case Check::kPermitTlsAllClientcerts:
+      case Check::kPermitNakedIpAddress:
+      case Check::kPermitAuthDestination:
+      case Check::kPermitMxBackup:
+      case Check::kSleep:
+        break;
+      default:
+        return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 void find_odd_restrictions(const RestrictionLists& lists, const config::Values& values,
                            config::Problems& problems) {
   const auto always_decides = [](const Restriction& restriction) {
@@ -521,6 +553,14 @@ void find_odd_restrictions(const RestrictionLists& lists, const config::Values& 
         complain(fmt::format("{} has no recipient to look at here", list[i].name));
       }
     }
+    // That nothing guards the relay is an error of its own.
+    const bool is_class = lists.classes.contains(std::string(parameter));
+    if (list.empty() || is_class || parameter == "smtpd_relay_restrictions" || can_refuse(list)) {
+      return;
+    }
+    if (parameter == "smtpd_recipient_restrictions" && !has_relay_guard(lists)) return;
+    complain(
+        "nothing in the list refuses, and who comes to its end is let through: it decides nothing");
   };
   visit_lists(lists, look);
 

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -63,22 +65,37 @@ class Entries {
     [[nodiscard]] std::string_view value() const { return {bytes + key_size, value_size}; }
   };
 
-  // nullptr where there is none.
-  [[nodiscard]] Entry* find(std::string_view key) {
-    if (slots_.empty()) return nullptr;
-    const std::uint32_t index = slots_[slot_of(key, hash_of(key))];
-    return index == 0 ? nullptr : &entries_[index - 1];
+  // Makes room for so many.
+  void reserve(std::size_t count) {
+    constexpr std::size_t kMost = std::size_t{1} << 25U;
+    const std::size_t room = std::min(count, kMost);
+    entries_.reserve(room);
+    if (std::bit_ceil(room * 2 + 2) <= slots_.size()) return;
+    slots_.assign(std::bit_ceil(room * 2 + 2), {});
+    place_all();
   }
 
-  // Precondition: the key is not there.
-  void add(std::string_view key, std::string_view value) {
+  // Where a key is or belongs; good until the next change.
+  struct Place {
+    std::uint64_t hash = 0;
+    std::size_t slot = 0;
+    Entry* entry = nullptr;  // nullptr where there is none
+  };
+  [[nodiscard]] Place find(std::string_view key) {
     if (entries_.size() * 2 >= slots_.size()) grow();
-    Entry entry{store(key, value), static_cast<std::uint32_t>(key.size()),
-                static_cast<std::uint32_t>(value.size()), hash_of(key)};
+    Place place{hash_of(key), 0, nullptr};
+    place.slot = slot_of(key, place.hash);
+    const std::uint32_t index = slots_[place.slot].index;
+    if (index != 0) place.entry = &entries_[index - 1];
+    return place;
+  }
+
+  // Precondition: find() has just given the place, and there was no entry.
+  void add(const Place& place, std::string_view key, std::string_view value) {
+    entries_.push_back({store(key, value), static_cast<std::uint32_t>(key.size()),
+                        static_cast<std::uint32_t>(value.size()), place.hash});
     bytes_ += key.size() + value.size();
-    const std::size_t slot = slot_of(key, entry.hash);
-    entries_.push_back(entry);
-    slots_[slot] = static_cast<std::uint32_t>(entries_.size());
+    slots_[place.slot] = {static_cast<std::uint32_t>(entries_.size()), tag_of(place.hash)};
   }
 
   void replace(Entry& entry, std::string_view value) {
@@ -89,10 +106,10 @@ class Entries {
 
   // All that find() has given is invalid behind it.
   void erase(std::string_view key) {
-    const Entry* const gone = find(key);
+    const Entry* const gone = find(key).entry;
     if (gone == nullptr) return;
     entries_.erase(entries_.begin() + (gone - entries_.data()));
-    slots_.assign(slots_.size(), 0);
+    slots_.assign(slots_.size(), {});
     place_all();
   }
 
@@ -101,15 +118,20 @@ class Entries {
 
   [[nodiscard]] std::vector<const Entry*> sorted() const {
     struct Item {
-      std::uint64_t prefix;  // settles most comparisons without a look into the blocks
+      std::uint64_t prefix[2];  // settle most comparisons without a look into the blocks
       const Entry* entry;
     };
     std::vector<Item> items;
     items.reserve(entries_.size());
-    for (const Entry& entry : entries_) items.push_back({prefix_of(entry.key()), &entry});
-    std::ranges::sort(items, [](const Item& a, const Item& b) {
-      return a.prefix != b.prefix ? a.prefix < b.prefix : a.entry->key() < b.entry->key();
-    });
+    for (const Entry& entry : entries_) {
+      items.push_back({{prefix_of(entry.key(), 0), prefix_of(entry.key(), 8)}, &entry});
+    }
+    const auto is_before = [](const Item& a, const Item& b) {
+      if (a.prefix[0] != b.prefix[0]) return a.prefix[0] < b.prefix[0];
+      if (a.prefix[1] != b.prefix[1]) return a.prefix[1] < b.prefix[1];
+      return a.entry->key() < b.entry->key();
+    };
+    if (!std::ranges::is_sorted(items, is_before)) std::ranges::sort(items, is_before);
     std::vector<const Entry*> out;
     out.reserve(items.size());
     for (const Item& item : items) out.push_back(item.entry);
@@ -123,32 +145,46 @@ class Entries {
     return std::hash<std::string_view>{}(key);
   }
 
-  [[nodiscard]] static std::uint64_t prefix_of(std::string_view key) {
+  // Eight bytes of the key as a number that is ordered as they are.
+  [[nodiscard]] static std::uint64_t prefix_of(std::string_view key, std::size_t from) {
     std::uint64_t prefix = 0;
-    for (std::size_t i = 0; i < sizeof(prefix); ++i) {
+    if (key.size() >= from + sizeof prefix) {
+      std::memcpy(&prefix, key.data() + from, sizeof prefix);
+      return std::endian::native == std::endian::little ? __builtin_bswap64(prefix) : prefix;
+    }
+    for (std::size_t i = from; i < from + sizeof prefix; ++i) {
       prefix = prefix << 8U | (i < key.size() ? static_cast<unsigned char>(key[i]) : 0U);
     }
     return prefix;
+  }
+
+  [[nodiscard]] static std::uint32_t tag_of(std::uint64_t hash) {
+    return static_cast<std::uint32_t>(hash >> 32U);
   }
 
   // Where the key is, or the free place where it belongs.
   [[nodiscard]] std::size_t slot_of(std::string_view key, std::uint64_t hash) const {
     const std::size_t mask = slots_.size() - 1;
     for (std::size_t slot = hash & mask;; slot = (slot + 1) & mask) {
-      if (slots_[slot] == 0) return slot;
-      const Entry& entry = entries_[slots_[slot] - 1];
+      if (slots_[slot].index == 0) return slot;
+      if (slots_[slot].tag != tag_of(hash)) continue;
+      const Entry& entry = entries_[slots_[slot].index - 1];
       if (entry.hash == hash && entry.key() == key) return slot;
     }
   }
 
   void grow() {
-    slots_.assign(std::max<std::size_t>(slots_.size() * 4, 1024), 0);
+    slots_.assign(std::max<std::size_t>(slots_.size() * 4, 1024), {});
     place_all();
   }
 
+  // The keys differ: none is looked at.
   void place_all() {
+    const std::size_t mask = slots_.size() - 1;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      slots_[slot_of(entries_[i].key(), entries_[i].hash)] = static_cast<std::uint32_t>(i + 1);
+      std::size_t slot = entries_[i].hash & mask;
+      while (slots_[slot].index != 0) slot = (slot + 1) & mask;
+      slots_[slot] = {static_cast<std::uint32_t>(i + 1), tag_of(entries_[i].hash)};
     }
   }
 
@@ -167,7 +203,11 @@ class Entries {
   }
 
   std::vector<Entry> entries_;
-  std::vector<std::uint32_t> slots_;  // index + 1 into entries_, 0: free; a power of two
+  struct Slot {
+    std::uint32_t index = 0;  // + 1 into entries_; 0: free
+    std::uint32_t tag = 0;    // of the hash, so that another entry need not be looked at
+  };
+  std::vector<Slot> slots_;  // a power of two
   std::vector<std::unique_ptr<char[]>> blocks_;
   char* next_ = nullptr;
   std::size_t room_ = 0;
@@ -189,7 +229,9 @@ class FileBuilder final : public Builder {
       : type_(std::move(type)),
         label_(fmt::format("{}:{}", type_, name)),
         path_(file_of_table(type_, name)),
-        options_(options) {}
+        options_(options) {
+    entries_.reserve(options_.expected_entries);
+  }
 
   Result<void> prepare() {
     DO(lock());
@@ -199,7 +241,8 @@ class FileBuilder final : public Builder {
     TRY(const auto table, open_table(label_, open_options));
     return table->for_each([&](std::string_view key, std::string_view value) {
       const std::string_view whole = with_nul(key, key_);
-      if (entries_.find(whole) == nullptr) entries_.add(whole, with_nul(value, value_));
+      const auto place = entries_.find(whole);
+      if (place.entry == nullptr) entries_.add(place, whole, with_nul(value, value_));
       return true;
     });
   }
@@ -207,22 +250,34 @@ class FileBuilder final : public Builder {
   Result<bool> add(std::string_view key, std::string_view value) override {
     if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
     const std::string_view whole = key_for(key);
-    auto* const found = entries_.find(whole);
-    if (found == nullptr) {
-      entries_.add(whole, with_nul(value, value_));
+    const auto place = entries_.find(whole);
+    if (place.entry == nullptr) {
+      entries_.add(place, whole, with_nul(value, value_));
       return true;
     }
     if (options_.duplicates == Duplicates::kRefuse) {
       return fail(Error::Kind::kPermanent, fmt::format("{}: duplicate entry: \"{}\"", label_, key));
     }
     if (options_.duplicates != Duplicates::kReplace) return false;
-    entries_.replace(*found, with_nul(value, value_));
+    entries_.replace(*place.entry, with_nul(value, value_));
     return true;
+  }
+
+  Result<void> put(std::string_view key, std::string_view value) override {
+    if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
+    const std::string_view whole = with_nul(key, key_);
+    const auto place = entries_.find(whole);
+    if (place.entry != nullptr) {
+      entries_.replace(*place.entry, with_nul(value, value_));
+    } else {
+      entries_.add(place, whole, with_nul(value, value_));
+    }
+    return {};
   }
 
   Result<bool> erase(std::string_view key) override {
     const std::string_view whole = key_for(key);
-    if (entries_.find(whole) == nullptr) return false;
+    if (entries_.find(whole).entry == nullptr) return false;
     entries_.erase(whole);
     return true;
   }

@@ -36,6 +36,7 @@ struct BuildOptions {
   std::optional<gid_t> group;
   std::size_t db_cache_size = std::size_t{16} << 20U;  // berkeley_db_create_buffer_size
   std::size_t lmdb_map_size = std::size_t{16} << 20U;  // grows when it must
+  std::size_t expected_entries = 0;                    // a guess, to make room at once
 };
 
 // True for the types that a Builder makes.
@@ -53,6 +54,8 @@ class Builder {
 
   // False: the key was there already and its value stays (kWarn, kIgnore).
   [[nodiscard]] virtual Result<bool> add(std::string_view key, std::string_view value) = 0;
+  // The key as it is spelt, also where keys are folded; its last value stays.
+  [[nodiscard]] virtual Result<void> put(std::string_view key, std::string_view value) = 0;
   // False: there was no such key.
   [[nodiscard]] virtual Result<bool> erase(std::string_view key) = 0;
   // Puts the new file in place. Without this call nothing happened.

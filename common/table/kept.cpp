@@ -124,6 +124,26 @@ void Kept::remove(std::string_view key) {
   if (::mdb_del(txn.get(), dbi_, &name, nullptr) == 0 && txn.commit() != 0) return;
 }
 
+void Kept::visit(
+    std::string_view prefix,
+    const std::function<void(std::string_view key, std::string_view value)>& call) const {
+  for (const auto& [key, value] : memory_) {
+    if (key.starts_with(prefix)) call(key, value);
+  }
+  if (env_ == nullptr) return;
+  const Txn txn(env_, MDB_RDONLY);
+  MDB_cursor* cursor = nullptr;
+  if (txn.error() != 0 || ::mdb_cursor_open(txn.get(), dbi_, &cursor) != 0) return;
+  MDB_val name = value_of(prefix);
+  MDB_val value{};
+  int error = ::mdb_cursor_get(cursor, &name, &value, prefix.empty() ? MDB_FIRST : MDB_SET_RANGE);
+  while (error == 0 && text_of(name).starts_with(prefix)) {
+    call(text_of(name), text_of(value));
+    error = ::mdb_cursor_get(cursor, &name, &value, MDB_NEXT);
+  }
+  ::mdb_cursor_close(cursor);
+}
+
 std::optional<std::string> Kept::clean(const std::string& after, std::size_t limit,
                                        const IsOld& is_old) {
   std::erase_if(memory_, [&](const auto& entry) { return is_old(entry.second); });

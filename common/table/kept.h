@@ -40,6 +40,10 @@ class Kept {
   [[nodiscard]] std::optional<std::string> clean(const std::string& after, std::size_t limit,
                                                  const IsOld& is_old);
 
+  // Every entry whose key begins so, those in the file in order.
+  void visit(std::string_view prefix,
+             const std::function<void(std::string_view key, std::string_view value)>& call) const;
+
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 30;
   static constexpr std::size_t kMaxInMemory = 100'000;
   static constexpr std::size_t kMaxKey = 500;  // longer addresses are not kept

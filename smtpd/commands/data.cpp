@@ -18,7 +18,7 @@ constexpr std::chrono::seconds kCommitTime{600};
 smtpwire::DecodeRules Session::decode_rules() const {
   smtpwire::DecodeRules rules;
   const auto& params = settings_->smtpd;
-  const bool is_excluded = is_bare_newline_excused();
+  const bool is_excluded = is_bare_newline_excused_;
   if (params.smtpd_forbid_bare_newline == "no" || is_excluded) {
     rules.bare_lf = smtpwire::BareLf::kAllow;
   } else if (params.smtpd_forbid_bare_newline == "reject") {
@@ -42,6 +42,7 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
     log_reject(*refusal, "DATA", recipient_in_check_, !recipient_in_check_.empty());
     co_return *refusal;
   }
+  if (server_.is_explaining()) co_return co_await explain_end_of_data();
   if (auto refusal = co_await milter_data("DATA")) co_return *refusal;
   if (has_proxy_filter()) {
     if (auto refusal = co_await begin_proxy_content()) {
@@ -71,6 +72,14 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
   }
   if (has_proxy_filter()) co_return co_await finish_proxy_content();
   co_return co_await finish_message();
+}
+
+// `postern explain` sends no content: the lists behind it are run at once.
+loop::Task<mail::Reply> Session::explain_end_of_data() {
+  const auto refusal = co_await check(Stage::kEndOfData);
+  reset();
+  if (refusal) co_return *refusal;
+  co_return mail::make_reply(250, "2.0.0 Ok");
 }
 
 // Content up to its end. After a failure the rest is still read, and thrown away: the client waits
@@ -117,7 +126,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
 std::optional<mail::Reply> Session::content_fault(bool bare_lf, bool too_big) const {
   const auto& params = settings_->smtpd;
   if (too_big) return mail::make_reply(552, "5.3.4 Error: message file too big");
-  if (bare_lf && params.smtpd_forbid_bare_newline == "reject" && !is_bare_newline_excused()) {
+  if (bare_lf && params.smtpd_forbid_bare_newline == "reject" && !is_bare_newline_excused_) {
     return mail::make_reply(static_cast<int>(params.smtpd_forbid_bare_newline_reject_code),
                             "5.5.2 bare <LF> received");
   }
@@ -148,6 +157,7 @@ loop::Task<mail::Reply> Session::finish_message() {
     reply = mail::make_reply(static_cast<int>(outcome->reply_code),
                              fmt::format("{} {}", outcome->status, outcome->text));
     log_reject(reply, "END-OF-MESSAGE");
+    if (outcome->reply_code >= 500) troubles_ |= kTroubleBounce;
   }
   reset();
   co_return reply;

@@ -72,6 +72,7 @@ loop::Task<mail::Reply> Session::ehlo_reply() {
   offer(kEhlo8BitMime, "8BITMIME");
   offer(kEhloDsn, "DSN");
   if (settings_->smtputf8_enable) offer(kEhloSmtputf8, "SMTPUTF8");
+  if (offers_require_tls()) offer(kEhloRequireTls, "REQUIRETLS");
   // The filter speaks DATA.
   if (!has_proxy_filter()) offer(kEhloChunking, "CHUNKING");
   co_return reply;

@@ -26,6 +26,7 @@ smtpwire::Extensions Session::extensions() const {
   extensions.eight_bit_mime = !discards(kEhlo8BitMime);
   extensions.smtputf8 = settings_->smtputf8_enable && !discards(kEhloSmtputf8);
   extensions.dsn = !discards(kEhloDsn);
+  extensions.requiretls = offers_require_tls() && !discards(kEhloRequireTls);
   extensions.verp = may_xverp_;
   extensions.verp_delimiter_filter = settings_->verp_delimiter_filter;
   extensions.default_verp_delimiters = settings_->default_verp_delimiters;

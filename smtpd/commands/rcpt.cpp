@@ -19,7 +19,7 @@ std::int64_t wall_us() {
 
 }  // namespace
 
-void Session::begin_transaction() {
+void Session::begin_transaction(bool is_local) {
   const auto now = wall_us();
   transaction_ = std::make_unique<Transaction>(*sender_);
   Transaction& transaction = *transaction_;
@@ -35,7 +35,7 @@ void Session::begin_transaction() {
   peer.reverse_name = reverse_name_;
   peer.helo = helo_;
   peer.protocol = is_utf8 ? "UTF8SMTP" : protocol_;
-  envelope.rewrite_context = is_local_client() ? "local" : "remote";
+  envelope.rewrite_context = is_local ? "local" : "remote";
   if (extras_ && extras_->has_forward) {
     // The trace field speaks of who is connected; logs and further hops of whom he forwards for.
     envelope.client = extras_->forward;
@@ -77,6 +77,11 @@ void Session::begin_transaction() {
     envelope.encoding = queuefile::ContentEncoding::k8bit;
   } else if (mail_arguments_->body == smtpwire::BodyType::k7Bit) {
     envelope.encoding = queuefile::ContentEncoding::k7bit;
+  }
+  if (mail_arguments_->requires_tls) {
+    envelope.attributes.emplace_back(queuefile::kRequireTls, "1");
+    // RFC 8689 5: what must not be read by others does not come back in the clear.
+    if (settings_->tls.redacts_notices) mail_arguments_->ret = smtpwire::DsnReturn::kHeaders;
   }
   if (is_utf8) envelope.smtputf8 = queuefile::kUtf8Requested;
   envelope.dsn_envid = mail_arguments_->envid;
@@ -145,7 +150,10 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   if (auto by_milter = co_await milter_rcpt(std::string(command.argument), recipient_in_check_)) {
     co_return *by_milter;
   }
-  if (!transaction_) begin_transaction();
+  if (!transaction_) {
+    const bool is_local = co_await is_local_client();
+    begin_transaction(is_local);
+  }
   if (has_proxy_filter() && !settings_->proxy_filter.is_late) {
     if (auto by_proxy = co_await proxy_recipient(recipient_in_check_)) {
       log_reject(*by_proxy, "RCPT", recipient_in_check_, true, "proxy-reject");

@@ -89,7 +89,8 @@ loop::Task<mail::Reply> Session::xclient_command(const smtpwire::CommandLine& co
   SessionExtras changed;
   if (extras_) changed = *extras_;
   // Whose headers are completed does not change, as in Postfix.
-  changed.is_local_client = is_local_client();
+  const bool is_local = co_await is_local_client();
+  changed.is_local_client = is_local;
   const bool has_reverse_name =
       std::any_of(attributes->begin(), attributes->end(),
                   [](const auto& entry) { return entry.first == "REVERSE_NAME"; });
@@ -147,6 +148,7 @@ loop::Task<mail::Reply> Session::xclient_command(const smtpwire::CommandLine& co
   helo_ = std::move(helo);
   protocol_ = std::move(protocol);
   extras() = std::move(changed);
+  co_await look_up_client_lists();
   co_return co_await greeting();
 }
 

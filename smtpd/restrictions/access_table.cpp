@@ -8,7 +8,6 @@
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
-#include "common/loop/gather.h"
 #include "common/mail/address.h"
 #include "common/mail/header.h"
 #include "smtpd/restrictions/run.h"
@@ -184,43 +183,90 @@ std::vector<ipc::tables::Key> RestrictionRun::access_keys(AccessBy by) const {
   return keys;
 }
 
-// What is left of the lists may ask further tables: all these questions leave together, and their
-// answers come with one wake-up.
+const std::string* RestrictionRun::lasting_subject(AccessBy by) const {
+  switch (by) {
+    case AccessBy::kClient:
+    case AccessBy::kReverseClient:
+      return &session_.client_address();
+    case AccessBy::kHelo:
+      return &session_.helo();
+    case AccessBy::kSender:
+      return session_.sender() ? &*session_.sender() : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+bool RestrictionRun::is_known_absent(const Restriction& restriction) {
+  if (!session_.has_restriction_state()) return false;
+  const auto known = state().absent.find(&restriction);
+  if (known == state().absent.end()) return false;
+  const std::string* subject = lasting_subject(restriction.by);
+  const std::uint64_t standing = session_.neighbours().tables.standing();
+  return subject != nullptr && standing != 0 && known->second.standing == standing &&
+         known->second.subject == *subject;
+}
+
+void RestrictionRun::keep_absent(const Restriction& restriction) {
+  const std::string* subject = lasting_subject(restriction.by);
+  const std::uint64_t standing = session_.neighbours().tables.standing();
+  if (subject == nullptr || standing == 0) return;
+  auto& absent = state().absent;
+  if (absent.size() >= RestrictionState::kMaxAnswers && !absent.contains(&restriction)) return;
+  absent.insert_or_assign(&restriction, KnownAccess{standing, *subject});
+}
+
+// What is left of the lists may ask further tables: all of them are asked now, those of one subject
+// in one question, and their answers come with one wake-up.
 void RestrictionRun::prefetch_access() {
   if (prefetched_ == nullptr) prefetched_ = std::make_shared<Prefetched>();
   struct Wanted {
-    std::string table;
-    AccessBy by;
+    ipc::tables::LookupEach question;
+    std::vector<Prefetched::Answer*> places;
   };
-  std::vector<Wanted> wanted;
+  std::map<AccessBy, Wanted> wanted;
   for (std::size_t i = std::max(step_, prefetched_->first_step); i < steps_.size(); ++i) {
     for (const Restriction& restriction : *steps_[i].list) {
       if (restriction.check != Check::kAccess || restriction.via != AccessVia::kItself) continue;
       if (!is_local_table(restriction.argument) || !has_subject(restriction.by)) continue;
-      if (prefetched_->answers.try_emplace({restriction.argument, restriction.by}).second) {
-        wanted.push_back({restriction.argument, restriction.by});
-      }
+      if (is_known_absent(restriction)) continue;
+      const auto [place, is_new] =
+          prefetched_->answers.try_emplace({restriction.argument, restriction.by});
+      if (!is_new) continue;
+      Wanted& group = wanted[restriction.by];
+      group.places.push_back(&place->second);
+      group.question.tables.push_back(restriction.argument);
     }
   }
   prefetched_->first_step = steps_.size();
-  for (auto& question : wanted) {
-    ipc::tables::Lookup lookup;
-    lookup.tables = {question.table};
-    lookup.keys = access_keys(question.by);
-    // The run may end before the answer comes: the task keeps what it writes to.
-    loop::spawn([](ipc::TablesClient& tables, ipc::tables::Lookup asked, Wanted what,
+  for (auto& [by, group] : wanted) {
+    group.question.keys = access_keys(by);
+    // The run may end before the answers come: the task keeps what it writes to.
+    loop::spawn([](ipc::TablesClient& tables, Wanted asked,
                    std::shared_ptr<Prefetched> keep) -> loop::Task<void> {
-      auto found = co_await tables.lookup(std::move(asked), loop::Clock::now() + kTablesTime);
-      keep->answers[{what.table, what.by}].found.emplace(std::move(found));
+      auto each =
+          co_await tables.lookup_each(std::move(asked.question), loop::Clock::now() + kTablesTime);
+      for (std::size_t at = 0; at < asked.places.size(); ++at) {
+        auto& place = asked.places[at]->found;
+        if (!each) {
+          place.emplace(std::unexpected(each.error()));
+        } else if (at >= each->answers.size()) {
+          place.emplace(fail_temporary("no answer"));
+        } else if (auto& one = each->answers[at]; !one.error.empty()) {
+          place.emplace(fail_temporary(std::move(one.error)));
+        } else {
+          place.emplace(std::move(one.found));
+        }
+      }
       keep->arrived.notify_all();
-    }(session_.neighbours().tables, std::move(lookup), question, prefetched_));
+    }(session_.neighbours().tables, std::move(group), prefetched_));
   }
 }
 
-loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(std::string table, AccessBy by) {
-  if (is_local_table(table)) {
+loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(const Restriction& restriction) {
+  if (is_local_table(restriction.argument)) {
     prefetch_access();
-    const auto found = prefetched_->answers.find({table, by});
+    const auto found = prefetched_->answers.find({restriction.argument, restriction.by});
     if (found != prefetched_->answers.end()) {
       const std::shared_ptr<Prefetched> keep = prefetched_;
       while (!found->second.found) co_await keep->arrived.wait(loop::kNever);
@@ -228,8 +274,8 @@ loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(std::string t
     }
   }
   ipc::tables::Lookup question;
-  question.tables = {table};
-  question.keys = access_keys(by);
+  question.tables = {restriction.argument};
+  question.keys = access_keys(restriction.by);
   co_return co_await session_.neighbours().tables.lookup(std::move(question),
                                                          loop::Clock::now() + kTablesTime);
 }
@@ -237,12 +283,16 @@ loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(std::string t
 loop::Task<Verdict> RestrictionRun::check_access(const Restriction& restriction, Stage list,
                                                  unsigned depth) {
   if (!has_subject(restriction.by)) co_return Verdict::dunno();
-  auto found = co_await find_access(restriction.argument, restriction.by);
+  if (is_known_absent(restriction)) co_return Verdict::dunno();
+  auto found = co_await find_access(restriction);
   if (!found) {
     co_return config_error(
         fmt::format("{}: {}: table lookup problem", restriction.argument, found.error().text));
   }
-  if (!found->is_found) co_return Verdict::dunno();
+  if (!found->is_found) {
+    if (is_local_table(restriction.argument)) keep_absent(restriction);
+    co_return Verdict::dunno();
+  }
   const auto keys = access_keys(restriction.by);
   const auto index = static_cast<std::size_t>(found->key);
   co_return co_await act(found->value, restriction.argument,

@@ -10,6 +10,7 @@
 #include "common/mail/address.h"
 #include "common/mail/status.h"
 #include "common/mailauth/batv.h"
+#include "common/policy/network_list.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
@@ -137,7 +138,14 @@ loop::Task<Verdict> RestrictionRun::permit_mx_backup(const Restriction& restrict
     }
     for (const auto& address : host.addresses) {
       const auto ip = config::parse_ip_address(address);
-      if (!ip || !networks.contains(*ip)) co_return Verdict::dunno();
+      if (!ip) co_return Verdict::dunno();
+      const auto listed = co_await is_in_networks(session_.neighbours().tables, networks, *ip);
+      if (!listed) {
+        log::warning("permit_mx_backup_networks: {}", listed.error().text);
+        defer_if_reject(451, "4.3.0", about, "Temporary lookup failure");
+        co_return Verdict::dunno();
+      }
+      if (!*listed) co_return Verdict::dunno();
     }
   }
   co_return permit(restriction.name, about);
@@ -182,6 +190,7 @@ loop::Task<Verdict> RestrictionRun::reject_unknown_domain(std::string address, S
   const std::string text = subject.class_name + " rejected: Domain not found";
   switch (found) {
     case DomainState::kFound:
+    case DomainState::kFiltered:
       break;
     case DomainState::kNullMx:
       co_return refuse(550, is_sender ? "5.7.27" : "5.1.10", subject,

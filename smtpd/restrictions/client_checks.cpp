@@ -14,8 +14,6 @@ namespace postern::smtpd {
 
 namespace {
 
-constexpr std::chrono::seconds kTablesTime{100};
-
 using ipc::resolver::Status;
 
 constexpr int kTemporaryCode = 450;
@@ -30,6 +28,9 @@ Verdict RestrictionRun::apply_client_check(const Restriction& restriction) {
   };
   switch (restriction.check) {
     case Check::kPermitMynetworks:
+      if (session_.in_mynetworks() == Session::Listed::kUnknown) {
+        return refuse(451, "4.3.0", subject_of(AccessBy::kClient), "Temporary lookup failure");
+      }
       return dunno_or_permit(session_.is_in_mynetworks());
     case Check::kPermitInetInterfaces: {
       const auto& own = session_.settings().own_addresses;
@@ -94,20 +95,8 @@ loop::Task<Verdict> RestrictionRun::permit_tls(const Restriction& restriction) {
     if (!session_.has_trusted_certificate()) co_return Verdict::dunno();
     co_return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
   }
-  const auto& tables = session_.settings().tls.relay_clientcerts;
-  if (!session_.has_certificate() || tables.empty()) co_return Verdict::dunno();
-  ipc::tables::Lookup question;
-  question.tables = tables;
-  for (const auto& print : session_.certificate_fingerprints()) {
-    question.keys.push_back({print, false});
-  }
-  const auto found = co_await session_.neighbours().tables.lookup(std::move(question),
-                                                                  loop::Clock::now() + kTablesTime);
-  if (!found) {
-    log::warning("relay_clientcerts: {}", found.error().text);
-    co_return Verdict::dunno();
-  }
-  if (!found->is_found) co_return Verdict::dunno();
+  const bool is_listed = co_await session_.has_listed_certificate();
+  if (!is_listed) co_return Verdict::dunno();
   co_return permit(restriction.name, subject_of(AccessBy::kClientCertificate));
 }
 

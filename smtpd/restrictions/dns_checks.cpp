@@ -9,6 +9,7 @@
 #include "common/log/log.h"
 #include "common/loop/gather.h"
 #include "common/mail/address.h"
+#include "smtpd/restrictions/dns_query.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
@@ -41,17 +42,8 @@ std::string_view words_of(Status status) {
 }  // namespace
 
 loop::Task<Answer> RestrictionRun::query(std::string name, std::string type) {
-  ipc::resolver::Query question;
-  question.name = std::move(name);
-  question.type = std::move(type);
-  auto answer = co_await session_.neighbours().resolver.call(std::move(question),
-                                                             loop::Clock::now() + kResolverTime);
-  if (answer) co_return *std::move(answer);
-  log::warning("{}", answer.error().text);
-  Answer failed;
-  failed.status = Status::kTemporary;
-  failed.error = answer.error().text;
-  co_return failed;
+  return query_dns(session_.neighbours(), session_.settings().smtpd.smtpd_dns_reply_filter,
+                   std::move(name), std::move(type));
 }
 
 loop::Task<DomainState> RestrictionRun::find_domain(std::string domain) {
@@ -80,6 +72,9 @@ loop::Task<DomainState> RestrictionRun::find_domain(std::string domain) {
     found = DomainState::kNullMx;
   } else if (is(Status::kFound)) {
     found = DomainState::kFound;
+  } else if (mx.error == kAllFiltered || v4.error == kAllFiltered || v6.error == kAllFiltered) {
+    log::warning("{}: MX or address lookup error: {}", log::clean(domain), kAllFiltered);
+    found = DomainState::kFiltered;
   } else if (is(Status::kTemporary)) {
     found = DomainState::kTemporary;
   }

@@ -15,6 +15,7 @@
 #include "common/log/log.h"
 #include "common/loop/gather.h"
 #include "common/mail/address.h"
+#include "smtpd/restrictions/dns_query.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/restrictions/template_values.h"
 #include "smtpd/session.h"
@@ -25,7 +26,6 @@ namespace {
 
 using ipc::resolver::Status;
 
-constexpr std::chrono::seconds kResolverTime{100};
 constexpr std::chrono::seconds kTablesTime{100};
 
 // How often one list's trouble is told.
@@ -45,22 +45,18 @@ void warn_once(const std::string& zone, std::string_view text) {
 }
 
 // One list about one name, from the question to what it means.
-loop::Task<DnsListResult> ask(ipc::Client& resolver, std::shared_ptr<const DnsList> list,
-                              std::string name) {
+loop::Task<DnsListResult> ask(Neighbours& neighbours, std::vector<std::string> filter,
+                              std::shared_ptr<const DnsList> list, std::string name) {
   DnsListResult result;
-  ipc::resolver::Query question;
-  question.name = name;
-  question.type = "A";
-  const auto answer =
-      co_await resolver.call(std::move(question), loop::Clock::now() + kResolverTime);
-  if (!answer || answer->status == Status::kTemporary) {
+  const auto answer = co_await query_dns(neighbours, filter, name, "A");
+  if (answer.status == Status::kTemporary) {
     result.kind = DnsListResult::Kind::kFailed;
-    result.error = answer ? answer->error : answer.error().text;
+    result.error = answer.error;
     co_return result;
   }
-  if (answer->status != Status::kFound) co_return result;
+  if (answer.status != Status::kFound) co_return result;
   bool is_listed = false;
-  for (const auto& record : answer->records) {
+  for (const auto& record : answer.records) {
     switch (judge_dns_list_answer(*list, record.data)) {
       case DnsListAnswer::kListed:
         is_listed = true;
@@ -85,12 +81,9 @@ loop::Task<DnsListResult> ask(ipc::Client& resolver, std::shared_ptr<const DnsLi
   }
   if (!is_listed) co_return result;
   result.kind = DnsListResult::Kind::kListed;
-  ipc::resolver::Query text;
-  text.name = std::move(name);
-  text.type = "TXT";
-  const auto why = co_await resolver.call(std::move(text), loop::Clock::now() + kResolverTime);
-  if (why && why->status == Status::kFound && !why->records.empty()) {
-    result.reason = log::clean(why->records.front().data, kMaxReason);
+  const auto why = co_await query_dns(neighbours, std::move(filter), std::move(name), "TXT");
+  if (why.status == Status::kFound && !why.records.empty()) {
+    result.reason = log::clean(why.records.front().data, kMaxReason);
   }
   co_return result;
 }
@@ -164,7 +157,9 @@ void RestrictionRun::ask_dns_list(const Restriction& restriction) {
   }
   if (!kept->results.try_emplace(key).second) return;
   loop::spawn(
-      keep_answer(ask(session_.neighbours().resolver, restriction.dns_list, name), key, kept));
+      keep_answer(ask(session_.neighbours(), session_.settings().smtpd.smtpd_dns_reply_filter,
+                      restriction.dns_list, name),
+                  key, kept));
 }
 
 std::string RestrictionRun::dns_list_reply(const DnsList& list, const DnsListResult& result,

@@ -32,6 +32,7 @@ loop::Task<Verdict> RestrictionRun::reject_unknown_helo() {
   const auto& params = session_.settings().smtpd;
   switch (found) {
     case DomainState::kFound:
+    case DomainState::kFiltered:
       break;
     case DomainState::kTemporary:
       co_return defer_if_permit(params.unknown_helo_hostname_tempfail_action, 450, "4.7.1", about,

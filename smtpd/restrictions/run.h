@@ -133,8 +133,12 @@ class RestrictionRun {
   [[nodiscard]] std::vector<ipc::tables::Key> access_keys(AccessBy by) const;
   void add_domain_keys(std::vector<ipc::tables::Key>& keys, std::string_view domain) const;
   static void add_address_keys(std::vector<ipc::tables::Key>& keys, std::string address);
-  [[nodiscard]] loop::Task<Result<ipc::tables::Found>> find_access(std::string table, AccessBy by);
+  [[nodiscard]] loop::Task<Result<ipc::tables::Found>> find_access(const Restriction& restriction);
   void prefetch_access();
+  // What stays the same for all recipients; nothing for what does not.
+  [[nodiscard]] const std::string* lasting_subject(AccessBy by) const;
+  [[nodiscard]] bool is_known_absent(const Restriction& restriction);
+  void keep_absent(const Restriction& restriction);
   [[nodiscard]] loop::Task<Verdict> act(std::string action, std::string source, std::string key,
                                         Subject who, Stage list, unsigned depth, int defer_code);
   [[nodiscard]] std::optional<Verdict> act_on_message(std::string_view word, std::string_view text,

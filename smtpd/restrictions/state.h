@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,7 +55,14 @@ struct SpfResult {
   std::string explanation;
 };
 
-enum class DomainState : unsigned char { kFound, kNotFound, kNullMx, kTemporary };
+// kFiltered: smtpd_dns_reply_filter has left nothing; no reason to refuse.
+enum class DomainState : unsigned char { kFound, kNotFound, kNullMx, kTemporary, kFiltered };
+
+// A table that did not have what it was asked for.
+struct KnownAccess {
+  std::uint64_t standing = 0;  // TablesClient::standing() of the answer
+  std::string subject;
+};
 
 struct RestrictionState {
   MessageActions actions;
@@ -66,6 +74,9 @@ struct RestrictionState {
   std::shared_ptr<DnsListAnswers> dns_lists;
   std::map<std::string, DomainState, std::less<>> domains;
   static constexpr std::size_t kMaxAnswers = 200;
+  // By the restriction, where client, HELO name or sender were looked up: they come again with
+  // every recipient.
+  std::map<const void*, KnownAccess> absent;
   bool is_on_allow_list = false;  // a DNS allow list has the client
   std::optional<SpfResult> spf, spf_of_helo;
   // policy delegation: the same for all questions about one message

@@ -127,6 +127,36 @@ def dns_lists():
         check_equal(len(re.findall(r"warning: .*sold\.test", mta.log())), 1, "warnings")
 
 
+def dns_answers_are_filtered():
+    """smtpd_dns_reply_filter: records that restrictions do not see."""
+    asked = "200.100.51.198"
+    zone = {f"{asked}.bl.test A": ["127.0.0.2"], f"{asked}.bl.test TXT": ["because"],
+            "some.test MX": ["10 mx.away.test", "20 other.away.test"],
+            "none.test MX": ["10 mx.evil.test"]}
+    with Mta({"smtpd_recipient_restrictions": f"{GUARD}, reject_unknown_sender_domain, $checks",
+              "checks": "", "smtpd_dns_reply_filter": f"regexp:{CONF}/filter"}, zone=zone, start=False) as mta:
+        write(CONF + "/filter", "/^none\\.test\\. \\d+ IN MX 10 mx\\.evil\\.test\\.$/ ignore\n"
+              "/ IN MX 20 other\\./ IGNORE\n/ IN TXT because/ IGNORE\n"
+              "/^odd\\.test\\. [0-9]+ IN A / FROBNICATE\n".replace("\\d", "[0-9]"))
+        mta.start()
+        check_equal(answer_to("u1@box.test", "s@some.test"), "250 2.1.5 Ok")
+        # Nothing is left, which is no reason to refuse.
+        check_equal(answer_to("u1@box.test", "s@none.test"), "250 2.1.5 Ok")
+        mta.wait_log("warning: none\\.test: MX or address lookup error: DNS reply filter drops all results")
+        check_equal(answer_to("u1@box.test", "s@nowhere.test")[:9], "450 4.1.8")
+        mta.dns.zone["odd.test A"] = ["198.51.100.9"]
+        check_equal(answer_to("u1@box.test", "s@odd.test")[:9], "450 4.1.8")
+        mta.wait_log('warning: smtpd_dns_reply_filter: unknown DNS filter action: "FROBNICATE"')
+        mta.write_main_cf(checks="reject_rbl_client bl.test")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        wait_for("a listing without its text", lambda: answer_to("u1@box.test", "s@some.test") ==
+                 "554 5.7.1 Service unavailable; Client host [198.51.100.200] blocked using bl.test", 5)
+        write(CONF + "/filter", "/ IN A 127\\.0\\.0\\.2$/ IGNORE\n")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        wait_for("a list whose answer is ignored", lambda: answer_to("u1@box.test", "s@some.test") ==
+                 "250 2.1.5 Ok", 10)
+
+
 POLICY = """\
 #!/usr/bin/python3
 import sys
@@ -256,6 +286,29 @@ def explain_says_what_decides():
         check(re.search(r" +permit_mynetworks +permit   <- decides\n", said), said)
         code, said = explain("--client", CLIENT, "--from", "a@away.test", "--to", "u1@box.test")
         check(code == 1 and "450 4.2.0" in said, said)
+        # Behind RCPT: the lists of DATA, then what the queue makes of the mail.
+        mta.write_main_cf(smtpd_recipient_restrictions=GUARD,
+                          smtpd_data_restrictions="check_sender_access inline:{data@away.test=REJECT}",
+                          smtpd_end_of_data_restrictions=
+                          "check_sender_access inline:{end@away.test=REJECT}",
+                          virtual_alias_maps="inline:{{both@box.test=u1@box.test r@away.test}}",
+                          canonical_maps="inline:{old@home.test=new@home.test}",
+                          recipient_bcc_maps="inline:{both@box.test=u2@box.test}",
+                          header_checks="regexp:{{/^Subject: bad/ REJECT}}",
+                          smtpd_milters="inet:127.0.0.1:9", relay_domains="away.test")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        for sender, parameter in (("data", "smtpd_data_restrictions"),
+                                  ("end", "smtpd_end_of_data_restrictions")):
+            code, said = explain("--client", CLIENT, "--from", f"{sender}@away.test", "--to", "u1@box.test")
+            check(code == 1 and re.search(parameter + r"\n +check_sender_access \S+ +554 5\.7\.1 .* <- decides\n"
+                                          r"DATA: refused: 554 5\.7\.1 ", said), said)
+        code, said = explain("--client", CLIENT, "--from", "old@home.test", "--to", "both@box.test")
+        check_equal(code, 0, said)
+        for line in ("smtpd_milters = inet:127\\.0\\.0\\.1:9 +not asked", "header_checks = .* looks at the content",
+                     "sender <old@home.test> is rewritten to <new@home.test>",
+                     "recipient_bcc_maps adds <u2@box.test>", "alias <u1@box.test> goes to virtual:box.test",
+                     "alias <r@away.test> goes to relay:away.test"):
+            check(re.search(line, said), line, "is not in", said)
         # Nobody was there, nothing is remembered, nothing is in the log.
         check_equal(mta.tool("postern", "greylist", "list").stdout, b"")
         check("connect from" not in mta.log(), "explain in the log")
@@ -337,7 +390,7 @@ def quotas_in_one_hour():
               "smtpd_sasl_password_maps": "texthash:" + users,
               "smtpd_sender_quota": "3/hour, 5/day", "smtpd_sender_quota_maps":
               "inline:{bob=1/day, carol=none, @home.test=2/hour, odd@away.test=2/week}"},
-             start=False, may_log="killed by signal 9") as mta:
+             start=False, may_log="killed by signal 9|nobody has no counter") as mta:
         write(users, "".join(f"{user} {{PLAIN}}secret\n" for user in ("alice", "bob", "carol")))
         mta.start()
         with login("alice") as client:
@@ -372,6 +425,16 @@ def quotas_in_one_hour():
             check_equal(ask(client, "a@away.test", 1), [over("a@away.test", 1, "a day")])
         with login("alice") as client:
             check_equal(ask(client, "a@away.test", 1), [over("a@away.test", 3, "an hour")])
+
+        # What has been counted, and how somebody begins anew.
+        said = mta.tool("postern", "quota", "list").stdout.decode()
+        check("login:alice 3/hour 3/day\n" in said and "login:bob 1/hour 1/day\n" in said and
+              "sender:@home.test 2/hour 2/day\n" in said, said)
+        check_equal(mta.tool("postern", "quota", "list", "bob").stdout, b"login:bob 1/hour 1/day\n")
+        check_equal(mta.tool("postern", "quota", "reset", "Bob").returncode, 0)
+        with login("bob") as client:
+            check_equal(ask(client, "a@away.test", 2), [good, over("a@away.test", 1, "a day")])
+        check_equal(mta.tool("postern", "quota", "reset", "nobody").returncode, 1)
 
         # One that does not answer stops no mail.
         [pid] = daemons("anvil")
@@ -460,7 +523,7 @@ def stress_shortens_patience():
         wait_for("calm", lambda: "ESMTP" in stranger().banner[1], 5)
 
 
-main([access_actions, deferrals_wait_for_the_end, dns_lists, policy_service_of_spawn,
+main([access_actions, deferrals_wait_for_the_end, dns_lists, dns_answers_are_filtered, policy_service_of_spawn,
       a_policy_service_that_is_gone_defers, recipients_are_verified, greylisting,
       explain_says_what_decides, sendmail_bv_delivers_nothing, connection_limits, sending_quotas,
       in_flow_delay_slows_clients_down, stress_shortens_patience])

@@ -84,6 +84,31 @@ TEST_CASE("counts are kept over a restart, and damaged lines are skipped") {
   std::filesystem::remove_all(name);
 }
 
+TEST_CASE("an administrator sees what counts now, page by page, and lets senders begin anew") {
+  Fixture f;
+  for (const char* sender : {"login:c", "login:a", "login:b"}) (void)f.ask(2, 9, false, sender);
+  f.now += kHour;
+  (void)f.ask(2, 9, false, "login:b");
+  const auto first = f.quotas.list("", 2, f.now);
+  REQUIRE(first.counts.size() == 2);
+  CHECK(first.counts[0].sender == "login:a");
+  CHECK(first.counts[0].in_hour == 0);
+  CHECK(first.counts[0].in_day == 1);
+  CHECK(first.counts[1].in_hour == 1);
+  CHECK(first.counts[1].in_day == 2);
+  CHECK(first.next == "login:b");
+  const auto second = f.quotas.list(first.next, 2, f.now);
+  REQUIRE(second.counts.size() == 1);
+  CHECK(second.next.empty());
+  CHECK(f.quotas.list("", 2, f.now + kDay).counts.empty());
+
+  CHECK(f.quotas.reset("login:b").value());
+  CHECK_FALSE(f.quotas.reset("login:b").value());
+  CHECK(f.ask(1, 9, false, "login:b") == Verdict::kWithin);
+  CHECK(f.quotas.reset("").value());
+  CHECK(f.quotas.senders() == 0);
+}
+
 TEST_CASE("senders without end take no memory without end") {
   Fixture f;
   for (std::size_t i = 0; i < Quotas::kMaxSenders + 10; ++i) {

@@ -1,0 +1,161 @@
+"""clients.py - who the client really is: the PROXY protocol, XFORWARD, port numbers, and how many
+clients first contact lets wait."""
+import re
+import socket
+import struct
+
+from harness import *
+
+REAL = "203.0.113.7"  # whom the proxy speaks for
+PROXY = "198.51.100.80"
+
+
+def proxy_v1(address=REAL, port=4711):
+    return f"PROXY TCP4 {address} {HOST} {port} 25\r\n".encode()
+
+
+def proxy_v2(command=1, address=REAL, port=4711):
+    """HAProxy's binary header; command 0 is LOCAL, a health check of the proxy itself."""
+    body = socket.inet_aton(address) + socket.inet_aton(HOST) + struct.pack(">HH", port, 25)
+    return (b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, 0x11]) + struct.pack(">H", len(body)) +
+            body)
+
+
+def through_proxy(header, source=PROXY):
+    client = Client(source=source, greet=False)
+    client.raw(header)
+    client.banner = client.reply()
+    return client
+
+
+def proxies_name_the_client():
+    with Mta({"smtpd_upstream_proxy_protocol": "haproxy", "smtpd_upstream_proxy_hosts": PROXY,
+              "smtpd_client_port_logging": "yes", "smtpd_upstream_proxy_timeout": "2s",
+              "smtpd_client_restrictions": "check_client_access inline:{203.0.113.66=REJECT}"}) as mta:
+        for header in (proxy_v1(), proxy_v2(), proxy_v1() + b""):
+            before = len(mta.log())
+            with through_proxy(header) as client:
+                check_equal(client.banner[0], 220)
+                client.command("EHLO h.away.test")
+                check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+            mta.wait_log(r"connect from unknown\[203\.0\.113\.7\]:4711$", before)
+            mta.wait_log(r"client=unknown\[203\.0\.113\.7\]:4711$", before)
+        wait_for("the mail", lambda: len(maildir("u1")) == 3)
+        check(b"([203.0.113.7])" in maildir("u1")[0] or b"[203.0.113.7]" in maildir("u1")[0],
+              maildir("u1")[0])
+        # Policy is about the client, not the proxy.
+        with through_proxy(proxy_v2(address="203.0.113.66")) as client:
+            client.command("EHLO h.away.test")
+            client.command("MAIL FROM:<s@away.test>")
+            check_equal(client.command("RCPT TO:<u1@box.test>")[1][:9], "554 5.7.1")
+        # A health check is the proxy's own.
+        before = len(mta.log())
+        with through_proxy(proxy_v2(command=0)) as client:
+            check_equal(client.banner[0], 220)
+        mta.wait_log(r"connect from \S*\[198\.51\.100\.80\]", before)
+        # A header that comes in pieces is one header.
+        client = Client(source=PROXY, greet=False)
+        for byte in proxy_v2():
+            client.raw(bytes([byte]))
+        check_equal(client.reply()[0], 220)
+        client.close()
+        # Garbage, and nothing at all, end the connection.
+        for header, words in ((b"PROXY nonsense\r\n", "haproxy read"), (b"EHLO x\r\n", "haproxy read"),
+                              (b"", "time limit exceeded")):
+            before = len(mta.log())
+            with through_proxy(header) as client:
+                check_equal(client.banner[0], 421, header)
+            mta.wait_log(f"warning: haproxy read from 198.51.100.80: .*{'' if header else words}", before)
+        # Whoever is no proxy speaks for himself, and gets no further with a header.
+        with Client(source=CLIENT) as client:
+            check_equal(client.banner[0], 220)
+            check(client.command(proxy_v1().decode().strip())[0] in (221, 500, 502), "a header from a stranger")
+
+
+def forwarded_clients():
+    """XFORWARD: logs, further hops and content filters see whom a filter speaks for."""
+    with Mta({"smtpd_authorized_xforward_hosts": PROXY, "relay_domains": "away.test",
+              "smtp_send_xforward_command": "yes"}) as mta:
+        sink = mta.sink(talk=None)
+        asked = []
+        Sink.KEYWORDS += ("XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT",)
+        original = sink.serve
+
+        def spying(connection):
+            class Spy:
+                def __getattr__(self, name):
+                    return getattr(connection, name)
+
+                def recv(self, size):
+                    data = connection.recv(size)
+                    asked.extend(re.findall(rb"XFORWARD [^\r]*", data))
+                    return data
+            original(Spy())
+        sink.serve = spying
+        with Client(source=PROXY) as client:
+            check("XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT" in client.ehlo[1], client.ehlo)
+            check_equal(client.command("XFORWARD NAME=real.test ADDR=203.0.113.7 PORT=99 PROTO=ESMTP "
+                                       "HELO=real.helo.test IDENT=ABC123 SOURCE=REMOTE")[0], 250)
+            check_equal(client.send("s@away.test", ["r@away.test"], b"Subject: x\n\nx\n"), 250)
+            # It counts for one message.
+            check_equal(client.send("s@away.test", ["r@away.test"], b"Subject: y\n\ny\n"), 250)
+            check_equal(client.command("XFORWARD NAME=bad")[0], 250)
+            check_equal(client.command("XFORWARD WHAT=bad")[0], 501)
+        mta.wait_log(r"client=\S*\[198\.51\.100\.80\], orig_queue_id=ABC123, "
+                     r"orig_client=real\.test\[203\.0\.113\.7\]$")
+        sink.wait(2)
+        said = b"\n".join(asked)
+        for word in (b"NAME=real.test", b"ADDR=203.0.113.7", b"HELO=real.helo.test", b"PORT=99"):
+            check(word in said, said)
+        content = sink.messages[0].content
+        check(b"from client.away.test (unknown [198.51.100.80])" in content, content)
+        with Client(source=CLIENT) as client:
+            check("XFORWARD" not in client.ehlo[1], client.ehlo)
+            check_equal(client.command("XFORWARD ADDR=203.0.113.7")[0], 550)
+
+
+def hidden_sessions():
+    with Mta({"smtpd_hide_client_session": "yes"}) as mta:
+        with Client(source=CLIENT) as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+        wait_for("the mail", lambda: maildir("u1"))
+        check(b"198.51.100.200" not in maildir("u1")[0] and b"Received: by mx.home.test" in
+              maildir("u1")[0], maildir("u1")[0])
+
+
+FIRST_CONTACT = ["smtp      inet  n  -  n  -  1  postscreen", "smtpd     pass  -  -  n  -  2  smtpd"]
+
+
+def first_contact_lets_few_wait():
+    """The pass line serves two; one more may wait for a place, and the next one is sent away."""
+    with Mta({"postscreen_greet_wait": "1s", "postscreen_post_queue_limit": "1",
+              "postscreen_access_list": "permit_mynetworks, inline:{198.51.100.201=permit, "
+                                        "198.51.100.202=permit, 198.51.100.203=permit, "
+                                        "198.51.100.204=permit}"}, master=FIRST_CONTACT) as mta:
+        served = [Client(source=f"198.51.100.20{n}") for n in (1, 2)]
+        waiting = Client(source="198.51.100.203", greet=False)
+        wait_for("a client that waits", lambda: mta.log().count("CONNECT from [198.51.100.203]"))
+        with Client(source="198.51.100.204", greet=False) as client:
+            check_equal(client.reply()[1], "421 4.3.2 All server ports are busy")
+        mta.wait_log(r"postfix/postscreen\[\d+\]: NOQUEUE: reject: CONNECT from \[198\.51\.100\.204\]:\d+: "
+                     r"all server ports busy")
+        served[0].command("QUIT")
+        check_equal(waiting.reply()[0], 220)
+        check_equal(served[1].command("NOOP")[0], 250)
+        for client in (waiting, *served):
+            client.close()
+
+
+def first_contact_tests_few_at_once():
+    with Mta({"postscreen_greet_wait": "3s", "postscreen_pre_queue_limit": "1"},
+             master=["smtp      inet  n  -  n  -  1  postscreen",
+                     "smtpd     pass  -  -  n  -  -  smtpd"]) as mta:
+        with Client(source="198.51.100.201", greet=False):
+            wait_for("the first", lambda: mta.log().count("CONNECT from [198.51.100.201]"))
+            with Client(source="198.51.100.202", greet=False) as second:
+                check_equal(second.reply()[1], "421 4.3.2 All server ports are busy")
+        mta.wait_log(r"NOQUEUE: reject: CONNECT from \[198\.51\.100\.202\]:\d+: all screening ports busy")
+
+
+main([proxies_name_the_client, forwarded_clients, hidden_sessions, first_contact_lets_few_wait,
+      first_contact_tests_few_at_once])
