@@ -19,7 +19,8 @@ inline constexpr std::chrono::seconds kServiceTime{10};
 
 // Precondition: the working directory is queue_directory. master starts the service if need be.
 template <typename Request>
-Result<typename Request::Reply> ask_service(const std::string& name, Request request) {
+Result<typename Request::Reply> ask_service(const std::string& name, Request request,
+                                            std::chrono::seconds time = kServiceTime) {
   auto fd = sys::connect_unix("private/" + name);
   if (!fd) return fail_temporary(name + " cannot be reached; is the mail system running?");
   loop::Loop loop;
@@ -29,11 +30,12 @@ Result<typename Request::Reply> ask_service(const std::string& name, Request req
   channel->start();
   Result<typename Request::Reply> result = fail_temporary(name + " did not answer");
   const auto wait = [](ipc::ChannelPtr to, Request what, loop::Loop& turns,
-                       Result<typename Request::Reply>& answer) -> loop::Task<void> {
-    answer = co_await to->call(std::move(what), loop::Clock::now() + kServiceTime);
+                       Result<typename Request::Reply>& answer,
+                       std::chrono::seconds limit) -> loop::Task<void> {
+    answer = co_await to->call(std::move(what), loop::Clock::now() + limit);
     turns.stop();
   };
-  loop::spawn(wait(channel, std::move(request), loop, result));
+  loop::spawn(wait(channel, std::move(request), loop, result, time));
   loop.run();
   channel->close();
   return result;

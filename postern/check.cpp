@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <getopt.h>
 #include <grp.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +14,7 @@
 
 #include "common/base/text.h"
 #include "common/config/expand.h"
+#include "common/config/inet_service.h"
 #include "common/config/lint.h"
 #include "common/config/param.h"
 #include "common/config/params/smtpd.h"
@@ -23,6 +22,7 @@
 #include "common/config/values.h"
 #include "common/policy/list.h"
 #include "common/policy/sender_quota.h"
+#include "common/table/server_wire.h"
 #include "common/table/table.h"
 #include "postern/certificates.h"
 #include "postern/owners.h"
@@ -43,13 +43,12 @@ struct FileType {
 };
 constexpr FileType kFileTypes[] = {{"hash", ".db"}, {"btree", ".db"}, {"lmdb", ".lmdb"},
                                    {"cdb", ".cdb"}, {"texthash", ""}, {"regexp", ""},
-                                   {"pcre", ""},    {"cidr", ""}};
+                                   {"pcre", ""},    {"cidr", ""},     {"sqlite", ""}};
 
 // Known by name, but only some builds have them.
-constexpr std::string_view kOtherTypes[] = {"environ", "fail",  "internal", "ldap",    "memcache",
-                                            "mongodb", "mysql", "nis",      "nisplus", "pgsql",
-                                            "pipemap", "proxy", "randmap",  "redis",   "socketmap",
-                                            "sqlite",  "tcp",   "unionmap", "unix"};
+constexpr std::string_view kOtherTypes[] = {
+    "environ", "fail",  "internal", "ldap",  "memcache", "mongodb", "mysql",    "nis",
+    "nisplus", "pgsql", "pipemap",  "proxy", "randmap",  "redis",   "unionmap", "unix"};
 
 bool is_known_type(std::string_view type) {
   static const std::vector<std::string> built_in = table::known_types();
@@ -78,6 +77,11 @@ void check_table(const Values& values, std::string_view parameter, std::string_v
   const auto* const file_type = std::ranges::find(kFileTypes, type, &FileType::type);
   if (file_type == std::end(kFileTypes)) {
     if (is_plain || is_known_type(type)) return;
+    if (table::is_server_table(word)) {
+      const auto server = table::parse_server_table(word);
+      if (!server) problems.push_back(values.problem(parameter, server.error().text));
+      return;
+    }
     if (is_other_type(type)) {
       problems.push_back(values.problem(
           parameter, fmt::format("{:.120}: table type {} is not supported yet", word, type),
@@ -306,23 +310,20 @@ Problems check_listeners(const Snapshot& snapshot) {
     std::string host;
   };
   Problems problems;
+  const Values values(unowned(snapshot));
   std::map<std::string, std::vector<Listener>> by_port;
   for (const Service& service : snapshot.services) {
     if (service.type != ServiceType::kInet) continue;
     const auto known = find_service_program(service.program);
     if (known && known->daemon.empty()) continue;
-    const auto colon = service.name.rfind(':');
-    std::string host = colon == std::string::npos ? "" : service.name.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    const std::string name =
-        colon == std::string::npos ? service.name : service.name.substr(colon + 1);
-    const servent* const entry = getservbyname(name.c_str(), "tcp");
-    const std::string port = entry == nullptr ? name : std::to_string(ntohs(entry->s_port));
-    if (!is_all_digits(port)) {
+    auto [host, name] = split_inet_service(service.name);
+    const auto number = find_tcp_port(values, name);
+    if (!number) {
       problems.push_back({service.file, service.line, "",
-                          fmt::format("{}: unknown TCP service", service.name),
+                          fmt::format("{}: {}", service.name, number.error().text),
                           Severity::kWarning});
     }
+    const std::string port = number ? std::to_string(*number) : name;
     std::vector<Listener>& others = by_port[port];
     for (const Listener& other : others) {
       // One without a host listens on all of inet_interfaces. The same name twice is said by
@@ -364,7 +365,7 @@ Problems check_configuration(const Loaded& loaded) {
   const Snapshot& snapshot = *loaded.snapshot;
   Problems problems = loaded.problems;
   for (Problems found : {lint_names(snapshot), check_values(snapshot), check_services(snapshot),
-                         check_listeners(snapshot), check_logins(snapshot),
+                         check_listeners(snapshot), check_chroots(snapshot), check_logins(snapshot),
                          check_restrictions(snapshot), check_tables(snapshot),
                          check_accounts(snapshot), check_owners(Values(unowned(snapshot)))}) {
     std::ranges::move(found, std::back_inserter(problems));
@@ -458,6 +459,7 @@ int check_main(int argc, char** argv) {
   }
   Problems problems = check_configuration(*loaded);
   for (auto& problem : check_certificates(loaded->snapshot)) problems.push_back(std::move(problem));
+  for (auto& problem : check_busy_ports(*loaded->snapshot)) problems.push_back(std::move(problem));
   fmt::print("{}",
              is_json ? print_problems_json(problems) : print_problems(problems, directory->path));
   return has_error(problems) || (is_strict && !problems.empty()) ? 1 : 0;

@@ -25,6 +25,11 @@ namespace postern::control {
 [[nodiscard]] config::Problems check_restrictions(const config::Snapshot& snapshot);
 // Services that want one port.
 [[nodiscard]] config::Problems check_listeners(const config::Snapshot& snapshot);
+// Services that run behind a chroot which lacks what they need.
+[[nodiscard]] config::Problems check_chroots(const config::Snapshot& snapshot);
+// Addresses of services that other programs have, or that this machine has not. Nothing while the
+// mail system itself runs.
+[[nodiscard]] config::Problems check_busy_ports(const config::Snapshot& snapshot);
 // Logins at ours and at other servers.
 [[nodiscard]] config::Problems check_logins(const config::Snapshot& snapshot);
 [[nodiscard]] config::Problems check_accounts(const config::Snapshot& snapshot);

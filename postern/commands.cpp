@@ -15,6 +15,7 @@
 #include "postern/password.h"
 #include "postern/postconf.h"
 #include "postern/queue_tools.h"
+#include "postern/quota.h"
 #include "postern/report.h"
 #include "postern/tls_verbs.h"
 
@@ -52,6 +53,7 @@ constexpr Command kVerbs[] = {
     {"logrotate", logrotate_main},
     {"password", password_main},
     {"queue", queue_main},
+    {"quota", quota_main},
     {"reload", reload_main},
     {"report", report_main},
     {"set-permissions", set_permissions_main},
@@ -69,6 +71,13 @@ constexpr Command kVerbs[] = {
 std::span<const Command> programs() { return kPrograms; }
 
 std::span<const Command> verbs() { return kVerbs; }
+
+bool is_for_all_instances(std::string_view verb) {
+  constexpr std::string_view kShared[] = {
+      "abort",           "check", "flush",  "logrotate", "reload",
+      "set-permissions", "start", "status", "stop",      "upgrade-configuration"};
+  return std::ranges::find(kShared, verb) != std::end(kShared);
+}
 
 Main find_command(std::span<const Command> commands, std::string_view name) {
   for (const Command& command : commands) {

@@ -23,6 +23,9 @@ struct Command {
 // By the word behind `postern [-c DIR] [-D] [-v]`. -c has become MAIL_CONFIG.
 [[nodiscard]] std::span<const Command> verbs();
 
+// A verb of the whole mail system, for all instances of the machine (postmulti.h).
+[[nodiscard]] bool is_for_all_instances(std::string_view verb);
+
 [[nodiscard]] Main find_command(std::span<const Command> commands, std::string_view name);
 
 }  // namespace postern::control

@@ -20,6 +20,7 @@
 #include "common/config/param.h"
 #include "common/config/values.h"
 #include "postern/config_edit.h"
+#include "postern/manual.h"
 
 namespace postern::control {
 
@@ -153,7 +154,7 @@ int get(const Request& request) {
     } else {
       fmt::print("  the default\n");
     }
-    if (param != nullptr) fmt::print("  {}\n", param->doc);
+    if (param != nullptr) fmt::print("  {}\n  ({})\n", param->doc, parameter_facts(*param));
   }
   return status;
 }

@@ -1,6 +1,6 @@
 // The program that is asked is smtpd itself, with the values of its line in master.cf: started for
-// one session that comes over the loopback interface, says by XCLIENT who it is, and ends behind
-// RCPT. What its restrictions find goes to its log, which is ours.
+// one session that comes over the loopback interface, says by XCLIENT who it is, and ends with a
+// DATA that takes no content. What its restrictions find goes to its log, which is ours.
 
 #include "postern/explain.h"
 
@@ -29,6 +29,7 @@
 #include "common/sys/process.h"
 #include "common/sys/socket.h"
 #include "postern/ask_service.h"
+#include "postern/explain_queue.h"
 #include "postern/mail_system.h"
 
 namespace postern::control {
@@ -97,6 +98,22 @@ std::string name_of(const std::string& client) {
   return is_confirmed ? name.data() : "";
 }
 
+const config::Service* find_line(const MailSystem& system, const Question& question) {
+  const auto& services = system.loaded.snapshot->services;
+  const auto line = std::ranges::find_if(services, [&](const config::Service& service) {
+    return service.program == "smtpd" && service.name == question.service;
+  });
+  return line == services.end() ? nullptr : &*line;
+}
+
+config::Values cleanup_values(const MailSystem& system) {
+  const config::Values values = system.values();
+  const std::string name = values.text("cleanup_service_name");
+  const auto& services = system.loaded.snapshot->services;
+  const auto line = std::ranges::find(services, name, &config::Service::name);
+  return line == services.end() ? values : values.of_service(*line);
+}
+
 // smtpd, as master starts it.
 class Server {
  public:
@@ -108,10 +125,8 @@ class Server {
 
   [[nodiscard]] Result<void> start(const MailSystem& system, const Question& question) {
     config::Snapshot snapshot = *system.loaded.snapshot;
-    const auto line = std::ranges::find_if(snapshot.services, [&](const config::Service& service) {
-      return service.program == "smtpd" && service.name == question.service;
-    });
-    if (line == snapshot.services.end()) {
+    const config::Service* const line = find_line(system, question);
+    if (line == nullptr) {
       return fail(Error::Kind::kConfig,
                   fmt::format("master.cf has no smtpd service \"{}\"; name one with --service",
                               question.service));
@@ -124,6 +139,8 @@ class Server {
              {"smtpd_upstream_proxy_protocol", ""},
              {"smtpd_tls_wrappermode", "no"},
              {"smtpd_milters", ""},
+             {"smtpd_milter_maps", ""},
+             {"smtpd_proxy_filter", ""},
              // Nothing is counted against the client.
              {"smtpd_client_ban_rejects", "0"},
              {"smtpd_client_ban_auth_failures", "0"},
@@ -325,7 +342,7 @@ int explain_main(int argc, char** argv) {
   };
   for (const std::string& command :
        {std::string(), ehlo, identity, ehlo, fmt::format("MAIL FROM:<{}>", question->from),
-        fmt::format("RCPT TO:<{}>", question->to)}) {
+        fmt::format("RCPT TO:<{}>", question->to), std::string("DATA")}) {
     const auto reply = server.say(command);
     const auto log = server.take_log();
     // What restrictions find before XCLIENT is about ourselves.
@@ -339,6 +356,10 @@ int explain_main(int argc, char** argv) {
     }
   }
   tell_the_rest();
+  if (!explain_queue(system->values().of_service(*find_line(*system, *question)),
+                     cleanup_values(*system), question->from, question->to)) {
+    return 1;
+  }
   fmt::print("accepted\n");
   return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "postern/commands.h"
+#include "postern/postmulti.h"
 
 namespace {
 
@@ -40,6 +41,10 @@ int run_verb(int argc, char** argv) {
                "flush, check, status, set-permissions)\n",
                split_at_last(me, '/').second.empty() ? me : split_at_last(me, '/').second, verb);
     return 1;
+  }
+  // Verbs of the whole mail system are for all of its instances.
+  if (control::is_for_all_instances(verb)) {
+    if (const auto status = control::hand_to_wrapper(argc - optind, argv + optind)) return *status;
   }
   const int first = optind;
   optind = 1;

@@ -87,11 +87,6 @@ std::string_view name_of_type(ParamType type) {
   return "text";
 }
 
-// "See postconf(5)." stands where nobody has written anything yet.
-bool has_doc(const ParamInfo& param) {
-  return !param.doc.empty() && param.doc != "See postconf(5).";
-}
-
 bool is_built(const ParamInfo& param) {
   return param.standing == Standing::kSame || param.standing == Standing::kOwn;
 }
@@ -117,7 +112,9 @@ std::string print_default(const ParamInfo& param) {
   return param.initial.empty() ? "; empty by default" : fmt::format("; default: {}", param.initial);
 }
 
-std::string print_entry(const ParamInfo& param) {
+}  // namespace
+
+std::string parameter_facts(const ParamInfo& param) {
   std::string facts(name_of_type(param.type));
   if (param.type == ParamType::kChoice) {
     std::string words;
@@ -128,10 +125,18 @@ std::string print_entry(const ParamInfo& param) {
   }
   facts += print_default(param);
   if (param.standing == Standing::kOwn) facts += "; not a parameter of Postfix";
+  if (param.standing == Standing::kNotYet) facts += "; not supported yet";
+  if (param.standing == Standing::kNoEffect) facts += "; without effect here";
+  return facts;
+}
+
+namespace {
+
+std::string print_entry(const ParamInfo& param) {
   // Not as arguments of a macro: a default may be a word that is one itself.
   std::string out = fmt::format(".It Sy {}\n", param.name);
-  if (has_doc(param)) out += roff_sentences(param.doc);
-  out += fmt::format("({})\n", roff_text(facts));
+  out += roff_sentences(param.doc);
+  out += fmt::format("({})\n", roff_text(parameter_facts(param)));
   return out;
 }
 
@@ -142,20 +147,17 @@ std::string print_list(const std::set<std::string_view>& names) {
   return out + ".El\n";
 }
 
-// Names alone, in one paragraph.
-std::string print_names(Standing standing) {
-  std::string out;
+std::string print_standing(Standing standing) {
+  std::set<std::string_view> names;
   for (const ParamInfo& param : config::all_params()) {
-    if (param.standing != standing) continue;
-    if (!out.empty()) out += ",\n";
-    out += roff_text(param.name);
+    if (param.standing == standing) names.insert(param.name);
   }
-  return out.empty() ? "None.\n" : out + ".\n";
+  return names.empty() ? "None.\n" : print_list(names);
 }
 
 Result<std::string> print_parameters(std::string_view wanted) {
-  if (wanted == "no-effect") return print_names(Standing::kNoEffect);
-  if (wanted == "not-yet") return print_names(Standing::kNotYet);
+  if (wanted == "no-effect") return print_standing(Standing::kNoEffect);
+  if (wanted == "not-yet") return print_standing(Standing::kNotYet);
   std::set<std::string_view> names;
   for (const std::string_view word : split_words(wanted)) {
     bool is_known = false;

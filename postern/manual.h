@@ -16,10 +16,14 @@
 #include <string_view>
 
 #include "common/base/result.h"
+#include "common/config/param.h"
 
 namespace postern::control {
 
 [[nodiscard]] Result<std::string> fill_manual_page(std::string_view page);
+
+// "time; default: 300s": type, default and standing of a parameter.
+[[nodiscard]] std::string parameter_facts(const config::ParamInfo& param);
 
 // config man: a page from standard input to standard output. For the build; no configuration is
 // read. Gives 1 for a page that cannot be filled.

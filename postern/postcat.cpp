@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 
+#include "common/base/text.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
 #include "common/config/tool.h"
@@ -108,7 +109,7 @@ int postcat_main(int argc, char** argv) {
   std::string directory;
   Selection select;
   bool by_id = false;
-  for (int c = 0; (c = ::getopt(argc, argv, "bc:dehoqsv")) != -1;) {
+  for (int c = 0; (c = ::getopt(argc, argv, "bc:dehoqrs:v")) != -1;) {
     switch (c) {
       case 'b':
         select.body = true;
@@ -128,8 +129,12 @@ int postcat_main(int argc, char** argv) {
       case 'q':
         by_id = true;
         break;
-      case 'd':
       case 's':
+        // There are no records to begin between; the whole message is shown.
+        if (!is_all_digits(::optarg)) give_up(fmt::format("bad offset: {}", ::optarg));
+        break;
+      case 'd':
+      case 'r':
       case 'v':
         break;
       default:

@@ -82,6 +82,12 @@ std::string tidy(std::string_view line, bool fold) {
   return out;
 }
 
+// -j: one object a line, so that streams can be read.
+void print_json(std::string_view name, std::string_view value) {
+  const nlohmann::ordered_json line = {{"name", name}, {"value", value}};
+  fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
 void print_value(const Request& request, std::string_view name, std::string_view value) {
   std::string line;
   if (request.hide_values) {
@@ -244,8 +250,7 @@ class MainViewer {
     std::string value = raw(name);
     if (request_.as_json) {
       if (request_.expand) value = values_.expand_text(value).value_or(value);
-      const nlohmann::ordered_json line = {{"name", name}, {"value", value}};
-      fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      print_json(name, value);
       return;
     }
     const ParamInfo* const param = find_param(name);
@@ -384,6 +389,11 @@ int master(const Request& request) {
         warn(fmt::format("unmatched request: \"{}\"", pattern));
       }
       for (const MasterRow& row : *rows) {
+        if (master.what == MasterRequest::What::kEntries && request.as_json) {
+          print_json(fmt::format("{}/{}", row.service->name, name_of(row.service->type)),
+                     print_service(*row.service, MasterStyle::kOneLine));
+          continue;
+        }
         if (master.what == MasterRequest::What::kEntries) {
           fmt::print("{}\n", print_service(*row.service, request.fold ? MasterStyle::kFolded
                                                                       : MasterStyle::kOneLine));
@@ -399,7 +409,11 @@ int master(const Request& request) {
             }
           }
         }
-        print_value(request, row.name, value);
+        if (request.as_json) {
+          print_json(row.name, value);
+        } else {
+          print_value(request, row.name, value);
+        }
       }
     }
     (void)std::fflush(stdout);
@@ -449,7 +463,8 @@ int show_list(std::initializer_list<std::string_view> words) {
 int show_table_types() {
   std::vector<std::string> types = table::known_types();
   // proxymap has these.
-  for (const std::string_view type : {"proxy", "sqlite"}) types.emplace_back(type);
+  for (const std::string_view type : {"proxy", "socketmap", "sqlite", "tcp"})
+    types.emplace_back(type);
   std::ranges::sort(types);
   for (const std::string& type : types) fmt::print("{}\n", type);
   return 0;

@@ -171,7 +171,12 @@ int postkick_main(int argc, char** argv) {
     return fail_with(EX_TEMPFAIL, fmt::format("chdir {}: {}", queue, sys::errno_text(errno)));
   }
   auto fd = sys::connect_unix(fmt::format("{}/{}", group, service));
-  if (!fd) return fail_with(EX_TEMPFAIL, fd.error().text);
+  if (!fd) {
+    log::warning("{}", fd.error().text);
+    log::warning("Cannot contact class {} service {} - perhaps the mail system is down", group,
+                 service);
+    return 1;
+  }
   loop::Loop loop;
   const ipc::Dispatcher dispatcher;
   const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "common/base/text.h"
 #include "common/config/params/paths.h"
@@ -26,6 +27,21 @@ std::string domain_of(std::string_view address) {
   return at == std::string_view::npos ? std::string() : to_lower(address.substr(at + 1));
 }
 
+// What qshape counts under: as Postfix's has it, local names alone stand for themselves.
+std::string shape_domain(std::string_view address) {
+  if (address.empty()) address = kNobody;
+  std::string domain;
+  for (const char c : address == kNobody ? std::string(kNobody) : to_lower(address)) {
+    if (c == '@')
+      domain.clear();
+    else if (c != '.' || !domain.ends_with('.'))
+      domain += c;
+  }
+  if (domain.size() > 1 && domain.starts_with('.')) domain.erase(0, 1);
+  if (domain.size() > 1 && domain.ends_with('.')) domain.pop_back();
+  return domain;
+}
+
 bool fits_address(std::string_view pattern, std::string_view address) {
   const std::string wanted = to_lower(pattern == "<>" ? kNobody : pattern);
   const std::string seen = to_lower(address.empty() ? kNobody : address);
@@ -39,7 +55,7 @@ bool contains_nocase(std::string_view text, std::string_view part) {
 struct Row {
   std::size_t total = 0;
   std::vector<std::size_t> buckets;
-  std::set<std::string> subdomains;  // of a parent: those counted in it
+  std::set<std::string> subdomains;  // of a parent: those right below it
 };
 
 std::size_t bucket_of(const Shape& shape, std::int64_t age) {
@@ -143,31 +159,33 @@ std::string print_shape(const Shape& shape, const std::vector<ListedMessage>& me
     count_in(rows[domain], bucket, shape.buckets);
     if (!shape.with_parents) return;
     // Not for the top level: a parent has a dot in it.
+    std::string child = domain;
     for (auto dot = domain.find('.'); dot != std::string::npos; dot = domain.find('.', dot + 1)) {
       if (domain.find('.', dot + 1) == std::string::npos) break;
       Row& parent = rows[domain.substr(dot)];
       count_in(parent, bucket, shape.buckets);
-      parent.subdomains.insert(domain);
+      parent.subdomains.insert(child);
+      child = domain.substr(dot);
     }
   };
   for (const ListedMessage& message : messages) {
     if (shape.by_sender) {
-      count(domain_of(message.sender), message.arrival_time);
+      count(shape_domain(message.sender), message.arrival_time);
       continue;
     }
     for (const auto& recipient : message.recipients) {
-      count(domain_of(recipient.address), message.arrival_time);
+      count(shape_domain(recipient.address), message.arrival_time);
     }
   }
-  std::vector<std::pair<std::string, const Row*>> sorted;
+  std::vector<std::pair<std::string, const Row*>> sorted = {{"TOTAL", &total}};
   for (const auto& [domain, row] : rows) {
     const bool is_parent = !row.subdomains.empty();
     if (is_parent && row.subdomains.size() < shape.min_subdomains) continue;
     sorted.emplace_back(domain, &row);
   }
   std::ranges::sort(sorted, [](const auto& a, const auto& b) {
-    return a.second->total != b.second->total ? a.second->total > b.second->total
-                                              : a.first < b.first;
+    return std::tuple(b.second->total, a.first.size(), a.first) <
+           std::tuple(a.second->total, b.first.size(), b.first);
   });
   if (shape.top > 0 && sorted.size() > shape.top) sorted.resize(shape.top);
 
@@ -190,7 +208,8 @@ std::string print_shape(const Shape& shape, const std::vector<ListedMessage>& me
   const auto print = [&](std::string name, const Row& row) {
     if (name.size() > name_width) {
       const bool is_parent = name.starts_with('.');
-      name = is_parent ? ".+" + name.substr(name.size() - 16) : "+" + name.substr(name.size() - 17);
+      name = is_parent ? ".+" + name.substr(name.size() - name_width + 2)
+                       : "+" + name.substr(name.size() - name_width + 1);
     }
     out += fmt::format("{:>{}} {:>{}}", name, name_width, row.total, widths[0]);
     for (std::size_t i = 0; i < shape.buckets; ++i) {
@@ -198,7 +217,6 @@ std::string print_shape(const Shape& shape, const std::vector<ListedMessage>& me
     }
     out += '\n';
   };
-  print("TOTAL", total);
   for (const auto& [domain, row] : sorted) print(domain, *row);
   return out;
 }

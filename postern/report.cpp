@@ -13,10 +13,14 @@
 #include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/config/load.h"
+#include "common/ipc/reports.h"
 #include "common/log/clean.h"
 #include "common/mail/header.h"
 #include "common/mail/mime.h"
 #include "common/mailauth/dmarc_report.h"
+#include "common/tls/tls_report.h"
+#include "postern/ask_service.h"
+#include "postern/mail_system.h"
 
 namespace postern::control {
 
@@ -28,6 +32,8 @@ constexpr std::size_t kMaxParts = 100;
 constexpr std::size_t kMaxSources = 20;
 constexpr std::size_t kBarWidth = 40;
 constexpr std::size_t kZipHeader = 30;
+// All receivers one after the other.
+constexpr std::chrono::seconds kSendTime{600};
 
 // `window`: 15 + 32 for gzip and zlib, -15 for the raw form within zip.
 Result<std::string> inflate_bytes(std::string_view bytes, int window) {
@@ -130,6 +136,10 @@ std::vector<std::string> attachments_of(std::string_view bytes) {
 
 bool is_packed(std::string_view bytes) {
   return bytes.starts_with("\x1f\x8b") || bytes.starts_with("PK\x03\x04");
+}
+
+bool is_json(std::string_view bytes) {
+  return trim_left(bytes, "\xef\xbb\xbf \t\r\n").starts_with('{');
 }
 
 bool is_xml(std::string_view bytes) {
@@ -275,44 +285,136 @@ Result<std::string> read_input(const std::string& path) {
   return text;
 }
 
-int dmarc(const std::vector<std::string>& files, const std::string& svg) {
-  Summary summary;
+void complain(const std::string& file, std::string_view what) {
+  fmt::print(stderr, "postern report: {}: {}\n", file, what);
+}
+
+// What can be read of the files goes to the summary; false where some could not.
+template <typename Sum, typename Parse>
+bool read_reports(const std::vector<std::string>& files, Sum& summary, Parse parse) {
   bool is_good = true;
-  const auto complain = [&](const std::string& file, std::string_view what) {
-    is_good = false;
-    fmt::print(stderr, "postern report: {}: {}\n", file, what);
-  };
   for (const auto& file : files) {
     const auto bytes = read_input(file);
     const auto texts = bytes ? unpack_reports(*bytes)
                              : Result<std::vector<std::string>>(std::unexpected(bytes.error()));
     if (!texts) {
       complain(file, texts.error().text);
+      is_good = false;
       continue;
     }
     for (const auto& text : *texts) {
-      const auto report = mailauth::parse_dmarc_report(text);
+      const auto report = parse(text);
       if (report) {
         summary.add(*report);
       } else {
         complain(file, report.error().text);
+        is_good = false;
       }
     }
   }
+  return is_good;
+}
+
+int dmarc(const std::vector<std::string>& files, const std::string& svg) {
+  Summary summary;
+  bool is_good = read_reports(files, summary, mailauth::parse_dmarc_report);
   summary.print();
   if (!svg.empty()) {
     std::ofstream out(svg, std::ios::binary | std::ios::trunc);
     out << summary.svg();
-    if (!out.flush()) complain(svg, "cannot be written");
+    if (!out.flush()) {
+      complain(svg, "cannot be written");
+      is_good = false;
+    }
   }
   return is_good ? 0 : 1;
+}
+
+// Reports of TLS (RFC 8460), as others send them.
+class TlsSummary {
+ public:
+  void add(const tls::TlsReport& report) {
+    ++reports_;
+    const std::string first = log::clean(report.begin).substr(0, 10);
+    begin_ = begin_.empty() ? first : std::min(begin_, first);
+    end_ = std::max(end_, log::clean(report.end).substr(0, 10));
+    for (const auto& policy : report.policies) {
+      add(domains_[log::clean(policy.domain)], policy);
+      add(senders_[log::clean(report.organization)], policy);
+      add(policies_[log::clean(policy.type)], policy);
+      for (const auto& failure : policy.details) {
+        failures_[log::clean(failure.type)].failed += failure.count;
+        servers_[log::clean(failure.mx_host.empty() ? failure.mx_address : failure.mx_host)]
+            .failed += failure.count;
+      }
+    }
+  }
+  void print() const {
+    fmt::print("{} reports, {} to {}\n", reports_, begin_, end_);
+    print_table("Domains", domains_);
+    print_table("Policies", policies_);
+    print_table("Reported by", senders_);
+    print_table("Failures", failures_);
+    print_table("Servers that failed", servers_);
+  }
+
+ private:
+  static void add(Sum& sum, const tls::TlsReportPolicy& policy) {
+    sum.passed += policy.successes;
+    sum.failed += policy.failures;
+  }
+  std::size_t reports_ = 0;
+  std::string begin_, end_;
+  Sums domains_, policies_, senders_, failures_, servers_;
+};
+
+int tls_reports(const std::vector<std::string>& files) {
+  TlsSummary summary;
+  const bool is_good = read_reports(files, summary, tls::parse_tls_report);
+  summary.print();
+  return is_good ? 0 : 1;
+}
+
+void print_lines(std::string_view title, const std::vector<ipc::reports::Line>& lines) {
+  if (lines.empty()) return;
+  fmt::print("{}\n", title);
+  for (const auto& line : lines) {
+    fmt::print("  {} {:<30} {:>8} passed {:>8} failed\n", line.day, log::clean(line.domain),
+               line.good, line.bad);
+    for (const auto& remark : line.remarks) fmt::print("      {}\n", log::clean(remark));
+  }
+}
+
+// What this system has found out of others, and what it has told them.
+int own_reports(ipc::reports::Kind kind, bool is_sent_now) {
+  const auto system = open_mail_system();
+  if (!system) return 1;
+  const std::string queue = system->values().text("queue_directory");
+  if (::chdir(queue.c_str()) < 0) return refuse(sys::fail_errno("chdir " + queue).error().text);
+  Result<ipc::reports::Listing> listing = fail_temporary("");
+  if (is_sent_now) {
+    ipc::reports::Send request;
+    request.kind = kind;
+    listing = ask_service("reports", std::move(request), kSendTime);
+  } else {
+    ipc::reports::List request;
+    request.kind = kind;
+    listing = ask_service("reports", std::move(request));
+  }
+  if (!listing) return refuse(listing.error().text);
+  if (listing->collected.empty() && listing->sent.empty()) {
+    fmt::print("Nothing was {}.\n", is_sent_now ? "sent" : "collected");
+  }
+  print_lines("Collected:", listing->collected);
+  print_lines("Sent:", listing->sent);
+  return 0;
 }
 
 }  // namespace
 
 Result<std::vector<std::string>> unpack_reports(std::string_view bytes) {
   std::vector<std::string> texts;
-  if (is_xml(bytes)) {
+  if (is_xml(bytes) || is_json(bytes)) {
     texts.emplace_back(bytes);
     return texts;
   }
@@ -325,7 +427,7 @@ Result<std::vector<std::string>> unpack_reports(std::string_view bytes) {
     if (is_packed(part)) {
       TRY(std::string text, unpack(part));
       texts.push_back(std::move(text));
-    } else if (is_xml(part)) {
+    } else if (is_xml(part) || is_json(part)) {
       texts.push_back(std::move(part));
     }
   }
@@ -336,24 +438,39 @@ Result<std::vector<std::string>> unpack_reports(std::string_view bytes) {
 int report_main(int argc, char** argv) {
   std::vector<std::string> files;
   std::string svg;
+  bool is_collected = false;
+  bool is_sent_now = false;
   const auto usage = [] {
-    fmt::print(stderr, "usage: postern report dmarc [--svg FILE] [FILE...]\n");
+    fmt::print(stderr,
+               "usage: postern report dmarc [--svg FILE] [FILE...] | --collected | --send\n"
+               "       postern report tls [FILE...] | --send\n");
     return 1;
   };
-  if (argc < 2 || std::string_view(argv[1]) != "dmarc") return usage();
+  const std::string_view kind = argc < 2 ? "" : argv[1];
+  if (kind != "dmarc" && kind != "tls") return usage();
+  const bool is_tls = kind == "tls";
   for (int i = 2; i < argc; ++i) {
     const std::string_view word = argv[i];
-    if (word == "--svg") {
+    if (word == "--svg" && !is_tls) {
       if (i + 1 == argc) return usage();
       svg = argv[++i];
+    } else if (word == "--send") {
+      is_sent_now = true;
+    } else if (word == "--collected") {
+      is_collected = true;
     } else if (word.starts_with("--")) {
       return usage();
     } else {
       files.emplace_back(word);
     }
   }
+  const bool is_own = is_sent_now || is_collected || (is_tls && files.empty());
+  if (is_own && (!files.empty() || !svg.empty())) return usage();
+  if (is_own) {
+    return own_reports(is_tls ? ipc::reports::Kind::kTls : ipc::reports::Kind::kDmarc, is_sent_now);
+  }
   if (files.empty()) files.emplace_back("-");
-  return dmarc(files, svg);
+  return is_tls ? tls_reports(files) : dmarc(files, svg);
 }
 
 }  // namespace postern::control

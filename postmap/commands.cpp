@@ -319,7 +319,7 @@ class Command {
     }
     bool found = false;
     for (const auto& given : options_.tables) {
-      const std::string name = typed(given);
+      TRY(const std::string name, changeable(typed(given)));
       TRY(const auto build, build_options(name, true));
       BorrowedIdentity identity;
       DO(drop_rights(name, build, identity));
@@ -337,6 +337,18 @@ class Command {
       if (changed && keys.size() == 1) break;
     }
     return found ? 0 : 1;
+  }
+
+  // Who may run postmap on the table's file needs no proxymap to change it for him; the approval of
+  // the administrator still counts.
+  Result<std::string> changeable(const std::string& name) {
+    constexpr std::string_view kProxy = "proxy:";
+    if (!name.starts_with(kProxy)) return name;
+    if (!may_write_through_proxy(options_.config_directory, name)) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("{}: not approved for changes; see proxy_write_maps", name));
+    }
+    return name.substr(kProxy.size());
   }
 
   Result<void> drop_rights(const std::string& name, const table::BuildOptions& build,
@@ -360,7 +372,8 @@ class Command {
     } else {
       TRY(text, table::read_text_file(path, kMaxSource));
     }
-    TRY(const auto build_with, build_options(name, options_.incremental));
+    TRY(auto build_with, build_options(name, options_.incremental));
+    build_with.expected_entries = static_cast<std::size_t>(std::ranges::count(text, '\n'));
     BorrowedIdentity identity;
     DO(drop_rights(name, build_with, identity));
     TRY(const auto builder, Builder::open(name, build_with));
@@ -386,10 +399,11 @@ class Command {
     table::walk_source(text, options_.format(), path, take,
                        [&](const std::string& warning) { warn(warning); });
     DO(outcome);
-    if (options_.program == Program::kPostalias && !options_.incremental) {
-      // Tells sendmail and NIS clients that the database is complete.
-      TRY(const bool added, builder->add("@", "@"));
-      static_cast<void>(added);
+    if (options_.program == Program::kPostalias) {
+      // Tells sendmail and NIS clients that the database is complete, of when and whose it is.
+      DO(builder->put("@", "@"));
+      DO(builder->put("YP_LAST_MODIFIED", std::to_string(::time(nullptr))));
+      DO(builder->put("YP_MASTER_NAME", host_name(options_.config_directory)));
     }
     return builder->commit();
   }

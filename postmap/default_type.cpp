@@ -1,11 +1,13 @@
 #include "postmap/default_type.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "common/config/install_paths.h"
 #include "common/config/load.h"
 #include "common/config/values.h"
 #include "common/table/database.h"
+#include "common/table/server_table.h"
 
 namespace postern::postmap {
 
@@ -15,7 +17,8 @@ std::shared_ptr<config::Values> read_values(const std::string& config_directory)
   const auto paths = config::find_install_paths();
   const auto directory = config::choose_config_directory(config_directory, paths);
   if (!directory) return nullptr;
-  const auto loaded = config::load_configuration(directory->path, paths);
+  const auto loaded =
+      config::load_configuration(directory->path, paths, config::Extent::kWithoutNetwork);
   if (!loaded) return nullptr;
   return std::make_shared<config::Values>(loaded->snapshot);
 }
@@ -29,7 +32,20 @@ std::string default_database_type(const std::string& config_directory) {
   return type.empty() ? kFallback : type;
 }
 
+std::string host_name(const std::string& config_directory) {
+  const auto values = read_values(config_directory);
+  return values ? values->text("myhostname") : "localhost";
+}
+
+bool may_write_through_proxy(const std::string& config_directory, const std::string& name) {
+  const auto values = read_values(config_directory);
+  if (!values) return false;
+  const auto approved = values->list("proxy_write_maps");
+  return std::ranges::find(approved, name) != approved.end();
+}
+
 void register_database_types(const std::string& config_directory) {
+  table::register_server_types();
   table::register_database_types(
       [config_directory, values = std::shared_ptr<config::Values>()]() mutable {
         if (!values) values = read_values(config_directory);

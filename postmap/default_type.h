@@ -9,6 +9,13 @@ namespace postern::postmap {
 // The table type of names that have none.
 [[nodiscard]] std::string default_database_type(const std::string& config_directory);
 
+// myhostname; "localhost" where there is no configuration.
+[[nodiscard]] std::string host_name(const std::string& config_directory);
+
+// "proxy:type:name" may be changed: proxy_write_maps has it.
+[[nodiscard]] bool may_write_through_proxy(const std::string& config_directory,
+                                           const std::string& name);
+
 // sqlite: and its like, with settings from a file or from main.cf.
 void register_database_types(const std::string& config_directory);
 

@@ -200,7 +200,8 @@ int main(int argc, char** argv) {
       break;
     case 'i':
       if (!queuefile::is_valid_queue_id(argument)) {
-        give_up(EX_USAGE, fmt::format("Cannot flush queue ID - invalid name: {}", argument));
+        give_up(EX_UNAVAILABLE, fmt::format("Cannot flush queue ID - invalid name: \"{}\"",
+                                            log::clean(argument, 100)));
       }
       flush({argument});
       break;
@@ -210,7 +211,9 @@ int main(int argc, char** argv) {
     default: {
       const auto messages = read_listing(tool->values);
       if (!messages) give_up(EX_UNAVAILABLE, messages.error().text);
-      print(mode == 'j' ? postqueue::print_json(*messages) : postqueue::print_text(*messages));
+      const auto ids = tool->values.flag("enable_long_queue_ids") ? postqueue::IdColumn::kLong
+                                                                  : postqueue::IdColumn::kShort;
+      print(mode == 'j' ? postqueue::print_json(*messages) : postqueue::print_text(*messages, ids));
     }
   }
   return 0;

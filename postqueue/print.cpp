@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 
 #include "common/log/clean.h"
 #include "common/mail/address.h"
 #include "common/mail/date.h"
-#include "common/queuefile/queue_id.h"
 
 namespace postern::postqueue {
 
@@ -16,12 +14,7 @@ namespace {
 
 constexpr std::size_t kReasonEnd = 78;
 constexpr std::size_t kRecipientColumn = 41;
-
-bool has_long_id(const std::vector<queuefile::ListedMessage>& messages) {
-  return std::any_of(messages.begin(), messages.end(), [](const auto& message) {
-    return queuefile::id_time(message.queue_id).has_value();
-  });
-}
+constexpr std::size_t kLongRecipientColumn = 47;
 
 std::string marked_id(const queuefile::ListedMessage& message) {
   std::string id = message.queue_id;
@@ -35,16 +28,21 @@ std::string shown(const std::string& address) {
   return address.empty() ? "MAILER-DAEMON" : log::clean(mail::quote_address(address), 4096);
 }
 
-void append_message(std::string& out, const queuefile::ListedMessage& message, bool is_long) {
+std::string json_address(const std::string& address) {
+  return address.empty() ? "MAILER-DAEMON" : mail::quote_address(address);
+}
+
+void append_message(std::string& out, const queuefile::ListedMessage& message, IdColumn ids) {
   const auto arrival = WallTime(std::chrono::seconds(message.arrival_time));
   const std::string date = mail::format_listing_date(arrival);
-  if (is_long) {
+  if (ids == IdColumn::kLong) {
     out += fmt::format("{:<17} {:>8} {:>19} {}\n", marked_id(message), message.size, date,
                        shown(message.sender));
   } else {
     out += fmt::format("{:<11} {:>7} {:<20} {}\n", marked_id(message), message.size, date,
                        shown(message.sender));
   }
+  const auto column = ids == IdColumn::kLong ? kLongRecipientColumn : kRecipientColumn;
   std::string reason;
   for (const auto& recipient : message.recipients) {
     if (recipient.reason != reason) {
@@ -54,22 +52,22 @@ void append_message(std::string& out, const queuefile::ListedMessage& message, b
         out += fmt::format("{:>{}}\n", text, kReasonEnd);
       }
     }
-    out += fmt::format("{:{}}{}\n", "", kRecipientColumn, shown(recipient.address));
+    out += fmt::format("{:{}}{}\n", "", column, shown(recipient.address));
   }
   out += '\n';
 }
 
 }  // namespace
 
-std::string print_text(const std::vector<queuefile::ListedMessage>& messages) {
+std::string print_text(const std::vector<queuefile::ListedMessage>& messages, IdColumn ids) {
   if (messages.empty()) return "Mail queue is empty\n";
-  const bool is_long = has_long_id(messages);
   std::string out =
-      is_long ? "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
-              : "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n";
+      ids == IdColumn::kLong
+          ? "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------\n"
+          : "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n";
   std::uint64_t total = 0;
   for (const auto& message : messages) {
-    append_message(out, message, is_long);
+    append_message(out, message, ids);
     total += message.size;
   }
   out += fmt::format("-- {} Kbytes in {} Request{}.\n", total / 1024, messages.size(),
@@ -85,11 +83,11 @@ std::string print_json(const std::vector<queuefile::ListedMessage>& messages) {
         R"("forced_expire": {}, "sender": {}, "recipients": [)",
         log::json_quote(message.queue_name), log::json_quote(message.queue_id),
         message.arrival_time, message.size, message.is_forced_expire,
-        log::json_quote(message.sender.empty() ? "MAILER-DAEMON" : message.sender));
+        log::json_quote(json_address(message.sender)));
     for (std::size_t i = 0; i < message.recipients.size(); ++i) {
       const auto& recipient = message.recipients[i];
       if (i > 0) out += ", ";
-      out += fmt::format(R"({{"address": {})", log::json_quote(recipient.address));
+      out += fmt::format(R"({{"address": {})", log::json_quote(json_address(recipient.address)));
       if (!recipient.reason.empty()) {
         out += fmt::format(R"(, "delay_reason": {})", log::json_quote(recipient.reason));
       }

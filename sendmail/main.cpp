@@ -80,6 +80,12 @@ std::string read_header(sendmail::MessageReader& reader, std::size_t limit,
   return head;
 }
 
+sendmail::FixLineEnds fix_of(const config::Values& values) {
+  const std::string word = values.text("sendmail_fix_line_endings");
+  if (word == "never") return sendmail::FixLineEnds::kNever;
+  return word == "strict" ? sendmail::FixLineEnds::kStrict : sendmail::FixLineEnds::kAlways;
+}
+
 int deliver(const sendmail::Options& options, const config::Tool& tool) {
   config::Problems problems;
   const auto cleanup = config::load<config::CleanupParams>(tool.values, problems);
@@ -116,7 +122,7 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   for (const auto& text : options.recipients) {
     recipients.push_back(sendmail::address_of_argument(text));
   }
-  sendmail::MessageReader reader(STDIN_FILENO, options.ignore_dots);
+  sendmail::MessageReader reader(STDIN_FILENO, options.ignore_dots, fix_of(tool.values));
   std::string content;
   if (options.extract_recipients) {
     content =

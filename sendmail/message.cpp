@@ -19,9 +19,10 @@ constexpr std::size_t kPiece = std::size_t{64} << 10;
 
 // False when the line ends the input.
 bool MessageReader::take_line(std::string_view line, std::string& out) {
-  const bool has_cr = line.ends_with('\r');
-  if (is_first_) strip_cr_ = has_cr;
-  if (strip_cr_ && has_cr) line.remove_suffix(1);
+  if (fix_ == FixLineEnds::kStrict) {
+    fix_ = line.ends_with('\r') ? FixLineEnds::kAlways : FixLineEnds::kNever;
+  }
+  while (fix_ == FixLineEnds::kAlways && line.ends_with('\r')) line.remove_suffix(1);
   if (!ignore_dots_ && line == ".") return false;
   // A From_ line in front is the mailbox format's, not the message's.
   const bool is_from_line = is_first_ && mail::is_mailbox_from_line(line);

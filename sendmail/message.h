@@ -10,12 +10,20 @@
 
 namespace postern::sendmail {
 
-// Reads lines from a descriptor. Line ends become LF (CRLF when the first line has it), a leading
+// sendmail_fix_line_endings: whether CR before LF goes.
+enum class FixLineEnds : unsigned char {
+  kNever,
+  kAlways,
+  kStrict,  // where the first line has one
+};
+
+// Reads lines from a descriptor. Line ends become LF as `fix` says, a leading
 // From_ line is dropped, a lone dot ends the input unless that is switched off, and a last line
 // without an end gets one.
 class MessageReader {
  public:
-  MessageReader(int fd, bool ignore_dots) : fd_(fd), ignore_dots_(ignore_dots) {}
+  MessageReader(int fd, bool ignore_dots, FixLineEnds fix)
+      : fd_(fd), ignore_dots_(ignore_dots), fix_(fix) {}
 
   // Up to about 64 KiB of whole lines; empty at the end.
   [[nodiscard]] Result<std::string> next();
@@ -26,10 +34,10 @@ class MessageReader {
 
   int fd_;
   bool ignore_dots_;
+  FixLineEnds fix_;
   std::string buffer_;
   bool at_end_ = false;
   bool is_first_ = true;
-  bool strip_cr_ = false;
   bool is_8bit_ = false;
 };
 

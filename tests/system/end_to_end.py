@@ -218,5 +218,21 @@ def why_a_message_waits():
         check(f"\nTry     postern queue release {queue_id}\n" in text, text)
 
 
+def local_mail_that_is_refused_comes_back():
+    """sendmail has ended by then: what a content check refuses is returned, not dropped."""
+    with Mta({"header_checks": "regexp:{{/^Subject: bad/ REJECT not this} {/^Subject: gone/ DISCARD}}"}) as mta:
+        for subject in ("bad", "gone"):
+            check_equal(mta.tool("sendmail", "-f", "alice", "u1@box.test", user="alice",
+                                 data=f"Subject: {subject}\n\nmy words\n".encode()).returncode, 0)
+        mta.wait_log(r"reject: header Subject: bad from local; from=<alice@home\.test> to=<u1@box\.test>: "
+                     r"5\.7\.1 not this")
+        mta.wait_log(r"discard: header Subject: gone from local")
+        mta.wait_log(r"to=<u1@box\.test>, .*dsn=5\.7\.1, status=bounced \(not this\)")
+        report = wait_for("the notice", lambda: os.path.exists(MAIL + "/alice") and read(MAIL + "/alice"))
+        check(b"<u1@box.test>: not this" in report and b"my words" in report, report.decode())
+        mta.wait_drained()
+        check_equal(maildir("u1"), [])
+
+
 main([every_way_out, first_messages_of_a_mailbox, sendmail_and_bounce, five_megabytes_unchanged, chunks,
-      everything_in_one_packet, lines_of_old_master_files, why_a_message_waits])
+      everything_in_one_packet, lines_of_old_master_files, why_a_message_waits, local_mail_that_is_refused_comes_back])

@@ -464,6 +464,22 @@ class Faults:
         run("umount", self.target)
 
 
+class LaterClock:
+    """One daemon that starts from now on sees a later time of day (tests/support/clock.cpp)."""
+
+    def __init__(self, program, seconds):
+        script = f"{ROOT}/later-{program}"
+        write(script, "#!/bin/sh\n"
+              f"LD_PRELOAD={SUPPORT}/libclock.so POSTERN_TEST_CLOCK={seconds}\n"
+              "export LD_PRELOAD POSTERN_TEST_CLOCK\n"
+              f'exec {REAL}/libexec/postern/{program} "$@"\n', 0o755)
+        self.target = f"{PREFIX}/libexec/postern/{program}"
+        run("mount", "--bind", script, self.target)
+
+    def close(self):
+        run("umount", self.target)
+
+
 # -- peers --------------------------------------------------------------------------------------
 
 class Client:
@@ -584,6 +600,7 @@ class Sink(Server):
     def __init__(self, address, port=25, replies=None, banner=b"220 mx.away.test ESMTP\r\n",
                  talk=None):
         self.messages = []
+        self.mail_commands = []
         self.replies = replies or {}
         self.banner = banner
         self.talk = talk
@@ -613,6 +630,7 @@ class Sink(Server):
                 answer = "".join(f"250{'- '[i == len(lines) - 1]}{text}\r\n"
                                  for i, text in enumerate(lines)).encode()
             elif verb == "MAIL":
+                self.mail_commands.append(line.decode("latin-1"))
                 sender, recipients = line[line.find(b"<") + 1:line.find(b">")].decode(), []
             elif verb == "RCPT" and verb not in self.replies:
                 recipients.append(line[line.find(b"<") + 1:line.find(b">")].decode())

@@ -81,7 +81,7 @@ def wrong_configuration_is_refused():
 
 
 def tables_are_made_anew():
-    """auto_rebuild_maps: at start and at reload, and only what has changed."""
+    """auto_rebuild_maps: at start, at reload and meanwhile, and only what has changed."""
     def answer(recipient):
         with Client(source=CLIENT) as client:
             client.command("MAIL FROM:<s@away.test>")
@@ -99,6 +99,9 @@ def tables_are_made_anew():
         check_equal(mta.tool("postern", "reload").returncode, 0)
         wait_for("the new table",
                  lambda: (answer("u1@box.test"), answer("u2@box.test")) == (250, 554), 5)
+        write(CONF + "/access", "u3@box.test REJECT\n")
+        wait_for("a table that nobody asked for",
+                 lambda: (answer("u2@box.test"), answer("u3@box.test")) == (250, 554), 30)
 
 
 main([no_session_is_dropped, wrong_configuration_is_refused, tables_are_made_anew])

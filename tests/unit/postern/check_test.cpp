@@ -1,5 +1,7 @@
 #include "postern/check.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -183,7 +185,77 @@ TEST_CASE("two services do not share a port") {
                                         "no-such-port inet n - n - - smtpd\n"))) ==
       Texts{"error /c/master.cf:2 25: smtp in line 1 listens on the same port",
             "error /c/master.cf:5 127.0.0.1:smtp: 127.0.0.1:25 in line 3 listens on the same port",
-            "warning /c/master.cf:7 no-such-port: unknown TCP service"});
+            "warning /c/master.cf:7 no-such-port: unknown service: no-such-port/tcp"});
+}
+
+TEST_CASE("a list that refuses nothing is told, one that guards is not") {
+  const char* const smtpd = "smtp inet n - n - - smtpd\n";
+  CHECK(
+      texts(check_restrictions(
+          snapshot_of("compatibility_level = 3.6\n"
+                      "smtpd_client_restrictions = permit_mynetworks, permit_sasl_authenticated\n"
+                      "smtpd_helo_restrictions = permit_mynetworks, reject_invalid_helo_hostname\n"
+                      "smtpd_sender_restrictions = sleep 1\n",
+                      smtpd))) ==
+      Texts{"warning /c/main.cf:2 smtpd_client_restrictions: nothing in the list refuses, and who "
+            "comes to its end is let through: it decides nothing",
+            "warning /c/main.cf:4 smtpd_sender_restrictions: nothing in the list refuses, and who "
+            "comes to its end is let through: it decides nothing"});
+  CHECK(
+      texts(check_restrictions(snapshot_of("compatibility_level = 3.6\n"
+                                           "smtpd_client_restrictions = check_client_access\n"
+                                           "smtpd_helo_restrictions = check_helo_access { "
+                                           "inline:{ a=OK }, x = y }, check_helo_access word\n",
+                                           smtpd))) ==
+      Texts{"error /c/main.cf:2 smtpd_client_restrictions: check_client_access needs an argument",
+            "error /c/main.cf:3 smtpd_helo_restrictions: check_helo_access: { inline:{ a=OK }, x "
+            "= y }: no attributes are known here; write type:name alone",
+            "error /c/main.cf:3 smtpd_helo_restrictions: check_helo_access: \"word\" is no table: "
+            "a type and a colon are missing"});
+}
+
+TEST_CASE("behind a chroot a service must find what it opens there") {
+  std::string name = std::filesystem::temp_directory_path() / "postern-check-XXXXXX";
+  const std::string d = mkdtemp(name.data());
+  std::filesystem::create_directories(d + "/var/mail");
+  const std::string main_cf = "queue_directory = " + d +
+                              "\nmail_spool_directory = /var/mail\n"
+                              "virtual_mailbox_base = /var/vmail\n";
+  CHECK(
+      texts(check_chroots(snapshot_of(main_cf,
+                                      "smtp inet n - y - - smtpd\n"
+                                      "local unix - n y - - local\n"
+                                      "virtual unix - n y - - virtual\n"
+                                      "policy unix - n y - - spawn user=nobody argv=/bin/no -x\n"
+                                      "other unix - n n - - spawn user=nobody argv=/bin/no\n"))) ==
+      Texts{"error /c/master.cf:3 virtual: virtual sees " + d +
+                " as its root, where /var/vmail is missing; make it there or write n for chroot",
+            "error /c/master.cf:4 policy: spawn sees " + d +
+                " as its root, where /bin/no is missing; make it there or write n for chroot"});
+  std::filesystem::remove_all(d);
+}
+
+TEST_CASE("ports that somebody else has are told") {
+  const int other = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(other, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::listen(other, 1) == 0);
+  socklen_t size = sizeof address;
+  REQUIRE(::getsockname(other, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  const std::string port = std::to_string(ntohs(address.sin_port));
+  const auto snapshot =
+      snapshot_of("queue_directory = /nowhere\n",
+                  "127.0.0.1:" + port + " inet n - n - - smtpd\n" + "[203.0.113.9]:" + port +
+                      " inet n - n - - smtpd\n" + "no-such-port inet n - n - - smtpd\n");
+  CHECK(texts(check_busy_ports(snapshot)) ==
+        Texts{"warning /c/master.cf:1 127.0.0.1:" + port + ": 127.0.0.1 port " + port +
+                  ": another program listens there",
+              "warning /c/master.cf:2 [203.0.113.9]:" + port + ": 203.0.113.9 port " + port +
+                  ": this machine has no such address"});
+  ::close(other);
+  CHECK(check_busy_ports(snapshot).size() == 1);
 }
 
 TEST_CASE("accounts must exist") {

@@ -55,12 +55,22 @@ TEST_CASE("each parameter is in the manual, in the list of its standing") {
     const bool is_built =
         param.standing == config::Standing::kSame || param.standing == config::Standing::kOwn;
     CHECK((built.find(".It Sy " + name + "\n") != std::string::npos) == is_built);
-    const auto in_list = [&](const std::string& list) {
-      return ("\n" + list).find("\n" + name + ",\n") != std::string::npos ||
-             ("\n" + list).find("\n" + name + ".\n") != std::string::npos;
-    };
-    CHECK(in_list(no_effect) == (param.standing == config::Standing::kNoEffect));
-    CHECK(in_list(not_yet) == (param.standing == config::Standing::kNotYet));
+    const std::string item = ".It Sy " + name + "\n";
+    CHECK(no_effect.contains(item) == (param.standing == config::Standing::kNoEffect));
+    CHECK(not_yet.contains(item) == (param.standing == config::Standing::kNotYet));
+  }
+}
+
+TEST_CASE("each parameter has a paragraph of its own") {
+  for (const config::ParamInfo& param : config::all_params()) {
+    CAPTURE(param.name, param.doc);
+    CHECK(param.doc.size() > 20);
+    CHECK(param.doc.ends_with('.'));
+    CHECK(param.doc.find("postconf(5)") == std::string_view::npos);
+    // What another one does is to be told here as well.
+    CHECK_FALSE(param.doc.starts_with("As "));
+    CHECK_FALSE(param.doc.starts_with("See "));
+    CHECK(param.doc.find("  ") == std::string_view::npos);
   }
 }
 

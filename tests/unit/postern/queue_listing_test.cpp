@@ -75,6 +75,39 @@ TEST_CASE("qshape counts recipients by domain and age, and fills a line of 80 co
         "                  MAILER-DAEMON  1  0  1\n");
 }
 
+TEST_CASE("parents count the names right below them, and long names lose their front") {
+  std::vector<queuefile::ListedMessage> messages(1);
+  messages[0].arrival_time = kNow;
+  for (const char* const address :
+       {"x@a.b.c.test", "x@d.b.c.test", "x@D.b..c.test.", "x@e.c.test", "alone"}) {
+    messages[0].recipients.push_back({address, ""});
+  }
+  Shape shape;
+  shape.with_parents = true;
+  shape.min_subdomains = 2;
+  shape.buckets = 1;
+  shape.width = 26;
+  CHECK(print_shape(shape, messages, kNow) ==
+        "                      T 5+\n"
+        "               TOTAL  5  5\n"
+        "             .c.test  4  4\n"
+        "           .b.c.test  3  3\n"
+        "          d.b.c.test  2  2\n"
+        "               alone  1  1\n"
+        "            e.c.test  1  1\n"
+        "          a.b.c.test  1  1\n");
+  messages[0].recipients = {{"x@a-name-that-is-too-long.test", ""},
+                            {"x@b.parent-that-is-too-long.test", ""},
+                            {"x@c.parent-that-is-too-long.test", ""}};
+  CHECK(print_shape(shape, messages, kNow) ==
+        "                      T 5+\n"
+        "               TOTAL  3  3\n"
+        ".+t-is-too-long.test  2  2\n"
+        "+at-is-too-long.test  1  1\n"
+        "+at-is-too-long.test  1  1\n"
+        "+at-is-too-long.test  1  1\n");
+}
+
 TEST_CASE("a configuration gets the services it lacks, once") {
   std::vector<std::string> added;
   const std::string text = "smtp inet n - n - - smtpd\npickup fifo n - n 60 1 pickup\n";

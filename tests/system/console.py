@@ -1,0 +1,262 @@
+"""console.py - what administrators type: queue tools, instances, tables behind proxy:, sendmail."""
+import json
+
+from harness import *
+
+
+def submit(mta, sender, recipients, text=b"Subject: x\n\nx\n", options=()):
+    done = mta.tool("sendmail", "-f", sender, *options, *recipients, data=text)
+    check_equal(done.returncode, 0, done.stderr)
+
+
+def listed(mta, *words):
+    done = mta.tool("postern", "queue", "list", "--json", *words)
+    check_equal(done.returncode, 0, done.stderr)
+    return {m["queue_id"]: m for m in json.loads(done.stdout)}
+
+
+def line_ends_of_programs():
+    """sendmail_fix_line_endings: all of them, those of the first line's kind, none."""
+    text = b"Subject: x\nX-One: 1\r\n\nLF\nCRLF\r\nCRs\r\r\n"
+    # One CR before a line end is never content.
+    wanted = {"always": b"LF\nCRLF\nCRs\n", "strict": b"LF\nCRLF\nCRs\r\n", "never": b"LF\nCRLF\nCRs\r\n"}
+    for word, body in wanted.items():
+        with Mta({"sendmail_fix_line_endings": word, "smtpd_forbid_bare_newline": "no",
+                  "cleanup_replace_stray_cr_lf": "no"}) as mta:
+            submit(mta, "u1@box.test", ["u2@box.test"], text)
+            wait_for("the message", lambda: maildir("u2"))
+            check_equal(body_of(maildir("u2")[0]), body, word)
+    with Mta({"sendmail_fix_line_endings": "strict"}) as mta:
+        submit(mta, "u1@box.test", ["u2@box.test"], b"Subject: x\r\n\r\nLF\nCRLF\r\n")
+        wait_for("the message", lambda: maildir("u2"))
+        check_equal(body_of(maildir("u2")[0]), b"LF\nCRLF\n", "strict, CR in the first line")
+
+
+def queue_verbs_choose():
+    """postern queue: filters by sender, domain, reason, age and size; --dry-run; each change."""
+    with Mta({"defer_transports": "smtp", "minimal_backoff_time": "300s"}) as mta:
+        submit(mta, "u1@box.test", ["a@away.test"])
+        submit(mta, "u2@box.test", ["b@away.test"], b"Subject: x\n\n" + b"x" * 70 * 1000)
+        submit(mta, "u3@box.test", ["c@other.test", "d@other.test"])
+        wait_for("three that wait", lambda: sum(
+            m["queue_name"] == "deferred" for m in listed(mta).values()) == 3)
+        ids = {m["sender"]: queue_id for queue_id, m in listed(mta).items()}
+        first, second, third = (ids[f"u{n}@box.test"] for n in (1, 2, 3))
+        for words, wanted in {("--sender", "u1@box.test"): {first},
+                              ("--sender", "u[12]@*"): {first, second},
+                              ("--domain", "other.test"): {third},
+                              ("--recipient", "b@away.test"): {second},
+                              ("--reason", "DEFERRED transport"): {first, second, third},
+                              ("--reason", "no such"): set(),
+                              ("--larger", "50k"): {second},
+                              ("--smaller", "50k"): {first, third},
+                              ("--older", "1h"): set(),
+                              ("--younger", "1h"): {first, second, third},
+                              ("--queue", "hold"): set()}.items():
+            check_equal(set(listed(mta, *words)), wanted, words)
+
+        done = mta.tool("postern", "queue", "delete", "--all", "--dry-run")
+        check_equal(done.returncode, 0, done.stderr)
+        check(b"3 messages would be changed; nothing was" in done.stderr, done.stderr)
+        check_equal(len(listed(mta)), 3)
+        check_equal(mta.tool("postern", "queue", "delete").returncode, 1, "of which?")
+
+        check_equal(mta.tool("postern", "queue", "hold", "--sender", "u1@box.test").returncode, 0)
+        check_equal(listed(mta)[first]["queue_name"], "hold")
+        check_equal(mta.tool("postern", "queue", "release", first).returncode, 0)
+        wait_for("deferred again", lambda: listed(mta)[first]["queue_name"] != "hold")
+        shown = mta.tool("postern", "queue", "show", first)
+        check(b"Subject: x" in shown.stdout and b"a@away.test" in shown.stdout, shown.stdout)
+        check_equal(mta.tool("postern", "queue", "delete", "--larger", "50k").returncode, 0)
+        wait_for("gone", lambda: second not in listed(mta))
+        check_equal(mta.tool("postern", "queue", "expire", third).returncode, 0)
+        mta.tool("postqueue", "-f")
+        wait_for("returned", lambda: any(b"c@other.test" in m for m in maildir("u3")))
+        def tries():
+            return len(re.findall(rf"{first}: to=<a@away\.test>.*status=deferred", mta.log()))
+        before = tries()
+        done = mta.tool("postern", "queue", "retry", first)
+        check_equal((done.returncode, done.stdout), (0, b"asked for another try of 1 message\n"))
+        wait_for("another try", lambda: tries() > before)
+
+
+def postsuper_takes_lists():
+    """Queue ids from standard input, ALL, ALL of one queue, and each letter."""
+    with Mta({"defer_transports": "smtp", "minimal_backoff_time": "300s"}) as mta:
+        for number in range(6):
+            submit(mta, f"u{number}@box.test", [f"r{number}@away.test"])
+        wait_for("six that wait", lambda: sum(
+            m["queue_name"] == "deferred" for m in listed(mta).values()) == 6)
+        ids = {m["sender"][1]: queue_id for queue_id, m in listed(mta).items()}
+
+        done = mta.tool("postsuper", "-h", "-", data=f"{ids['0']}\n{ids['1']}\nNOSUCHID99\n".encode())
+        check_equal(done.returncode, 0, done.stderr)
+        check(b"Placed on hold: 2 messages" in done.stderr, done.stderr)
+        check_equal({i for i, m in listed(mta).items() if m["queue_name"] == "hold"}, {ids["0"], ids["1"]})
+        done = mta.tool("postsuper", "-H", "ALL", "hold")
+        check(b"Released from hold: 2 messages" in done.stderr, done.stderr)
+        done = mta.tool("postsuper", "-r", ids["2"])
+        check(b"Requeued: 1 message" in done.stderr, done.stderr)
+        done = mta.tool("postsuper", "-d", ids["3"], "-h", ids["4"])
+        check(b"Deleted: 1 message" in done.stderr and b"Placed on hold: 1 message" in done.stderr, done.stderr)
+        check(ids["3"] not in listed(mta))
+        done = mta.tool("postsuper", "-f", ids["4"], "hold")
+        check(b"Force-expired: 1 message" in done.stderr, done.stderr)
+        done = mta.tool("postsuper", "-e", "-", data=f"{ids['5']}\n".encode())
+        check(b"Force-expired: 1 message" in done.stderr, done.stderr)
+        mta.tool("postqueue", "-f")
+        wait_for("notices", lambda: maildir("u5"))
+        done = mta.tool("postsuper", "-d", "ALL", "deferred")
+        check(b"Deleted: " in done.stderr, done.stderr)
+        check_equal(mta.tool("postsuper", "-d", "ALL").returncode, 0)
+        wait_for("an empty queue", lambda: b"Mail queue is empty" in mta.tool("postqueue", "-p").stdout)
+        check_equal(mta.tool("postsuper", "-p").returncode, 0)
+        check_equal(mta.tool("postsuper", "-s").returncode, 0)
+        done = mta.tool("postsuper", "-d", "../../etc/passwd")
+        check(done.stderr.startswith(b"postsuper: warning: invalid mail queue id: ../../etc/passwd"), done.stderr)
+
+
+def tables_behind_proxy():
+    """postmap -q and -d through proxy:; a change needs proxy_write_maps."""
+    with Mta({"proxy_write_maps": f"proxy:lmdb:{CONF}/open", "proxy_read_maps":
+              f"proxy:lmdb:{CONF}/open proxy:lmdb:{CONF}/closed"}) as mta:
+        for name in ("open", "closed"):
+            write(f"{CONF}/{name}", "key value\nother thing\n")
+            check_equal(mta.tool("postmap", f"lmdb:{CONF}/{name}").returncode, 0)
+        done = mta.tool("postmap", "-d", "key", f"proxy:lmdb:{CONF}/closed")
+        check(done.returncode == 1 and b"proxy_write_maps" in done.stderr, done.stderr)
+        check_equal(mta.tool("postmap", "-q", "key", f"lmdb:{CONF}/closed").stdout, b"value\n")
+        check_equal(mta.tool("postmap", "-d", "key", f"proxy:lmdb:{CONF}/open").returncode, 0)
+        check_equal(mta.tool("postmap", "-d", "key", f"proxy:lmdb:{CONF}/open").returncode, 1, "it is gone")
+        check_equal(mta.tool("postmap", "-q", "key", f"lmdb:{CONF}/open").stdout, b"")
+        check_equal(mta.tool("postmap", "-q", "other", f"lmdb:{CONF}/open").stdout, b"thing\n")
+
+
+def locks_and_kicks():
+    """postlock runs a command with the lock held; postkick wakes a service."""
+    with Mta({"mailbox_delivery_lock": "dotlock"}) as mta:
+        write(MAIL + "/box", "")
+        done = mta.tool("postlock", "-l", "dotlock", MAIL + "/box", "sh", "-c", f"ls {MAIL}; exit 3")
+        check_equal(done.returncode, 3, done.stderr)
+        check(b"box.lock" in done.stdout, done.stdout)
+        check("box.lock" not in os.listdir(MAIL), "the lock is gone")
+        write(MAIL + "/box.lock", "")
+        done = mta.tool("postlock", "-l", "dotlock", MAIL + "/box", "true", timeout=60)
+        check_equal(done.returncode, 75, done.stderr)
+        check_equal(mta.tool("postkick", "public", "pickup", "W").returncode, 0)
+        check(mta.tool("postkick", "public", "nosuch", "W").returncode != 0, "there is no such service")
+
+
+def other_configuration_directories():
+    """Set-gid commands take a user's -c only where alternate_config_directories has it."""
+    with Mta() as mta:
+        for name in ("known", "unknown"):
+            os.makedirs(f"{ROOT}/{name}", exist_ok=True)
+            for file in ("main.cf", "master.cf"):
+                shutil.copy(f"{CONF}/{file}", f"{ROOT}/{name}/{file}")
+        mta.write_main_cf(alternate_config_directories=ROOT + "/known")
+        done = mta.tool("postqueue", "-c", ROOT + "/known", "-p", user="alice")
+        check_equal(done.returncode, 0, done.stderr)
+        done = mta.tool("postqueue", "-c", ROOT + "/unknown", "-p", user="alice")
+        check(done.returncode != 0 and b"unknown" in done.stderr, done.stderr)
+
+
+def instances():
+    """postmulti makes a second mail system; `postern start` and its kin are then for both."""
+    with Mta() as mta:
+        def multi(*words, status=0):
+            done = mta.tool("postmulti", *words, timeout=60)
+            check_equal(done.returncode, status, (words, done.stderr))
+            return done.stdout.decode()
+
+        refused = mta.tool("postmulti", "-e", "create", "-I", "postfix-out")
+        check(refused.returncode == 1 and b"postmulti -e init" in refused.stderr, refused.stderr)
+        multi("-e", "init")
+        other = ROOT + "/conf-out"
+        first = mta.tool("postconf", "-h", "config_directory").stdout.decode().strip()
+        words = (f"config_directory={other}", f"queue_directory={VAR}/spool/out", f"data_directory={VAR}/lib/out")
+        multi("-e", "create", "-I", "out", *words, status=1)
+        multi("-e", "create", "-I", "postfix-out", "-G", "out", *words)
+        text = read(other + "/main.cf").decode()
+        for line in ("multi_instance_name = postfix-out", "multi_instance_group = out",
+                     "master_service_disable = inet", "authorized_submit_users ="):
+            check(line in text, line, text)
+        check_equal([row.split() for row in multi("-l").splitlines()],
+                    [["-", "-", "y", first], ["postfix-out", "out", "n", other]])
+        check_equal([row.split()[3] for row in multi("-lR").splitlines()], [other, first])
+        multi("-l", "-i", "postfix-none")
+        shown = multi("-g", "out", "-x", "sh", "-c", "echo $MAIL_CONFIG $multi_instance_name $queue_directory")
+        check_equal(shown, f"{other} postfix-out {VAR}/spool/out\n")
+        multi("-R", "-p", "status", status=1)
+
+        # The first runs; the second is left alone until it is enabled.
+        check_equal(mta.tool("postern", "status").returncode, 1, "one of the two does not run")
+        check_equal(mta.tool("postern", "-c", first, "status").returncode, 0)
+        with open(other + "/main.cf", "a", encoding="ascii") as file:
+            file.write(f"maillog_file = {ROOT}/log-out\nmaillog_file_prefixes = {ROOT}\n"
+                       "mail_owner = postfix\nsetgid_group = postdrop\nalias_maps =\nmyhostname = out.test\n")
+        multi("-e", "enable", "-i", "postfix-out")
+        refused = mta.tool("postmulti", "-e", "destroy", "-i", "postfix-out")
+        check(b"Cannot remove enabled instances" in refused.stderr, refused.stderr)
+        multi("-i", "postfix-out", "-p", "start")
+        check_equal(mta.tool("postern", "status").returncode, 0, "both run")
+        check_equal(mta.tool("postern", "stop", timeout=60).returncode, 0)
+        wait_for("end of both", lambda: not daemons(), 15)
+        multi("-e", "disable", "-i", "postfix-out")
+        write(other + "/mine", "a file of the administrator's\n")
+        done = mta.tool("postmulti", "-e", "destroy", "-i", "postfix-out")
+        check_equal(done.returncode, 0, done.stderr)
+        check(b"please verify contents and remove by hand" in done.stderr, done.stderr)
+        check_equal(os.listdir(other), ["mine"])
+        check_equal(len(multi("-l").splitlines()), 1)
+        shutil.rmtree(other)
+
+
+def on_a_terminal(argv, **environment):
+    """What a command shows where its output is a terminal."""
+    master, slave = os.openpty()
+    done = subprocess.run(argv, stdout=slave, stderr=slave, timeout=30, check=False,
+                          env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment})
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(master, 65536):
+            shown += data
+    os.close(master)
+    return done.returncode, shown
+
+
+def colour_only_on_terminals():
+    """Colours and messages go to terminals; NO_COLOR (no-color.org) is obeyed."""
+    with Mta({"defer_transports": "smtp", "minimal_backoff_time": "300s"}) as mta:
+        submit(mta, "u1@box.test", ["a@away.test"])
+        wait_for("a reason", lambda: b"deferred transport" in mta.tool("postern", "queue", "list").stdout)
+        command = [PREFIX + "/sbin/postern", "queue", "list"]
+        check(b"\x1b[" not in mta.tool("postern", "queue", "list").stdout, "colours in a pipe")
+        check(b"\x1b[33m" in on_a_terminal(command)[1], "no colour on a terminal")
+        check(b"\x1b[" not in on_a_terminal(command, NO_COLOR="1")[1], "NO_COLOR")
+        setting = [PREFIX + "/sbin/postern", "config", "set", "-n", "relayhost=[x.test]"]
+        check(b"\x1b[32m+relayhost" in on_a_terminal(setting)[1], on_a_terminal(setting))
+        check(b"\x1b[" not in on_a_terminal(setting, NO_COLOR="1")[1], "NO_COLOR")
+        status, shown = on_a_terminal([PREFIX + "/sbin/postfix", "status"])
+        check(status == 0 and b"postfix/postfix-script: the " in shown, shown)
+
+
+def settings_as_json():
+    """postconf -j: one object a line for main.cf, services, columns and their parameters."""
+    with Mta(start=False, master=["submission inet n - n - - smtpd -o smtpd_banner=hello"]) as mta:
+        def rows(*words):
+            done = mta.tool("postconf", *words)
+            check_equal((done.returncode, done.stderr), (0, b""), words)
+            return {row["name"]: row["value"] for row in map(json.loads, done.stdout.splitlines())}
+        check_equal(rows("-j", "mydomain"), {"mydomain": "home.test"})
+        check_equal(rows("-Mj", "showq")["showq/unix"].split(), "showq unix n - n - - showq".split())
+        check_equal(rows("-Fj", "showq/unix/chroot"), {"showq/unix/chroot": "n"})
+        check_equal(rows("-Pj"), {"submission/inet/smtpd_banner": "hello"})
+        told = mta.tool("postern", "config", "get", "smtpd_timeout", "readme_directory", "use_srv_lookup").stdout
+        for text in (b"(time; default: ", b"; without effect here)", b"; not supported yet)"):
+            check(text in told, text, told)
+
+
+main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
+      other_configuration_directories, instances])
