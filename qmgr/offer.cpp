@@ -113,9 +113,7 @@ Agent* Manager::agent_with_room(Transport& service) {
 
 // Work waits and nobody has room: another process may help, or there is none at all.
 void Manager::watch_stuck(Transport& service) {
-  bool has_work = false;
-  service.for_each([&](Destination& d) { has_work = has_work || d.has_jobs(); });
-  if (!has_work) return;
+  if (!service.has_work()) return;
   const bool is_waiting_for_hello =
       std::any_of(service.agents.begin(), service.agents.end(),
                   [](const auto& agent) { return agent->credits == 0; });

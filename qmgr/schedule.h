@@ -36,18 +36,20 @@ class Schedule {
  private:
   struct Entry {
     loop::TimePoint due;
+    std::uint32_t place = 0;  // in the heap
     queuefile::Queue queue;
   };
-  // Exactly one place for each entry; the key of a node of the map does not move.
-  struct Place {
-    loop::TimePoint due;
-    const std::string* id;
-    bool operator>(const Place& other) const { return due > other.due; }
-  };
-  void push(const std::string& id, loop::TimePoint due);
+  using Entries = std::unordered_map<std::string, Entry>;
+  // A binary heap of the map's nodes, which do not move, by when they are due. Each node knows its
+  // place: an entry that changes or goes costs as little as one that comes.
+  using Node = Entries::value_type;
+  void set(std::size_t place, Node* node);
+  void move_up(std::size_t place);
+  void move_down(std::size_t place);
+  void take_out(std::size_t place);
 
-  std::unordered_map<std::string, Entry> entries_;
-  std::vector<Place> heap_;
+  Entries entries_;
+  std::vector<Node*> heap_;
 };
 
 }  // namespace postern::qmgr

@@ -17,11 +17,9 @@ void Transport::list(Destination& destination) {
 }
 
 Destination* Transport::next(loop::TimePoint now, loop::TimePoint& wake_at) {
-  for (std::size_t i = delayed_.size(); i-- > 0;) {
-    if (delayed_[i]->next_start() > now) continue;
-    Destination* due = delayed_[i];
-    delayed_[i] = delayed_.back();
-    delayed_.pop_back();
+  while (!delayed_.empty() && delayed_.top().until <= now) {
+    Destination* due = delayed_.top().destination;
+    delayed_.pop();
     due->is_delayed = false;
     list(*due);
   }
@@ -34,10 +32,10 @@ Destination* Transport::next(loop::TimePoint now, loop::TimePoint& wake_at) {
     // A full window: the delivery that ends lists it again. A pause: the clock does.
     if (first->in_flight() == 0 && !first->is_delayed) {
       first->is_delayed = true;
-      delayed_.push_back(first);
+      delayed_.push({first->next_start(), first});
     }
   }
-  for (const Destination* waiting : delayed_) wake_at = std::min(wake_at, waiting->next_start());
+  if (!delayed_.empty()) wake_at = std::min(wake_at, delayed_.top().until);
   return nullptr;
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <queue>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -56,6 +57,9 @@ class Transport {
   // delay stands in the way, `wake_at` is moved to the end of it.
   [[nodiscard]] Destination* next(loop::TimePoint now, loop::TimePoint& wake_at);
 
+  // Some destination has work that the next free process may have.
+  [[nodiscard]] bool has_work() const { return !listed_.empty(); }
+
   // All destinations, for a flush and for a transport that is not there.
   void for_each(const std::function<void(Destination&)>& call);
   void forget_idle(loop::TimePoint now);
@@ -72,7 +76,13 @@ class Transport {
   Limits limits_;
   std::unordered_map<std::string, std::unique_ptr<Destination>> destinations_;
   std::deque<Destination*> listed_;
-  std::vector<Destination*> delayed_;  // only the rate delay keeps them
+  // Those that only the rate delay keeps, by its end.
+  struct Delayed {
+    loop::TimePoint until;
+    Destination* destination;
+    bool operator>(const Delayed& other) const { return until > other.until; }
+  };
+  std::priority_queue<Delayed, std::vector<Delayed>, std::greater<>> delayed_;
 };
 
 }  // namespace postern::qmgr
