@@ -49,6 +49,7 @@ postern_need(argon2_pc libargon2 libargon2-dev)
 postern_need(curl_pc libcurl libcurl4-openssl-dev)
 postern_need(sasl2_pc libsasl2 libsasl2-dev)
 postern_need_library(berkeley_db db-5.3 db.h libdb5.3-dev)
+postern_need_library(seccomp libseccomp.a seccomp.h libseccomp-dev)
 postern_need_library(pam pam security/pam_appl.h libpam0g-dev)
 
 function(postern_print_summary)

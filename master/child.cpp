@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "common/daemon/confinement.h"
 #include "common/ipc/control.h"
 #include "common/sys/process.h"
 #include "common/sys/socket.h"
@@ -74,6 +75,7 @@ Result<std::unique_ptr<Child>> start_child(const ServiceSpec& spec,
   add_identities(launch.environment, spec.program, surroundings.identities);
   launch.descriptors = {control.second.get(), surroundings.snapshot, surroundings.log_write};
   launch.descriptors.insert(launch.descriptors.end(), listeners.begin(), listeners.end());
+  if (!daemon::needs_network(spec.program)) launch.network = surroundings.empty_network;
   // Last words of a process that fails an assertion reach the log.
   launch.error = surroundings.log_write;
   std::size_t listener_count = listeners.size();

@@ -34,6 +34,7 @@ class SlotPool {
 // What all children get, beside what is their own.
 struct Surroundings {
   int snapshot = -1;
+  int empty_network = -1;  // for those that need none; -1 where there cannot be one
   int log_write = -1;
   int log_read = -1;          // for the log writer alone
   bool keeps_output = false;  // the log writer writes to our standard output

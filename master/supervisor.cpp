@@ -19,6 +19,7 @@
 #include "common/ipc/control.h"
 #include "common/log/log.h"
 #include "common/sys/process.h"
+#include "common/sys/sandbox.h"
 #include "master/listeners.h"
 #include "master/notify.h"
 #include "postern/check.h"
@@ -175,9 +176,32 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   snapshot_fd_ = std::move(memory);
   surroundings_.snapshot = snapshot_fd_.get();
   surroundings_.environment = environment_of(values);
+  choose_network(process.process_confinement);
   reload_drain_time_ = process.reload_drain_time;
   longest_back_off_ = process.service_throttle_time;
   return {};
+}
+
+// Says once what the kernel or the container withholds.
+void Supervisor::choose_network(std::string_view confinement) {
+  const bool is_wanted = confinement != "none";
+  if (is_wanted && !was_probed_) {
+    was_probed_ = true;
+    const auto means = sys::sandbox_means();
+    if (means.landlock == 0) {
+      log::info("this kernel has no Landlock: files are kept by chroot and ownership alone");
+    }
+    if (!means.has_seccomp) log::info("this kernel has no seccomp: system calls are not confined");
+    auto made = sys::make_empty_network();
+    if (made) {
+      empty_network_ = *std::move(made);
+    } else if (confinement == "strict") {
+      log::fatal("process_confinement = strict, and {}", made.error().text);
+    } else {
+      log::info("daemons keep the host's network: {}", made.error().text);
+    }
+  }
+  surroundings_.empty_network = is_wanted ? empty_network_.get() : -1;
 }
 
 void Supervisor::log_table(const ServiceTable& table) const {

@@ -25,6 +25,8 @@
 #include "common/table/server_wire.h"
 #include "common/table/table.h"
 #include "postern/certificates.h"
+#include "postern/confinement_report.h"
+#include "postern/mail_system.h"
 #include "postern/owners.h"
 
 namespace postern::control {
@@ -424,6 +426,7 @@ int check_main(int argc, char** argv) {
   std::string option_directory;
   bool is_strict = false;
   bool is_json = false;
+  bool is_verbose = false;
   static const option kOptions[] = {{"strict", no_argument, nullptr, 's'},
                                     {"json", no_argument, nullptr, 'j'},
                                     {nullptr, 0, nullptr, 0}};
@@ -440,9 +443,10 @@ int check_main(int argc, char** argv) {
         is_json = true;
         break;
       case 'v':
+        is_verbose = true;
         break;
       default:
-        fmt::print(stderr, "usage: postern check [-c DIR] [--strict] [--json]\n");
+        fmt::print(stderr, "usage: postern check [-v] [-c DIR] [--strict] [--json]\n");
         return 1;
     }
   }
@@ -462,6 +466,12 @@ int check_main(int argc, char** argv) {
   for (auto& problem : check_busy_ports(*loaded->snapshot)) problems.push_back(std::move(problem));
   fmt::print("{}",
              is_json ? print_problems_json(problems) : print_problems(problems, directory->path));
+  if (is_verbose && !is_json) {
+    const MailSystem system{paths, directory->path, *loaded};
+    const auto master = system.running();
+    fmt::print("{}", master ? print_confinement(*master)
+                            : "The mail system is not running: no confinement to be shown.\n");
+  }
   return has_error(problems) || (is_strict && !problems.empty()) ? 1 : 0;
 }
 

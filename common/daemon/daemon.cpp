@@ -11,7 +11,9 @@
 #include "common/config/master_cf.h"
 #include "common/config/params/log.h"
 #include "common/config/params/paths.h"
+#include "common/config/params/process.h"
 #include "common/config/snapshot.h"
+#include "common/daemon/confinement.h"
 #include "common/ipc/control.h"
 #include "common/ipc/identity.h"
 #include "common/ipc/keyring.h"
@@ -65,6 +67,10 @@ class Process::LogFlush final : public loop::TurnEnd {
 
 Process::Process(int argc, char** argv, std::string_view program)
     : program_(program), drain_timer_([this] { finish(); }), load_timer_([this] { tell_load(); }) {
+  if (argc > 0) {
+    daemon_ = argv[0];
+    daemon_.erase(0, daemon_.rfind('/') + 1);
+  }
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   log::open({.program = program_, .pipe = kLogFd});
@@ -165,7 +171,23 @@ void Process::report(const config::Problems& problems) {
   }
 }
 
+std::optional<sys::Sandbox> Process::prepare_sandbox() const {
+  const std::string mode = load<config::ProcessParams>().process_confinement;
+  if (mode == "none") return std::nullopt;
+  const auto spec = confinement_of(daemon_, *values_);
+  if (!spec) return std::nullopt;
+  const auto means = sys::sandbox_means();
+  if (mode == "strict" && (means.landlock == 0 || !means.has_seccomp)) {
+    log::fatal("process_confinement = strict, and this kernel has no {}",
+               means.landlock == 0 ? "Landlock" : "seccomp");
+  }
+  auto sandbox = sys::Sandbox::prepare(*spec);
+  if (!sandbox) log::fatal("{}", sandbox.error().text);
+  return *std::move(sandbox);
+}
+
 void Process::drop_rights(Groups groups) {
+  const auto sandbox = prepare_sandbox();
   if (sys::is_root()) {
     if (wants_chroot_) {
       ::tzset();  // the zone file is outside
@@ -182,6 +204,9 @@ void Process::drop_rights(Groups groups) {
   if (wants_owner_ || !sys::is_root()) {
     if (const auto done = sys::refuse_new_privileges(); !done) {
       log::fatal("{}", done.error().text);
+    }
+    if (sandbox) {
+      if (const auto done = sandbox->enforce(); !done) log::fatal("{}", done.error().text);
     }
   }
   connect_control();

@@ -29,6 +29,7 @@
 #include "common/loop/loop.h"
 #include "common/sys/fd.h"
 #include "common/sys/privilege.h"
+#include "common/sys/sandbox.h"
 
 namespace postern::ipc::keyring {
 struct Keys;
@@ -51,8 +52,9 @@ class Process final {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Chroot, mail_owner, no_new_privs, as master.cf asks. Fatal when it fails. What must be opened
-  // with more rights or outside the chroot is opened before. `-u` absent: stays root.
+  // Chroot, mail_owner, no_new_privs, as master.cf asks, and the confinement of this program
+  // (confinement.h). Fatal when it fails. What must be opened with more rights or outside the
+  // chroot is opened before; threads come after. `-u` absent: stays root.
   void drop_rights(Groups groups = Groups::kNone);
 
   [[nodiscard]] const config::Values& values() const { return *values_; }
@@ -101,12 +103,14 @@ class Process final {
   void parse_arguments(int argc, char** argv);
   [[nodiscard]] Result<void> read_snapshot(int fd);
   void open_log();
+  [[nodiscard]] std::optional<sys::Sandbox> prepare_sandbox() const;
   void connect_control();
   void reload(std::vector<sys::Fd> fds);
   void drain(std::chrono::seconds limit);
   static void report(const config::Problems& problems);
 
   std::string program_;
+  std::string daemon_;  // as master names it
   std::string service_ = "unknown";
   std::string type_ = "unix";
   bool wants_chroot_ = false;

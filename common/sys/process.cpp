@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <csignal>
@@ -29,6 +30,7 @@ void reset_signals() {
 // In the child: only what is safe between fork and exec of a program with one thread.
 [[noreturn]] void run(const Launch& launch, char* const* argv, char* const* envp) {
   reset_signals();
+  if (launch.network >= 0 && ::setns(launch.network, CLONE_NEWNET) < 0) ::_exit(127);
   std::vector<int> sources = {launch.input, launch.output, launch.error};
   sources.insert(sources.end(), launch.descriptors.begin(), launch.descriptors.end());
   const int count = static_cast<int>(sources.size());

@@ -22,6 +22,7 @@ struct Launch {
   int output = -1;
   int error = -1;
   std::vector<int> descriptors;  // become 3, 4, ...
+  int network = -1;              // a network namespace to run in; -1 is ours
 };
 
 // fork and exec. Descriptors not named are closed, signals are as at the start of a process. A

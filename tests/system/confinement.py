@@ -6,6 +6,7 @@ import struct
 
 from harness import *
 
+SANITIZED = os.environ.get("POSTERN_TEST_SANITIZE")
 OWNER = USERS["postfix"]
 # Who may be root: master, and the brokers of local and virtual.
 MAY_BE_ROOT = {"master", "local", "virtual"}
@@ -66,6 +67,7 @@ def rights():
                 check(roots.count(program) <= 1, "more than one broker of", program, *roots)
             smtpd_opens_no_file(running)
             only_cleanup_writes(running)
+            is_as_declared(mta, running)
 
 
 def smtpd_opens_no_file(running):
@@ -157,6 +159,74 @@ def secrets_are_for_those_who_need_them():
                   f"{program} shows its token")
 
 
+# Who reaches the outside, and who runs what others wrote.
+HAS_NETWORK = {"master", "broker", "resolver", "smtp", "lmtp", "local", "pipe", "sts", "auth",
+               "proxymap"}
+IS_UNFILTERED = {"master", "auth", "spawn"}
+
+
+def is_as_declared(mta, running):
+    """By the kernel's own files, and as `postern check -v` tells it."""
+    told = mta.tool("postern", "check", "-v", "-c", CONF).stdout.decode()
+    rows = {row.split()[2]: row for row in told.splitlines() if re.match(r"\w+ +\S+ +\d+ ", row)}
+    host = os.readlink("/proc/self/ns/net")
+    for pid, program in running.items():
+        facts = status(pid)
+        is_root = "0" in facts["Uid"].split()
+        is_confined = program not in IS_UNFILTERED and not is_root
+        if program in ("local", "virtual") and not is_root:
+            # One is the agent; the others act for a user, who may do what he may.
+            is_confined = facts["Uid"].split()[0] == str(OWNER)
+        has_network = os.readlink(f"/proc/{pid}/ns/net") == host
+        check_equal(has_network, program in HAS_NETWORK, f"network of {program}")
+        if SANITIZED:
+            continue
+        if is_confined:
+            check_equal(facts["Seccomp"].strip(), "2", f"system calls of {program}")
+        row = rows.get(str(pid))
+        check(row is not None, program, pid, "is not in", told)
+        check_equal("filtered" in row, facts["Seccomp"].strip() == "2", row)
+        check_equal(" empty " in row, not has_network, row)
+        if program == "smtpd":
+            check(row.rstrip().endswith("none"), row)
+
+
+ATTEMPTS = ["open-queue", "open-passwd", "connect", "signal", "memory", "execute", "code"]
+
+
+def attempts(mta):
+    """What a taken smtpd could do: {attempt: whether it was done}"""
+    found = {}
+    for name in ATTEMPTS:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{QUEUE}/private/try-{name}")
+            # A debug build ends whoever calls what is not his.
+            told = mta.wait_log(rf"try-{name}: (.*)|smtpd pid \d+ killed by signal 31")
+            found[name] = told.group(1) == "done"
+        time.sleep(0.1)
+        os.truncate(LOG, 0)
+    return found
+
+
+def hostile_code_gets_nowhere():
+    """The same program with the confinement of smtpd and, to see that it is no fake, without."""
+    lines = [f"try-{name} unix - - n - - smtpd" for name in ATTEMPTS]
+    target = f"{PREFIX}/libexec/postern/smtpd"
+    run("mount", "--bind", f"{SUPPORT}/hostile", target)
+    try:
+        with Mta({"process_confinement": "none"}, lines, may_log=r".*") as mta:
+            found = attempts(mta)
+            for name in ATTEMPTS:
+                check(found[name], "nothing forbids it:", name, found)
+        if SANITIZED:
+            return
+        with Mta({"process_confinement": "best_effort"}, lines, may_log=r".*") as mta:
+            found = attempts(mta)
+            check_equal([name for name in ATTEMPTS if found[name]], [], "done by a confined smtpd")
+    finally:
+        run("umount", target)
+
+
 def set_gid_tools_only():
     """Nothing is set-uid; set-gid are the two that local users need."""
     found = {}
@@ -168,4 +238,5 @@ def set_gid_tools_only():
     check_equal(found, {"postdrop": 0o2755, "postqueue": 0o2755}, "set-id programs")
 
 
-main([rights, secrets_are_for_those_who_need_them, set_gid_tools_only])
+main([rights, hostile_code_gets_nowhere, secrets_are_for_those_who_need_them,
+      set_gid_tools_only])

@@ -14,6 +14,11 @@ add_library(clock SHARED support/clock.cpp)
 target_link_libraries(clock PRIVATE ${CMAKE_DL_LIBS})
 set_target_properties(clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${support})
 
+# Tries, in a daemon's place, what a daemon must not do.
+add_executable(hostile support/hostile.cpp)
+target_link_libraries(hostile PRIVATE postern_flags postern_daemon)
+set_target_properties(hostile PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${support})
+
 add_test(NAME system_install
          COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/system/install.py ${CMAKE_BINARY_DIR} ${prefix})
 set_tests_properties(system_install PROPERTIES
