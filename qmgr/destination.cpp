@@ -38,8 +38,10 @@ bool Destination::is_open(const Limits& limits, loop::TimePoint now) const {
 }
 
 Job Destination::take(const Limits& limits, loop::TimePoint now) {
-  Job all = std::move(jobs_.front());
-  jobs_.pop_front();
+  auto* jobs = is_old_ones_turn_ ? &old_jobs_ : &new_jobs_;
+  is_old_ones_turn_ = !is_old_ones_turn_;
+  if (jobs->empty()) jobs = new_jobs_.empty() ? &old_jobs_ : &new_jobs_;
+  Job all = jobs->pop();
   const std::size_t limit = limits.recipients == 0 ? SIZE_MAX : limits.recipients;
   Job part;
   if (all.recipients.size() <= limit) {
@@ -50,16 +52,22 @@ Job Destination::take(const Limits& limits, loop::TimePoint now) {
     const auto start = all.recipients.end() - static_cast<std::ptrdiff_t>(limit);
     part.recipients.assign(start, all.recipients.end());
     all.recipients.erase(start, all.recipients.end());
-    jobs_.push_back(std::move(all));
+    jobs->push(std::move(all));
   }
   ++in_flight_;
   if (limits.rate_delay.count() > 0) next_start_ = now + limits.rate_delay;
   return part;
 }
 
-std::deque<Job> Destination::take_all() {
-  for (const Job& job : jobs_) --job.message->jobs;
-  return std::exchange(jobs_, {});
+std::vector<Job> Destination::take_all() {
+  std::vector<Job> all;
+  for (auto* jobs : {&new_jobs_, &old_jobs_}) {
+    while (!jobs->empty()) {
+      all.push_back(jobs->pop());
+      --all.back().message->jobs;
+    }
+  }
+  return all;
 }
 
 void Destination::succeeded(const Limits& limits) {

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +45,29 @@ struct Job {
   std::vector<std::uint32_t> recipients;  // indices, taken from the back
 };
 
+// First in, first out. Most destinations have one job or none: a deque would hold a kilobyte for
+// each of them.
+class JobQueue {
+ public:
+  [[nodiscard]] bool empty() const { return head_ == jobs_.size(); }
+  void push(Job job) { jobs_.push_back(std::move(job)); }
+  // Precondition: not empty.
+  [[nodiscard]] Job pop() {
+    Job first = std::move(jobs_[head_++]);
+    if (empty()) {
+      *this = {};
+    } else if (2 * head_ > jobs_.size()) {
+      jobs_.erase(jobs_.begin(), jobs_.begin() + static_cast<std::ptrdiff_t>(head_));
+      head_ = 0;
+    }
+    return first;
+  }
+
+ private:
+  std::vector<Job> jobs_;
+  std::size_t head_ = 0;
+};
+
 class Destination {
  public:
   Destination(std::string nexthop, const Limits& limits)
@@ -55,9 +77,11 @@ class Destination {
 
   void add(Job job) {
     ++job.message->jobs;
-    jobs_.push_back(std::move(job));
+    (job.message->is_new ? new_jobs_ : old_jobs_).push(std::move(job));
   }
-  [[nodiscard]] bool has_jobs() const { return !jobs_.empty(); }
+  [[nodiscard]] bool has_jobs() const { return has_new_mail() || !old_jobs_.empty(); }
+  // Mail that has just come is among them.
+  [[nodiscard]] bool has_new_mail() const { return !new_jobs_.empty(); }
 
   // May a delivery start now? Neither window nor rate delay forbids it.
   [[nodiscard]] bool is_open(const Limits& limits, loop::TimePoint now) const;
@@ -65,7 +89,8 @@ class Destination {
   [[nodiscard]] loop::TimePoint next_start() const { return next_start_; }
 
   // The next delivery's worth of recipients: messages take turns, so that one with ten thousand
-  // recipients does not hold up the others. Precondition: has_jobs().
+  // recipients does not hold up the others, and new mail takes every other turn. Precondition:
+  // has_jobs().
   [[nodiscard]] Job take(const Limits& limits, loop::TimePoint now);
   // A delivery that take() gave has ended.
   void landed() { --in_flight_; }
@@ -79,19 +104,23 @@ class Destination {
   void revive(const Limits& limits);
 
   // Everything that waits, when it is not to be tried now.
-  [[nodiscard]] std::deque<Job> take_all();
+  [[nodiscard]] std::vector<Job> take_all();
 
   // Nothing here is worth remembering.
   [[nodiscard]] bool is_forgettable(loop::TimePoint now) const {
-    return jobs_.empty() && in_flight_ == 0 && !is_dead(now) && next_start_ <= now;
+    return !has_jobs() && in_flight_ == 0 && !is_dead(now) && next_start_ <= now;
   }
 
-  bool is_listed = false;   // in its transport's list of those to be served
+  // In which of its transport's lists of those to be served.
+  enum class List : unsigned char { kNone, kNewMail, kOldMail };
+  List list = List::kNone;
   bool is_delayed = false;  // among those that only the rate delay keeps
 
  private:
   std::string nexthop_;
-  std::deque<Job> jobs_;
+  JobQueue new_jobs_;
+  JobQueue old_jobs_;
+  bool is_old_ones_turn_ = false;
   double window_;
   double failures_ = 0;  // rounds
   unsigned in_flight_ = 0;

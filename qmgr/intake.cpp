@@ -194,17 +194,24 @@ bool Manager::has_room() const {
          active_recipients_ < settings_.message_recipient_limit;
 }
 
+// A backlog leaves a fifth of the memory to mail that comes meanwhile.
+bool Manager::has_room_for_old_mail() const {
+  const auto share = [](std::size_t limit) { return limit - limit / 5; };
+  return active_.size() + loading_ < share(settings_.message_active_limit) &&
+         active_recipients_ < share(settings_.message_recipient_limit);
+}
+
 void Manager::schedule_intake() { due_timer_.arm(std::max(schedule_.next(), loop::Clock::now())); }
 
 void Manager::take_due() {
   const auto now = loop::Clock::now();
-  while (loading_ < kLoadsAtOnce && has_room()) {
+  while (loading_ < kLoadsAtOnce && has_room_for_old_mail()) {
     auto due = schedule_.take_due(now);
     if (!due) break;
     loop::spawn(load(std::move(due->id), due->queue));
   }
   // With a full memory the end of a message calls again.
-  if (loading_ < kLoadsAtOnce && has_room()) due_timer_.arm(schedule_.next());
+  if (loading_ < kLoadsAtOnce && has_room_for_old_mail()) due_timer_.arm(schedule_.next());
   if (schedule_.next() > now) is_flushing_ = is_flushing_ && loading_ > 0;
 }
 

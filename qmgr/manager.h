@@ -69,6 +69,7 @@ class Manager {
   static void keep_one_recipient(Message& message);
   static void send_to_filter(Message& message);
   [[nodiscard]] bool has_room() const;
+  [[nodiscard]] bool has_room_for_old_mail() const;
 
   // ---- offer.cpp
   [[nodiscard]] Transport& transport(const std::string& name);

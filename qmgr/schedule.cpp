@@ -4,87 +4,120 @@
 
 namespace postern::qmgr {
 
-void Schedule::set(std::size_t place, Node* node) {
-  heap_[place] = node;
-  node->second.place = static_cast<std::uint32_t>(place);
-}
+namespace {
+constexpr std::size_t kChildren = 4;
+}  // namespace
 
-void Schedule::move_up(std::size_t place) {
-  Node* const node = heap_[place];
+void Schedule::push(Node& node) {
+  ++node.second.places;
+  const Place added{node.second.due, &node};
+  heap_.push_back(added);
+  std::size_t place = heap_.size() - 1;
   while (place > 0) {
-    const std::size_t above = (place - 1) / 2;
-    if (heap_[above]->second.due <= node->second.due) break;
-    set(place, heap_[above]);
+    const std::size_t above = (place - 1) / kChildren;
+    if (heap_[above].due <= added.due) break;
+    heap_[place] = heap_[above];
     place = above;
   }
-  set(place, node);
+  heap_[place] = added;
 }
 
 void Schedule::move_down(std::size_t place) {
-  Node* const node = heap_[place];
+  const Place moved = heap_[place];
   for (;;) {
-    std::size_t below = 2 * place + 1;
-    if (below >= heap_.size()) break;
-    const std::size_t other = below + 1;
-    if (other < heap_.size() && heap_[other]->second.due < heap_[below]->second.due) below = other;
-    if (node->second.due <= heap_[below]->second.due) break;
-    set(place, heap_[below]);
-    place = below;
+    const std::size_t first = place * kChildren + 1;
+    if (first >= heap_.size()) break;
+    std::size_t least = first;
+    for (std::size_t i = first + 1; i < std::min(first + kChildren, heap_.size()); ++i) {
+      if (heap_[i].due < heap_[least].due) least = i;
+    }
+    if (moved.due <= heap_[least].due) break;
+    heap_[place] = heap_[least];
+    place = least;
   }
-  set(place, node);
+  heap_[place] = moved;
 }
 
-void Schedule::take_out(std::size_t place) {
-  Node* const last = heap_.back();
+void Schedule::pop() {
+  --heap_.front().node->second.places;
+  heap_.front() = heap_.back();
   heap_.pop_back();
-  if (place == heap_.size()) return;
-  set(place, last);
-  move_up(place);
-  move_down(last->second.place);
+  if (!heap_.empty()) move_down(0);
+}
+
+void Schedule::pass_over() {
+  while (!heap_.empty()) {
+    const Place first = heap_.front();
+    const Entry& entry = first.node->second;
+    if (!entry.is_gone && entry.due == first.due) return;
+    pop();
+    if (entry.is_gone && entry.places == 0) entries_.erase(first.node->first);
+  }
+}
+
+void Schedule::rebuild() {
+  std::erase_if(entries_, [](const Node& node) { return node.second.is_gone; });
+  heap_.clear();
+  for (Node& node : entries_) {
+    node.second.places = 1;
+    heap_.push_back({node.second.due, &node});
+  }
+  for (std::size_t place = heap_.size(); place-- > 0;) move_down(place);
 }
 
 void Schedule::put(const std::string& id, queuefile::Queue queue, loop::TimePoint due) {
-  const auto [entry, is_new] = entries_.try_emplace(id, Entry{due, 0, queue});
-  if (is_new) {
-    heap_.push_back(&*entry);
-    return move_up(heap_.size() - 1);
-  }
-  entry->second.due = due;
-  entry->second.queue = queue;
-  move_up(entry->second.place);
-  move_down(entry->second.place);
+  Node& node = *entries_.try_emplace(id).first;
+  Entry& entry = node.second;
+  if (entry.places == 0 || entry.is_gone) ++size_;
+  entry.due = due;
+  entry.queue = queue;
+  entry.is_gone = false;
+  push(node);
+  pass_over();
+  // Mostly what counts.
+  constexpr std::size_t kFew = 64;
+  if (heap_.size() > 2 * size_ + kFew) rebuild();
 }
 
 void Schedule::remove(const std::string& id) {
-  const auto entry = entries_.find(id);
-  if (entry == entries_.end()) return;
-  take_out(entry->second.place);
-  entries_.erase(entry);
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || found->second.is_gone) return;
+  found->second.is_gone = true;
+  --size_;
+  pass_over();
+}
+
+bool Schedule::contains(const std::string& id) const {
+  const auto found = entries_.find(id);
+  return found != entries_.end() && !found->second.is_gone;
 }
 
 void Schedule::make_due(const std::string& id, loop::TimePoint now) {
-  const auto entry = entries_.find(id);
-  if (entry == entries_.end() || entry->second.due <= now) return;
-  entry->second.due = now;
-  move_up(entry->second.place);
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || found->second.is_gone || found->second.due <= now) return;
+  put(id, found->second.queue, now);
 }
 
 void Schedule::make_all_due(loop::TimePoint now) {
-  // What was due before keeps its turn, and so does the heap its order.
   for (auto& [id, entry] : entries_) entry.due = std::min(entry.due, now);
+  rebuild();
 }
 
 std::optional<Schedule::Due> Schedule::take_due(loop::TimePoint now) {
-  if (heap_.empty() || heap_.front()->second.due > now) return std::nullopt;
-  const auto entry = entries_.find(heap_.front()->first);
-  Due due{entry->first, entry->second.queue};
-  take_out(0);
-  entries_.erase(entry);
+  if (heap_.empty() || heap_.front().due > now) return std::nullopt;
+  Node& node = *heap_.front().node;
+  Due due{node.first, node.second.queue};
+  pop();
+  --size_;
+  if (node.second.places == 0) {
+    entries_.erase(due.id);
+  } else {
+    node.second.is_gone = true;
+  }
+  pass_over();
   return due;
 }
 
-loop::TimePoint Schedule::next() const {
-  return heap_.empty() ? loop::kNever : heap_.front()->second.due;
-}
+loop::TimePoint Schedule::next() const { return heap_.empty() ? loop::kNever : heap_.front().due; }
 
 }  // namespace postern::qmgr

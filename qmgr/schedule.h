@@ -30,26 +30,34 @@ class Schedule {
   [[nodiscard]] std::optional<Due> take_due(loop::TimePoint now);
   // When take_due has something to give; kNever when there is nothing at all.
   [[nodiscard]] loop::TimePoint next() const;
-  [[nodiscard]] bool contains(const std::string& id) const { return entries_.contains(id); }
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  [[nodiscard]] bool contains(const std::string& id) const;
+  [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
   struct Entry {
     loop::TimePoint due;
-    std::uint32_t place = 0;  // in the heap
+    std::uint32_t places = 0;  // of the heap that point here
     queuefile::Queue queue;
+    bool is_gone = false;  // kept for its places alone
   };
   using Entries = std::unordered_map<std::string, Entry>;
-  // A binary heap of the map's nodes, which do not move, by when they are due. Each node knows its
-  // place: an entry that changes or goes costs as little as one that comes.
-  using Node = Entries::value_type;
-  void set(std::size_t place, Node* node);
-  void move_up(std::size_t place);
+  using Node = Entries::value_type;  // does not move
+  // A place whose time is not its entry's any more is passed over when its turn comes: what changes
+  // or goes costs as little as what comes, and nothing is written but the heap itself.
+  struct Place {
+    loop::TimePoint due;
+    Node* node;
+  };
+  void push(Node& node);
+  void pop();
   void move_down(std::size_t place);
-  void take_out(std::size_t place);
+  // The first place is one that counts, or there is none.
+  void pass_over();
+  void rebuild();
 
   Entries entries_;
-  std::vector<Node*> heap_;
+  std::vector<Place> heap_;  // four children a node: they share a cache line
+  std::size_t size_ = 0;
 };
 
 }  // namespace postern::qmgr

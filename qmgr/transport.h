@@ -1,7 +1,8 @@
 // transport.h - one master.cf delivery service: its processes, its destinations, whose turn it is.
 //
 // Offers cost O(1), however many destinations there are: those that have something waiting and an
-// open window stand in a list and take turns.
+// open window stand in a list and take turns. Those with mail that has just come have a list of
+// their own, and every other turn: a backlog does not hold it up.
 
 #pragma once
 
@@ -58,7 +59,7 @@ class Transport {
   [[nodiscard]] Destination* next(loop::TimePoint now, loop::TimePoint& wake_at);
 
   // Some destination has work that the next free process may have.
-  [[nodiscard]] bool has_work() const { return !listed_.empty(); }
+  [[nodiscard]] bool has_work() const { return !with_new_mail_.empty() || !with_old_mail_.empty(); }
 
   // All destinations, for a flush and for a transport that is not there.
   void for_each(const std::function<void(Destination&)>& call);
@@ -75,7 +76,10 @@ class Transport {
   std::string name_;
   Limits limits_;
   std::unordered_map<std::string, std::unique_ptr<Destination>> destinations_;
-  std::deque<Destination*> listed_;
+  [[nodiscard]] Destination* take_listed();
+  std::deque<Destination*> with_new_mail_;
+  std::deque<Destination*> with_old_mail_;
+  bool is_old_ones_turn_ = false;
   // Those that only the rate delay keeps, by its end.
   struct Delayed {
     loop::TimePoint until;
