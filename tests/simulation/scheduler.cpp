@@ -379,9 +379,11 @@ int main(int argc, char** argv) {
     is_good = check(figures.wait_at(0.95) < 1, "new mail is out within a second") && is_good;
     all.push_back(std::move(figures));
   }
-  // Small ones are over before a clock can tell.
-  is_good = check(all.back().ns_per_event <= 2 * all.front().ns_per_event,
-                  "an event costs at most twice as much with all of them") &&
+  // A thousand messages live in the processor's cache, a million do not: that is a factor of four
+  // on the machines that we know. A pass over all that waits would be one of hundreds.
+  constexpr double kCaches = 8;
+  is_good = check(all.back().ns_per_event <= kCaches * all.front().ns_per_event,
+                  "the cost of an event does not grow with what waits") &&
             is_good;
   if (!svg.empty()) plot(svg, all);
   return is_good ? 0 : 1;
