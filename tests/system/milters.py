@@ -257,10 +257,12 @@ def misbehaviour_harms_its_own_session_only():
             ("a wrong answer", None, Silent(9053, packet(b"c")))):
         port = 9001 if script else peer.listener.getsockname()[1] if peer else 9049
         for action, wanted in (("accept", 250), ("tempfail", 451), ("reject", 550)):
-            spec = f"{{ inet:127.0.0.1:{port}, command_timeout=1s, content_timeout=1s, " \
-                   f"connect_timeout=1s, default_action={action} }}"
+            spec = f"{{ inet:127.0.0.1:{port}, command_timeout=2s, content_timeout=2s, " \
+                   f"connect_timeout=2s, default_action={action} }}"
             with System([script] if script else [], {"smtpd_milters": spec,
                                                      "smtpd_milter_maps": "inline:{192.0.2.1=DISABLE}"}) as (mta, *_):
+                with Client(source=HOST) as other:  # the daemons are there
+                    check_equal(other.send("a@away.test", ["u2@box.test"], b"Subject: x\n\nx\n"), 250)
                 begun = time.monotonic()
                 with Client(source=CLIENT, greet=False) as client:
                     said = [client.reply()]
@@ -268,7 +270,7 @@ def misbehaviour_harms_its_own_session_only():
                     quick = time.monotonic()
                     with Client(source=HOST) as other:
                         check_equal(other.send("a@away.test", ["u2@box.test"], b"Subject: x\n\nx\n"), 250)
-                    check(time.monotonic() - quick < 1, name, "delays others")
+                    check(time.monotonic() - quick < 1.8, name, "delays others")
                     for line in ("EHLO h.away.test", "MAIL FROM:<a@away.test>", "RCPT TO:<u1@box.test>", "DATA"):
                         if said[-1][0] in (220, 250):
                             said.append(client.command(line))
@@ -276,7 +278,7 @@ def misbehaviour_harms_its_own_session_only():
                         client.raw(wire(MESSAGE) + b".\r\n")
                         said.append(client.reply())
                 check_equal(said[-1][0], wanted, f"{name}, {action}: {said}")
-                check(time.monotonic() - begun < 8, name, action, "takes long")
+                check(time.monotonic() - begun < 12, name, action, "takes long")
                 mta.wait_log(r"warning: milter inet:127\.0\.0\.1:\d+: ")
         if peer:
             peer.close()
