@@ -143,7 +143,7 @@ void Manager::remove(Message& message) {
     const std::string log = dirs_.path_of(queuefile::Queue::kDefer, message.id);
     if (message.was_deferred) ::unlinkat(dirs_.root(), log.c_str(), 0);
   }
-  forget(message);
+  forget(message, ipc::qmgr::EventKind::kRemoved);
 }
 
 void Manager::defer(Message& message) {
@@ -157,16 +157,17 @@ void Manager::defer(Message& message) {
   const timespec when{wall_clock_us() / 1'000'000 + wait.count(), 0};
   const timespec times[2] = {when, when};
   if (::utimensat(dirs_.root(), path.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
-    return forget(message);
+    return forget(message, ipc::qmgr::EventKind::kGone);
   }
   const auto moved = dirs_.move(message.queue, queuefile::Queue::kDeferred, message.id);
   if (!moved) log::warning("{}: {}", message.id, moved.error().text);
   const auto queue = moved ? queuefile::Queue::kDeferred : message.queue;
   if (!moved || *moved) schedule_.put(message.id, queue, loop::Clock::now() + wait);
-  forget(message);
+  forget(message, ipc::qmgr::EventKind::kDeferred);
 }
 
-void Manager::forget(Message& message) {
+void Manager::forget(Message& message, ipc::qmgr::EventKind end) {
+  if (!watchers_.empty()) watchers_.ended(message.id, end);
   active_recipients_ -= message.recipients.size();
   active_.erase(std::string(message.id));
   take_due();

@@ -5,10 +5,12 @@
 // by scanning, in the background, while new mail flows already.
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 
+#include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
@@ -130,6 +132,23 @@ void Manager::flush(const ipc::qmgr::Flush& notice) {
   take_due();
 }
 
+loop::Task<Result<ipc::qmgr::Watching>> Manager::watch(ipc::qmgr::Watch request,
+                                                       ipc::ChannelPtr channel) {
+  CO_DO(watchers_.add(channel, request.is_live));
+  ipc::qmgr::Watching answer;
+  if (!request.is_flush) co_return answer;
+  // What an operator moved here by hand is part of it.
+  co_await scan_all(false);
+  std::unordered_set<std::string> ids;
+  schedule_.for_each_id([&](const std::string& id) { ids.insert(id); });
+  for (const auto& [id, message] : active_) ids.insert(id);
+  ids.insert(loading_ids_.begin(), loading_ids_.end());
+  answer.messages = static_cast<std::int64_t>(ids.size());
+  watchers_.wait_for(channel, std::move(ids));
+  flush({});
+  co_return answer;
+}
+
 loop::Task<void> Manager::scan_all(bool is_start) {
   if (is_scanning_) {
     rescan_wanted_ = true;
@@ -147,8 +166,8 @@ loop::Task<void> Manager::scan_all(bool is_start) {
 }
 
 loop::Task<void> Manager::scan(queuefile::Queue queue, bool is_start) {
-  auto walk = dirs_.scan(queue, [](std::string_view path, std::string_view what) {
-    log::warning("{}: {} in the mail queue; it is left alone", path, what);
+  auto walk = dirs_.scan(queue, [this](std::string_view path, std::string_view what) {
+    leave_alone(path, fmt::format("{} in the mail queue", what));
   });
   for (unsigned count = 1;; ++count) {
     if (count % kEntriesPerTurn == 0) co_await loop::Yield();
@@ -164,7 +183,9 @@ loop::Task<void> Manager::scan(queuefile::Queue queue, bool is_start) {
 
 void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue queue,
                          bool is_start) {
-  if (active_.contains(entry.id) || schedule_.contains(entry.id)) return;
+  const Message* active = find(entry.id);
+  if (active != nullptr) return drop_second(entry, active->queue);
+  if (const auto known = schedule_.queue_of(entry.id)) return drop_second(entry, *known);
   struct stat st{};
   if (::fstatat(dirs_.root(), entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return;
   const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
@@ -187,6 +208,25 @@ void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue qu
   }
   schedule_.put(entry.id, queue, due);
   schedule_intake();
+}
+
+// Two files with one id, where a backup was put back over a queue that went on: the one that we
+// know of is delivered, the other one is kept for a person to look at.
+void Manager::drop_second(const queuefile::QueueEntry& entry, queuefile::Queue known) {
+  const std::string first = dirs_.path_of(known, entry.id);
+  if (entry.path == first) return;
+  const auto exists = [&](const std::string& path) {
+    return ::faccessat(dirs_.root(), path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  };
+  // It may just have been moved: both have to be there.
+  if (exists(first) && exists(entry.path)) set_aside(entry, "the same id is in " + first);
+}
+
+void Manager::leave_alone(std::string_view path, std::string_view why) {
+  constexpr std::size_t kMaxReported = 10'000;
+  if (reported_.size() >= kMaxReported) reported_.clear();
+  if (!reported_.emplace(path).second) return;
+  log::warning("{}: {}; it is left alone", log::clean(path), why);
 }
 
 bool Manager::has_room() const {
@@ -217,12 +257,15 @@ void Manager::take_due() {
 
 loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
   ++loading_;
+  loading_ids_.insert(id);
   auto message = std::make_unique<Message>();
   message->id = id;
   message->queue = queue;
   const bool is_read = co_await read(id, queue, *message);
+  bool is_taken = active_.contains(id);
   if (is_read && !active_.contains(id)) {
     const Result<void> resolved = co_await resolve(*message);
+    is_taken = resolved.has_value() || active_.contains(id);
     if (active_.contains(id)) {
       // Its notice came in meanwhile.
     } else if (resolved) {
@@ -232,8 +275,16 @@ loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
       schedule_.put(id, queue, loop::Clock::now() + settings_.minimal_backoff_time);
     }
   }
+  loading_ids_.erase(id);
+  if (!is_taken && !watchers_.empty()) watchers_.ended(id, ipc::qmgr::EventKind::kGone);
   --loading_;
   take_due();
+}
+
+std::optional<uid_t> Manager::foreign_owner(const std::string& path) const {
+  struct stat st{};
+  if (::fstatat(dirs_.root(), path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return std::nullopt;
+  return st.st_uid == settings_.owner ? std::nullopt : std::optional(st.st_uid);
 }
 
 loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& message) {
@@ -241,7 +292,11 @@ loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& 
   co_await loop::Yield();
   const auto fd = dirs_.open_message(queue, id);
   if (!fd) {
-    log::warning("open {}: {}", dirs_.path_of(queue, id), fd.error().text);
+    if (const auto uid = foreign_owner(dirs_.path_of(queue, id))) {
+      set_aside({id, dirs_.path_of(queue, id)}, fmt::format("owned by uid {}", *uid));
+      co_return false;
+    }
+    log::warning("{}", fd.error().text);
     schedule_.put(id, queue, loop::Clock::now() + settings_.minimal_backoff_time);
     co_return false;
   }
@@ -254,11 +309,13 @@ loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& 
         break;
       case queuefile::RefusalKind::kNoTrailer:
       case queuefile::RefusalKind::kDamaged:
-        set_aside(id, queue, opened.error().text);
+        set_aside({id, dirs_.path_of(queue, id)}, "damaged: " + opened.error().text);
+        break;
+      case queuefile::RefusalKind::kNotOurs:
+        set_aside({id, dirs_.path_of(queue, id)}, opened.error().text);
         break;
       case queuefile::RefusalKind::kForeign:
-      case queuefile::RefusalKind::kNotOurs:
-        log::warning("{}: {}; it is left alone", dirs_.path_of(queue, id), opened.error().text);
+        leave_alone(dirs_.path_of(queue, id), opened.error().text);
         break;
       case queuefile::RefusalKind::kNotRead:
         log::warning("{}: {}; trying again later", dirs_.path_of(queue, id), opened.error().text);
@@ -301,14 +358,12 @@ loop::Task<Result<void>> Manager::resolve(Message& message) {
   co_return Result<void>{};
 }
 
-void Manager::set_aside(const std::string& id, queuefile::Queue queue, std::string_view why) {
-  const auto path = dirs_.set_aside({id, dirs_.path_of(queue, id)});
+void Manager::set_aside(const queuefile::QueueEntry& entry, std::string_view why) {
+  const auto path = dirs_.set_aside(entry);
   if (!path) {
-    log::warning("{}: damaged ({}), and cannot be set aside: {}", dirs_.path_of(queue, id), why,
-                 path.error().text);
+    log::warning("{}: {}; it cannot be set aside: {}", entry.path, why, path.error().text);
   } else if (*path) {
-    log::warning("{}: damaged: {}; saved as {} and not delivered", dirs_.path_of(queue, id), why,
-                 **path);
+    log::warning("{}: {}; saved as {} and not delivered", entry.path, why, **path);
   }
 }
 
@@ -344,10 +399,11 @@ void Manager::activate(std::unique_ptr<Message> owned) {
     const auto moved = dirs_.move(message.queue, queuefile::Queue::kActive, message.id);
     if (!moved) {
       log::warning("{}: {}; trying again later", message.id, moved.error().text);
+      watchers_.ended(message.id, ipc::qmgr::EventKind::kDeferred);
       schedule_.put(message.id, message.queue, loop::Clock::now() + settings_.minimal_backoff_time);
       return schedule_intake();
     }
-    if (!*moved) return;
+    if (!*moved) return watchers_.ended(message.id, ipc::qmgr::EventKind::kGone);
     message.queue = queuefile::Queue::kActive;
   }
   schedule_.remove(message.id);
@@ -358,6 +414,7 @@ void Manager::activate(std::unique_ptr<Message> owned) {
   }
   message.remaining = message.waiting;
   log::activated(message.id, mail::quote_address(message.sender), message.size, message.remaining);
+  if (!watchers_.empty()) watchers_.arrived(message);
   if (!message.redirect.empty()) keep_one_recipient(message);
   if (!message.content_filter.empty()) send_to_filter(message);
   active_recipients_ += message.recipients.size();

@@ -128,6 +128,9 @@ void Manager::start() {
       [this](ipc::qmgr::Flush& notice, const ipc::ChannelPtr&) { flush(notice); });
   dispatcher.notice<ipc::qmgr::Rescan>(
       [this](ipc::qmgr::Rescan&, const ipc::ChannelPtr&) { loop::spawn(scan_all(false)); });
+  dispatcher.serve<ipc::qmgr::Watch>([this](ipc::qmgr::Watch request, ipc::ChannelPtr channel) {
+    return watch(request, std::move(channel));
+  });
   dispatcher.answer<ipc::qmgr::AskIntake>(
       [this](ipc::qmgr::AskIntake&, const ipc::ChannelPtr&) -> Result<ipc::qmgr::IntakeState> {
         // With a full memory mail waits in incoming/, which grows as long as more is let in.
@@ -153,7 +156,8 @@ void Manager::start() {
     }
   });
   // A cleanup that dies may have committed a message that it could not tell of.
-  server_.on_closed([this](const ipc::ChannelPtr&) {
+  server_.on_closed([this](const ipc::ChannelPtr& channel) {
+    watchers_.remove(channel);
     if (!rescan_timer_.is_armed()) rescan_timer_.arm(loop::Clock::now() + kRescanDelay);
   });
   server_.start();

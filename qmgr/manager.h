@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/config/site_list.h"
@@ -26,6 +27,7 @@
 #include "qmgr/message.h"
 #include "qmgr/schedule.h"
 #include "qmgr/transport.h"
+#include "qmgr/watch.h"
 
 namespace postern::qmgr {
 
@@ -55,6 +57,8 @@ class Manager {
   // ---- intake.cpp
   void accept_notice(ipc::qmgr::NewMessage& notice);
   void flush(const ipc::qmgr::Flush& notice);
+  [[nodiscard]] loop::Task<Result<ipc::qmgr::Watching>> watch(ipc::qmgr::Watch request,
+                                                              ipc::ChannelPtr channel);
   loop::Task<void> scan_all(bool is_start);
   loop::Task<void> scan(queuefile::Queue queue, bool is_start);
   void note_found(const queuefile::QueueEntry& entry, queuefile::Queue queue, bool is_start);
@@ -63,7 +67,12 @@ class Manager {
   loop::Task<void> load(std::string id, queuefile::Queue queue);
   [[nodiscard]] loop::Task<bool> read(std::string id, queuefile::Queue queue, Message& message);
   [[nodiscard]] loop::Task<Result<void>> resolve(Message& message);
-  void set_aside(const std::string& id, queuefile::Queue queue, std::string_view why);
+  // Whose file it is, where it is not the mail system's.
+  [[nodiscard]] std::optional<uid_t> foreign_owner(const std::string& path) const;
+  void set_aside(const queuefile::QueueEntry& entry, std::string_view why);
+  void drop_second(const queuefile::QueueEntry& entry, queuefile::Queue known);
+  // Tells of it once.
+  void leave_alone(std::string_view path, std::string_view why);
   // Into active/, into the destinations' queues.
   void activate(std::unique_ptr<Message> message);
   static void keep_one_recipient(Message& message);
@@ -118,7 +127,7 @@ class Manager {
                                                      ipc::bounce::Kind kind);
   void defer(Message& message);
   void remove(Message& message);
-  void forget(Message& message);
+  void forget(Message& message, ipc::qmgr::EventKind end);
   [[nodiscard]] bool is_expired(const Message& message) const;
 
   [[nodiscard]] Message* find(const std::string& id);
@@ -140,8 +149,11 @@ class Manager {
   std::unordered_map<std::string, std::unique_ptr<Message>> active_;
   std::size_t active_recipients_ = 0;
   std::size_t loading_ = 0;
+  std::unordered_set<std::string> loading_ids_;
+  std::unordered_set<std::string> reported_;  // files that are left alone
   bool is_scanning_ = false;
   bool rescan_wanted_ = false;
+  Watchers watchers_;
   bool is_flushing_ = false;  // defer_transports and dead destinations are tried all the same
   std::unordered_map<std::string, std::unique_ptr<Transport>> transports_;
   std::vector<std::unique_ptr<Agent>> closed_agents_;  // until their last report was handled

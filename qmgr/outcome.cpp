@@ -52,12 +52,14 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
   // The message stays while this report is being recorded, whatever else ends meanwhile.
   ++message->flights;
   if (report.is_damaged) {
-    set_aside(message->id, message->queue, report.damage);
+    set_aside({message->id, dirs_.path_of(message->queue, message->id)},
+              "damaged: " + report.damage);
     for (auto& recipient : message->recipients) {
       if (recipient.progress == Progress::kWaiting) --message->waiting;
       recipient.progress = Progress::kDeferred;
     }
   } else {
+    if (!watchers_.empty()) watchers_.reported(*message, report);
     if (message->is_traced) {
       co_await trace(*message, report);
     } else {

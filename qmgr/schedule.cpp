@@ -87,9 +87,12 @@ void Schedule::remove(const std::string& id) {
   pass_over();
 }
 
-bool Schedule::contains(const std::string& id) const {
+bool Schedule::contains(const std::string& id) const { return queue_of(id).has_value(); }
+
+std::optional<queuefile::Queue> Schedule::queue_of(const std::string& id) const {
   const auto found = entries_.find(id);
-  return found != entries_.end() && !found->second.is_gone;
+  if (found == entries_.end() || found->second.is_gone) return std::nullopt;
+  return found->second.queue;
 }
 
 void Schedule::make_due(const std::string& id, loop::TimePoint now) {

@@ -31,7 +31,16 @@ class Schedule {
   // When take_due has something to give; kNever when there is nothing at all.
   [[nodiscard]] loop::TimePoint next() const;
   [[nodiscard]] bool contains(const std::string& id) const;
+  // Where the message lies; nothing if it is not here.
+  [[nodiscard]] std::optional<queuefile::Queue> queue_of(const std::string& id) const;
   [[nodiscard]] std::size_t size() const { return size_; }
+  // All that is here, in no order.
+  template <typename Call>
+  void for_each_id(Call call) const {
+    for (const auto& [id, entry] : entries_) {
+      if (!entry.is_gone) call(id);
+    }
+  }
 
  private:
   struct Entry {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/ipc/agent.h"
 #include "common/ipc/message.h"
 
 namespace postern::ipc::qmgr {
@@ -61,6 +62,69 @@ struct AskIntake {
   using Reply = IntakeState;
   template <typename Self, typename Fields>
   static void fields(Self&, Fields&) {}
+};
+
+// postern flush --wait, postern trace --live: from now on the connection gets an Event for all that
+// happens (is_live), or for all that is due or under way now, after a flush of everything, and a
+// kFlushed when the round of each of those messages has ended.
+struct Watching {
+  std::int64_t messages = 0;  // that will be waited for
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("messages", self.messages);
+  }
+};
+struct Watch {
+  static constexpr std::uint16_t kType = 0x0405;
+  using Reply = Watching;
+  bool is_live = false;
+  bool is_flush = false;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("is_live", self.is_live);
+    field("is_flush", self.is_flush);
+  }
+};
+
+enum class EventKind : std::uint8_t {
+  kArrived = 1,     // a new message; recipient is the first one
+  kTriedAgain = 2,  // a deferred one that is due
+  kOutcome = 3,     // of one recipient
+  kRemoved = 4,     // nothing is left of it to do
+  kDeferred = 5,    // it waits for the next attempt
+  kGone = 6,        // moved or removed by an operator, or set aside
+  kFlushed = 7,     // the flush is over
+};
+
+struct Event {
+  static constexpr std::uint16_t kType = 0x0406;
+  EventKind kind = EventKind::kOutcome;
+  std::string queue_id;
+  std::string sender;
+  std::string recipient;
+  std::string transport;
+  agent::Outcome outcome = agent::Outcome::kDeferred;
+  std::string status;
+  std::string text;
+  std::string remote_mta;
+  std::int64_t size = 0;
+  std::int64_t recipients = 0;
+  std::int64_t dropped = 0;  // events that were dropped before this one
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("kind", self.kind);
+    field("queue_id", self.queue_id);
+    field("sender", self.sender);
+    field("recipient", self.recipient);
+    field("transport", self.transport);
+    field("outcome", self.outcome);
+    field("status", self.status);
+    field("text", self.text);
+    field("remote_mta", self.remote_mta);
+    field("size", self.size);
+    field("recipients", self.recipients);
+    field("dropped", self.dropped);
+  }
 };
 
 }  // namespace postern::ipc::qmgr

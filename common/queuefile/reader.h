@@ -10,8 +10,8 @@
 //     kUnfinished  never acknowledged; to be removed when it is old
 //     kNoTrailer   committed by its mode, but without trailer: set aside rather than removed
 //     kDamaged     set aside in corrupt/, and say so
-//     kForeign     a queue file of Postfix: report it and leave it alone
-//     kNotOurs     wrong type, owner or mode: report it once and leave it alone
+//     kForeign     a queue file of Postfix: report it once and leave it alone
+//     kNotOurs     wrong type, owner or mode: set aside, and say so
 //     kNotRead     could not be read just now; nothing is known
 
 #pragma once

@@ -57,16 +57,20 @@ loop::Task<Verdict> RestrictionRun::reject_unverified(std::string address, Subje
   const std::string reason = own_reason.empty() ? log::clean(answer.text, kMaxReason) : own_reason;
   const std::string text = fmt::format("{} rejected: {} address: {}", subject.class_name,
                                        is_bad ? "undeliverable" : "unverified", reason);
-  if (is_bad) {
-    co_return refuse(static_cast<int>(is_sender ? params.unverified_sender_reject_code
-                                                : params.unverified_recipient_reject_code),
-                     status, subject, text);
+  const std::int64_t reject_code = is_sender ? params.unverified_sender_reject_code
+                                             : params.unverified_recipient_reject_code;
+  const std::int64_t defer_code =
+      is_sender ? params.unverified_sender_defer_code : params.unverified_recipient_defer_code;
+  const auto code = static_cast<int>(is_bad ? reject_code : defer_code);
+  // As nowhere else: a code of success lets the address pass, and the log tells.
+  if (code / 100 == 2) {
+    log_line("permit", text_of(subject, text));
+    co_return Verdict::dunno();
   }
+  if (is_bad) co_return refuse(code, status, subject, text);
   co_return defer_if_permit(is_sender ? params.unverified_sender_tempfail_action
                                       : params.unverified_recipient_tempfail_action,
-                            static_cast<int>(is_sender ? params.unverified_sender_defer_code
-                                                       : params.unverified_recipient_defer_code),
-                            status, subject, text);
+                            code, status, subject, text);
 }
 
 }  // namespace postern::smtpd

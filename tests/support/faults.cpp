@@ -3,7 +3,8 @@
 //
 // POSTERN_TEST_FAULTS names a file that is mapped at start, before rights are dropped; the test
 // writes its plan there while the daemon runs. Only files that the process has created itself
-// (O_CREAT | O_EXCL) count, and fsync of anything: sockets, tables and logs are left alone.
+// (O_CREAT | O_EXCL) count, and fsync, unlink, rename and pwrite of anything: sockets, tables and
+// logs are left alone. fork counts in whoever forks.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -21,7 +22,17 @@
 
 namespace {
 
-enum Call : std::uint32_t { kOpen = 1, kWrite = 2, kFchmod = 4, kFsync = 8, kClose = 16 };
+enum Call : std::uint32_t {
+  kOpen = 1,
+  kWrite = 2,
+  kFchmod = 4,
+  kFsync = 8,
+  kClose = 16,
+  kUnlink = 32,
+  kRename = 64,
+  kPwrite = 128,
+  kFork = 256,
+};
 enum Action : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter };
 
 // As tests/system/harness.py writes it.
@@ -31,6 +42,7 @@ struct Plan {
   std::uint32_t action;
   std::int32_t at;  // the call with this number, or all of them when 0
   std::uint32_t count;
+  std::uint32_t chance;  // of a thousand such calls so many; all of them when 0
 };
 
 constexpr std::size_t kPage = 4096;
@@ -62,6 +74,9 @@ Action next(Call call) {
   if (plan == nullptr || (plan->calls & call) == 0) return kNone;
   const std::uint32_t number = std::atomic_ref(plan->count).fetch_add(1) + 1;
   if (plan->at != 0 && number != static_cast<std::uint32_t>(plan->at)) return kNone;
+  // Spread over the numbers without a pattern that a caller's habits could meet (Knuth's
+  // multiplier).
+  if (plan->chance != 0 && (number * 2654435761U >> 8) % 1000 >= plan->chance) return kNone;
   if (plan->action == kKillBefore) ::kill(::getpid(), SIGKILL);
   return static_cast<Action>(plan->action);
 }
@@ -157,6 +172,41 @@ int fsync(int fd) {
 int fdatasync(int fd) {
   static auto* const real = find<int(int)>("fdatasync");
   return perform(kFsync, real, fd);
+}
+
+int unlink(const char* path) noexcept {
+  static auto* const real = find<int(const char*)>("unlink");
+  return perform(kUnlink, real, path);
+}
+
+int unlinkat(int dir, const char* path, int flags) noexcept {
+  static auto* const real = find<int(int, const char*, int)>("unlinkat");
+  return perform(kUnlink, real, dir, path, flags);
+}
+
+int renameat(int from_dir, const char* from, int to_dir, const char* to) noexcept {
+  static auto* const real = find<int(int, const char*, int, const char*)>("renameat");
+  return perform(kRename, real, from_dir, from, to_dir, to);
+}
+
+int renameat2(int from_dir, const char* from, int to_dir, const char* to, unsigned flags) noexcept {
+  static auto* const real = find<int(int, const char*, int, const char*, unsigned)>("renameat2");
+  return perform(kRename, real, from_dir, from, to_dir, to, flags);
+}
+
+ssize_t pwrite(int fd, const void* data, std::size_t size, off_t at) {
+  static auto* const real = find<ssize_t(int, const void*, std::size_t, off_t)>("pwrite");
+  return perform(kPwrite, real, fd, data, size, at);
+}
+
+ssize_t pwrite64(int fd, const void* data, std::size_t size, off64_t at) {
+  static auto* const real = find<ssize_t(int, const void*, std::size_t, off64_t)>("pwrite64");
+  return perform(kPwrite, real, fd, data, size, at);
+}
+
+pid_t fork() noexcept {
+  static auto* const real = find<pid_t()>("fork");
+  return perform(kFork, real);
 }
 
 int close(int fd) {

@@ -430,7 +430,8 @@ def body_of(message):
 
 class Faults:
     """The control page of the preloaded library (tests/support/faults.cpp) in one daemon."""
-    CALLS = {"open": 1, "write": 2, "fchmod": 4, "fsync": 8, "close": 16}
+    CALLS = {"open": 1, "write": 2, "fchmod": 4, "fsync": 8, "close": 16, "unlink": 32, "rename": 64,
+             "pwrite": 128, "fork": 256}
     FAIL, KILL_BEFORE, KILL_AFTER = 1, 2, 3
     PATH = ROOT + "/faults"
 
@@ -445,11 +446,11 @@ class Faults:
         self.target = f"{PREFIX}/libexec/postern/{program}"
         run("mount", "--bind", script, self.target)
 
-    def plan(self, calls, action, error=0, at=0):
-        """The call number `at` of these kinds, or each of them when 0."""
+    def plan(self, calls, action, error=0, at=0, chance=0):
+        """The call number `at` of these kinds, or each of them when 0; or so many of a thousand."""
         mask = sum(self.CALLS[call] for call in calls)
         self.file.seek(0)
-        self.file.write(struct.pack("=IiIiI", mask, error, action, at, 0))
+        self.file.write(struct.pack("=IiIiII", mask, error, action, at, 0, chance))
 
     def off(self):
         self.plan((), 0)

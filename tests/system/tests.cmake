@@ -41,6 +41,7 @@ endfunction()
 
 postern_system_test(end_to_end end_to_end 120)
 postern_system_test(aliases aliases 60)
+postern_system_test(backup_mx backup_mx 120)
 postern_system_test(parameters parameters 120)
 postern_system_test(console console 240)
 foreach(first 1 6 11 16)
