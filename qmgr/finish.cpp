@@ -26,14 +26,6 @@ void Manager::finish_if_done(Message& message) {
   loop::spawn(finish(&message));
 }
 
-bool Manager::is_expired(const Message& message) const {
-  if (message.is_forced_expire) return true;
-  const auto lifetime =
-      message.sender.empty() ? settings_.bounce_queue_lifetime : settings_.maximal_queue_lifetime;
-  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
-  return age > lifetime;
-}
-
 ipc::bounce::Notify Manager::notice_of(const Message& message, ipc::bounce::Kind kind) {
   ipc::bounce::Notify notice;
   notice.kind = kind;
@@ -92,7 +84,9 @@ loop::Task<void> Manager::finish(Message* message) {
     remove(*message);
     co_return;
   }
-  const bool expired = message->remaining > 0 && is_expired(*message);
+  std::vector<Recipient*> over = co_await find_expired(*message);
+  const bool expired = !over.empty() && over.size() == message->remaining;
+  if (!over.empty() && !expired) co_await return_expired(*message, std::move(over));
   if (expired) {
     log::expired(message->id, mail::quote_address(message->sender), message->is_forced_expire);
   }

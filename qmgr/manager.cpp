@@ -87,6 +87,7 @@ void Manager::configure() {
   settings_.message_active_limit = static_cast<std::size_t>(queue.qmgr_message_active_limit);
   settings_.message_recipient_limit = static_cast<std::size_t>(queue.qmgr_message_recipient_limit);
   settings_.defer_transports = queue.defer_transports;
+  settings_.destination_queue_lifetime_maps = scheduling.destination_queue_lifetime_maps;
   settings_.confirm_delay_cleared = process_.values().flag("confirm_delay_cleared");
   settings_.delay_warning_time = process_.values().duration("delay_warning_time");
   const auto parents = process_.values().list("parent_domain_matches_subdomains");

@@ -42,6 +42,7 @@ struct Settings {
   std::size_t message_active_limit = 20'000;
   std::size_t message_recipient_limit = 20'000;
   std::vector<std::string> defer_transports;
+  std::vector<std::string> destination_queue_lifetime_maps;
   config::SiteList fast_flush_domains;
   uid_t owner = 0;
 };
@@ -128,7 +129,16 @@ class Manager {
   void defer(Message& message);
   void remove(Message& message);
   void forget(Message& message, ipc::qmgr::EventKind end);
-  [[nodiscard]] bool is_expired(const Message& message) const;
+
+  // ---- lifetime.cpp
+  [[nodiscard]] std::chrono::seconds usual_lifetime(const Message& message) const;
+  // Nothing where destination_queue_lifetime_maps cannot be asked, or its answer is no time.
+  [[nodiscard]] loop::Task<std::optional<std::chrono::seconds>> lifetime_for(
+      std::string domain, std::chrono::seconds otherwise);
+  // Those that are not done and have waited for too long.
+  [[nodiscard]] loop::Task<std::vector<Recipient*>> find_expired(Message& message);
+  // Makes failures of some of the recipients, while the others go on waiting.
+  [[nodiscard]] loop::Task<void> return_expired(Message& message, std::vector<Recipient*> expired);
 
   [[nodiscard]] Message* find(const std::string& id);
   void configure();

@@ -227,6 +227,21 @@ def hostile_code_gets_nowhere():
         run("umount", target)
 
 
+def a_container_gives_less():
+    """Without the right to make namespaces the rest is in force, and the log says what is missing."""
+    with Mta(start=False) as mta:
+        words = ["setpriv", "--bounding-set=-sys_admin", f"{PREFIX}/sbin/postern"]
+        check_equal(subprocess.run(words + ["start"], check=False).returncode, 0)
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+        mta.wait_log(r"daemons keep the host's network: network namespace: Operation not permitted")
+        wait_for("delivery", lambda: len(maildir("u1")) == 1)
+        for pid, program in daemons("smtpd").items():
+            check_equal(os.readlink(f"/proc/{pid}/ns/net"), os.readlink("/proc/self/ns/net"))
+            if not SANITIZED:
+                check_equal(status(pid)["Seccomp"].strip(), "2", program)
+
+
 def set_gid_tools_only():
     """Nothing is set-uid; set-gid are the two that local users need."""
     found = {}
@@ -239,4 +254,4 @@ def set_gid_tools_only():
 
 
 main([rights, hostile_code_gets_nowhere, secrets_are_for_those_who_need_them,
-      set_gid_tools_only])
+      a_container_gives_less, set_gid_tools_only])
