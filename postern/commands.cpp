@@ -62,6 +62,7 @@ constexpr Command kVerbs[] = {
     {"status", status_main},
     {"stop", stop_main},
     {"tls", tls_main},
+    {"trace", trace_main},
     {"upgrade-configuration", upgrade_configuration_main},
     {"why", why_main},
 };

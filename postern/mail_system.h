@@ -38,6 +38,7 @@ int stop_main(int argc, char** argv);
 int abort_main(int argc, char** argv);
 int reload_main(int argc, char** argv);
 int flush_main(int argc, char** argv);
+int trace_main(int argc, char** argv);
 int status_main(int argc, char** argv);
 int logrotate_main(int argc, char** argv);
 

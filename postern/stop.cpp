@@ -1,10 +1,9 @@
-// postern stop, abort, reload, status, flush, logrotate: what is asked of a mail system that runs.
+// postern stop, abort, reload, status, logrotate: what is asked of a mail system that runs.
 
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <sysexits.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,10 +14,7 @@
 
 #include "common/base/number.h"
 #include "common/base/text.h"
-#include "common/ipc/client.h"
-#include "common/ipc/qmgr.h"
 #include "common/log/log.h"
-#include "common/loop/loop.h"
 #include "common/sys/lock.h"
 #include "postern/certificates.h"
 #include "postern/check.h"
@@ -191,24 +187,6 @@ int reload_main(int /*argc*/, char** /*argv*/) {
   if (!is_accepted) return refuse("reload refused: see the log");
   // The form of queue ids may have changed.
   return tidy_queue(running->system.loaded.snapshot->config_directory);
-}
-
-int flush_main(int /*argc*/, char** /*argv*/) {
-  const auto system = open_mail_system();
-  if (!system) return 1;
-  const Values values = system->values();
-  const std::string socket = fmt::format("{}/public/{}", values.text("queue_directory"),
-                                         values.text("queue_service_name"));
-  loop::Loop loop;
-  ipc::Client qmgr(socket);
-  const auto channel = system->running() ? qmgr.channel_now() : nullptr;
-  if (channel == nullptr) {
-    refuse("cannot flush the mail queue: the mail system is down");
-    return EX_UNAVAILABLE;
-  }
-  channel->notify(ipc::qmgr::Flush{});
-  channel->flush_now();
-  return 0;
 }
 
 int logrotate_main(int /*argc*/, char** /*argv*/) {

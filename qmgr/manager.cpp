@@ -65,6 +65,7 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
       verify_("private/" + process.values().text("address_verify_service_name")),
       due_timer_([this] { take_due(); }),
       pace_timer_([this] { pump_all(); }),
+      held_timer_([this] { release_held(); }),
       rescan_timer_([this] { loop::spawn(scan(queuefile::Queue::kIncoming, false)); }),
       housekeeping_timer_([this] {
         const auto now = loop::Clock::now();

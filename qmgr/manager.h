@@ -93,6 +93,9 @@ class Manager {
   void watch_stuck(Transport& transport);
   void offer(Transport& transport, Agent& agent, Destination& destination);
   void agent_closed(Agent* agent);
+  // Offers it again later: an agent of an earlier queue manager has the file.
+  void hold(Transport& service, Destination& destination, Job job);
+  void release_held();
   // Hands what waits for a destination to the `retry` service, which defers it with this reason.
   void suspend(Transport& transport, Destination& destination, const std::string& why);
   void suspend_transport(Transport& transport, const std::string& why);
@@ -168,8 +171,16 @@ class Manager {
   std::unordered_map<std::string, std::unique_ptr<Transport>> transports_;
   std::vector<std::unique_ptr<Agent>> closed_agents_;  // until their last report was handled
 
+  struct Held {
+    Transport* transport;
+    std::string nexthop;
+    Job job;
+  };
+  std::vector<Held> held_;
+
   loop::CallbackTimer due_timer_;
   loop::CallbackTimer pace_timer_;
+  loop::CallbackTimer held_timer_;
   loop::CallbackTimer rescan_timer_;
   loop::CallbackTimer housekeeping_timer_;
 };

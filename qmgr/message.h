@@ -57,6 +57,7 @@ struct Message {
   bool is_dry_run = false;  // sendmail -bv: one attempt that delivers nothing, all of it traced
   bool is_probe = false;    // tells verify what became of it, and nobody else; one attempt
   bool is_finishing = false;
+  bool was_held = false;  // an agent of an earlier queue manager had it: told once
   std::vector<Recipient> recipients;
   std::size_t waiting = 0;    // recipients in Progress::kWaiting
   std::size_t remaining = 0;  // recipients not kDone

@@ -21,7 +21,7 @@ constexpr std::chrono::seconds kStartTime{15};
 // More processes of one service are never connected to (service_workers is 4 at most).
 constexpr std::size_t kMaxAgents = 8;
 // A predecessor's agent still has the file.
-constexpr std::chrono::seconds kLockRetry{5};
+constexpr std::chrono::seconds kLockRetry{1};
 
 }  // namespace
 
@@ -184,6 +184,33 @@ void Manager::agent_closed(Agent* agent) {
   pace_timer_.arm(loop::Clock::now() + std::chrono::milliseconds(100));
 }
 
+void Manager::hold(Transport& service, Destination& destination, Job job) {
+  Message& message = *job.message;
+  if (!message.was_held) {
+    message.was_held = true;
+    log::warning("{}: still with an agent of an earlier queue manager; waiting", message.id);
+  }
+  // That agent may hold nothing but a report that it cannot hand over: it waits to be connected to.
+  for (const Recipient& recipient : message.recipients) {
+    if (recipient.transport.empty()) continue;
+    Transport& other = transport(recipient.transport);
+    if (other.agents.empty()) connect(other);
+  }
+  ++message.jobs;
+  held_.push_back({&service, destination.nexthop(), std::move(job)});
+  if (!held_timer_.is_armed()) held_timer_.arm(loop::Clock::now() + kLockRetry);
+}
+
+void Manager::release_held() {
+  for (Held& held : std::exchange(held_, {})) {
+    --held.job.message->jobs;
+    Destination& destination = held.transport->destination(held.nexthop);
+    destination.add(std::move(held.job));
+    held.transport->list(destination);
+  }
+  pump_all();
+}
+
 void Manager::offer(Transport& service, Agent& agent, Destination& destination) {
   Job job = destination.take(service.limits(), loop::Clock::now());
   service.list(destination);
@@ -211,9 +238,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   const int lock = message.is_fresh ? LOCK_SH : LOCK_EX;
   if (::flock((*fd)->get(), lock | LOCK_NB) < 0) {
     destination.landed();
-    destination.add(std::move(job));
-    log::warning("{}: still with an agent of an earlier queue manager; waiting", message.id);
-    return pace_timer_.arm(loop::Clock::now() + kLockRetry);
+    return hold(service, destination, std::move(job));
   }
   if (!message.is_fresh) {
     ::flock((*fd)->get(), LOCK_SH | LOCK_NB);

@@ -67,7 +67,7 @@ _postern() {
   case "${COMP_CWORD}:${COMP_WORDS[1]}" in
     1:*) _postern_reply "abort ban check config dkim dns doctor explain flush greylist logrotate \
 password queue quota reload report set-permissions start start-fg status stop tls \
-upgrade-configuration why" ;;
+trace upgrade-configuration why" ;;
     2:config) _postern_reply "diff get man set undo unset" ;;
     *:config) _postern_parameters "--dry-run" ;;
     2:queue) _postern_reply "delete expire hold list release retry show" ;;
@@ -86,6 +86,8 @@ upgrade-configuration why" ;;
       esac
       ;;
     *:why) _postern_ids "--json" ;;
+    *:flush) _postern_reply "--json --time --wait" ;;
+    *:trace) _postern_ids "--json --live --time" ;;
     *:check) _postern_reply "--json --strict" ;;
     2:ban) _postern_reply "add list remove" ;;
     2:dkim) _postern_reply "list new record rotate test" ;;

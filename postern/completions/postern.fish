@@ -54,7 +54,7 @@ end
 
 for name in postern postfix
     complete -c $name -f
-    complete -c $name -n '__postern_at 1' -a 'abort ban check config dkim dns doctor explain flush greylist logrotate password queue quota reload report set-permissions start start-fg status stop tls upgrade-configuration why'
+    complete -c $name -n '__postern_at 1' -a 'abort ban check config dkim dns doctor explain flush greylist logrotate password queue quota reload report set-permissions start start-fg status stop tls trace upgrade-configuration why'
     complete -c $name -n '__postern_at 2 config' -a 'diff get man set undo unset'
     complete -c $name -n '__fish_seen_subcommand_from config; and not __postern_at 2 config' -a '(__postern_parameters)'
     complete -c $name -n '__fish_seen_subcommand_from config' -l dry-run
@@ -69,7 +69,11 @@ for name in postern postfix
     complete -c $name -n '__fish_seen_subcommand_from queue' -l queue -x -a 'maildrop incoming active deferred hold'
     complete -c $name -n '__fish_seen_subcommand_from queue' -l group -x -a 'reason domain sender'
     complete -c $name -n '__fish_seen_subcommand_from why' -a '(__postern_ids)'
-    complete -c $name -n '__fish_seen_subcommand_from why check' -l json
+    complete -c $name -n '__fish_seen_subcommand_from trace' -a '(__postern_ids)'
+    complete -c $name -n '__fish_seen_subcommand_from trace' -l live
+    complete -c $name -n '__fish_seen_subcommand_from flush' -l wait
+    complete -c $name -n '__fish_seen_subcommand_from flush trace' -l time -x
+    complete -c $name -n '__fish_seen_subcommand_from why check flush trace' -l json
     complete -c $name -n '__fish_seen_subcommand_from check' -l strict
     complete -c $name -n '__postern_at 2 ban' -a 'add list remove'
     complete -c $name -n '__postern_at 2 dkim' -a 'list new record rotate test'

@@ -57,8 +57,8 @@ loop::Task<Verdict> RestrictionRun::reject_unverified(std::string address, Subje
   const std::string reason = own_reason.empty() ? log::clean(answer.text, kMaxReason) : own_reason;
   const std::string text = fmt::format("{} rejected: {} address: {}", subject.class_name,
                                        is_bad ? "undeliverable" : "unverified", reason);
-  const std::int64_t reject_code = is_sender ? params.unverified_sender_reject_code
-                                             : params.unverified_recipient_reject_code;
+  const std::int64_t reject_code =
+      is_sender ? params.unverified_sender_reject_code : params.unverified_recipient_reject_code;
   const std::int64_t defer_code =
       is_sender ? params.unverified_sender_defer_code : params.unverified_recipient_defer_code;
   const auto code = static_cast<int>(is_bad ? reject_code : defer_code);

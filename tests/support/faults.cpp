@@ -1,10 +1,11 @@
-// faults.cpp - a preloaded library that makes the system calls of a commit fail, or kills the
-// process before or after one of them. For tests only.
+// faults.cpp - a preloaded library that makes the system calls of a commit, or of marking what is
+// done, fail, or kills the process before or after one of them. For tests only.
 //
 // POSTERN_TEST_FAULTS names a file that is mapped at start, before rights are dropped; the test
 // writes its plan there while the daemon runs. Only files that the process has created itself
-// (O_CREAT | O_EXCL) count, and fsync, unlink, rename and pwrite of anything: sockets, tables and
-// logs are left alone. fork counts in whoever forks.
+// (O_CREAT | O_EXCL) or opened to append (the records of bounce) count, and fsync, unlink, rename,
+// pwrite and setting times of anything: sockets, tables and logs are left alone. fork counts in
+// whoever forks.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@ enum Call : std::uint32_t {
   kRename = 64,
   kPwrite = 128,
   kFork = 256,
+  kTimes = 512,
 };
 enum Action : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter };
 
@@ -101,7 +103,9 @@ Function* find(const char* name) {
 int open_at(const char* symbol, int dir, const char* path, int flags, mode_t mode) {
   using Real = int(int, const char*, int, ...);
   Real* const real = find<Real>(symbol);
-  const bool ours = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
+  const bool is_created = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
+  const bool is_record = (flags & O_CREAT) == 0 && (flags & O_APPEND) != 0;
+  const bool ours = is_created || is_record;
   if (!ours) {
     const int fd = real(dir, path, flags, mode);
     remember(fd, false);
@@ -162,6 +166,11 @@ ssize_t write(int fd, const void* data, std::size_t size) {
 int fchmod(int fd, mode_t mode) noexcept {
   static auto* const real = find<int(int, mode_t)>("fchmod");
   return counts(fd) ? perform(kFchmod, real, fd, mode) : real(fd, mode);
+}
+
+int utimensat(int dir, const char* path, const timespec times[2], int flags) noexcept {
+  static auto* const real = find<int(int, const char*, const timespec*, int)>("utimensat");
+  return perform(kTimes, real, dir, path, times, flags);
 }
 
 int fsync(int fd) {

@@ -431,7 +431,7 @@ def body_of(message):
 class Faults:
     """The control page of the preloaded library (tests/support/faults.cpp) in one daemon."""
     CALLS = {"open": 1, "write": 2, "fchmod": 4, "fsync": 8, "close": 16, "unlink": 32, "rename": 64,
-             "pwrite": 128, "fork": 256}
+             "pwrite": 128, "fork": 256, "utimens": 512}
     FAIL, KILL_BEFORE, KILL_AFTER = 1, 2, 3
     PATH = ROOT + "/faults"
 

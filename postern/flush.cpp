@@ -1,0 +1,224 @@
+// flush.cpp - `postern flush` and `postern trace --live`: what qmgr is asked, and what it tells.
+
+#include <fmt/format.h>
+#include <getopt.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <functional>
+
+#include "common/config/param.h"
+#include "common/ipc/client.h"
+#include "common/ipc/qmgr.h"
+#include "common/loop/loop.h"
+#include "common/sys/socket.h"
+#include "postern/mail_events.h"
+#include "postern/mail_system.h"
+#include "postern/queue_tools.h"
+
+namespace postern::control {
+
+namespace {
+
+using ipc::qmgr::Event;
+using ipc::qmgr::EventKind;
+
+constexpr std::chrono::seconds kAnswerTime{100};
+constexpr std::chrono::seconds kFlushTime{3600};
+
+std::string socket_of(const MailSystem& system) {
+  const config::Values values = system.values();
+  return fmt::format("{}/public/{}", values.text("queue_directory"),
+                     values.text("queue_service_name"));
+}
+
+enum class End { kAsked, kTime, kLost, kRefused };
+
+// Looks on until `on_event` gives false, the time is over, or qmgr has gone.
+class Onlooker {
+ public:
+  Onlooker(ipc::qmgr::Watch request, std::chrono::seconds time) : request_(request), time_(time) {}
+  End look(const std::string& socket, std::function<void(std::int64_t)> on_start,
+           std::function<bool(const Event&)> on_event);
+
+ private:
+  void end(End end);
+  static loop::Task<void> ask(Onlooker* self, ipc::ChannelPtr channel);
+
+  ipc::qmgr::Watch request_;
+  std::chrono::seconds time_;
+  End end_ = End::kAsked;
+  bool is_over_ = false;
+  bool is_answered_ = false;
+  loop::Loop loop_;
+  std::function<void(std::int64_t)> on_start_;
+};
+
+void Onlooker::end(End end) {
+  if (!is_over_) end_ = end;
+  is_over_ = true;
+  // A flush of nothing is over before it is answered.
+  if (is_answered_ || end != End::kAsked) loop_.stop();
+}
+
+loop::Task<void> Onlooker::ask(Onlooker* self, ipc::ChannelPtr channel) {
+  const auto answer = co_await channel->call(self->request_, loop::Clock::now() + kAnswerTime);
+  self->is_answered_ = true;
+  if (answer) {
+    self->on_start_(answer->messages);
+    if (self->is_over_) self->loop_.stop();
+    co_return;
+  }
+  if (!self->is_over_) fmt::print(stderr, "postern: {}\n", answer.error().text);
+  self->end(End::kRefused);
+}
+
+End Onlooker::look(const std::string& socket, std::function<void(std::int64_t)> on_start,
+                   std::function<bool(const Event&)> on_event) {
+  auto fd = sys::connect_unix(socket);
+  if (!fd) return End::kLost;
+  on_start_ = std::move(on_start);
+  ipc::Dispatcher dispatcher;
+  dispatcher.notice<Event>([&](Event& event, const ipc::ChannelPtr&) {
+    if (!is_over_ && !on_event(event)) end(End::kAsked);
+  });
+  const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
+  channel->start([this](const ipc::ChannelPtr&) { end(End::kLost); });
+  loop::CallbackTimer timer([this] { end(End::kTime); });
+  timer.arm(loop::Clock::now() + time_);
+  loop::spawn(ask(this, channel));
+  loop_.run();
+  channel->close();
+  return end_;
+}
+
+void tell_dropped(const Event& event) {
+  if (event.dropped == 0) return;
+  fmt::print(stderr, "postern: {} events could not be shown: this terminal was too slow\n",
+             event.dropped);
+}
+
+void show(const Event& event, bool is_json) {
+  tell_dropped(event);
+  fmt::print("{}", is_json ? print_event_json(event, std::time(nullptr)) : print_event(event));
+  (void)std::fflush(stdout);
+}
+
+struct Options {
+  bool is_wait = false;
+  bool is_live = false;
+  bool is_json = false;
+  std::chrono::seconds time{};
+};
+
+// Nothing when the words are no such options, which was said.
+std::optional<Options> read_options(int argc, char** argv, const char* usage,
+                                    std::chrono::seconds time) {
+  constexpr option kOptions[] = {{"wait", no_argument, nullptr, 'w'},
+                                 {"live", no_argument, nullptr, 'l'},
+                                 {"json", no_argument, nullptr, 'j'},
+                                 {"time", required_argument, nullptr, 't'},
+                                 {nullptr, 0, nullptr, 0}};
+  Options options;
+  options.time = time;
+  for (int letter = 0; (letter = ::getopt_long(argc, argv, "v", kOptions, nullptr)) != -1;) {
+    if (letter == 'w') options.is_wait = true;
+    if (letter == 'l') options.is_live = true;
+    if (letter == 'j') options.is_json = true;
+    if (letter == 't') {
+      const auto given = config::parse_duration(::optarg);
+      if (!given) {
+        fmt::print(stderr, "postern: --time {}: {}\n", ::optarg, given.error().text);
+        return std::nullopt;
+      }
+      options.time = *given;
+    }
+    if (letter == '?') {
+      fmt::print(stderr, "{}\n", usage);
+      return std::nullopt;
+    }
+  }
+  return options;
+}
+
+int refuse_down(std::string_view what) {
+  refuse(fmt::format("cannot {}: the mail system is down", what));
+  return EX_UNAVAILABLE;
+}
+
+int flush_and_wait(const MailSystem& system, const Options& options) {
+  if (::geteuid() != 0) return refuse("flush --wait needs the superuser");
+  if (!system.running()) return refuse_down("flush the mail queue");
+  EventCounts counts;
+  Onlooker onlooker({.is_flush = true}, options.time);
+  const auto start = [&](std::int64_t messages) {
+    if (options.is_json) return;
+    fmt::print("{} message{} tried\n", messages, messages == 1 ? " is" : "s are");
+    (void)std::fflush(stdout);
+  };
+  const End end = onlooker.look(socket_of(system), start, [&](const Event& event) {
+    counts.add(event);
+    const bool is_news = event.kind == EventKind::kOutcome || event.kind == EventKind::kGone;
+    if (is_news) {
+      show(event, options.is_json);
+    } else {
+      tell_dropped(event);
+    }
+    return event.kind != EventKind::kFlushed;
+  });
+  if (!options.is_json) fmt::print("{}\n", counts.sentence());
+  if (end == End::kLost) return refuse_down("wait for the end of the flush");
+  if (end == End::kRefused) return 1;
+  if (end == End::kTime) {
+    fmt::print(stderr, "postern flush: not over within {} s; the rest goes on\n",
+               options.time.count());
+    return EX_TEMPFAIL;
+  }
+  if (counts.waiting > 0) return EX_TEMPFAIL;
+  return counts.returned > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+int flush_main(int argc, char** argv) {
+  const auto options =
+      read_options(argc, argv, "usage: postern flush [--wait [--time time] [--json]]", kFlushTime);
+  if (!options) return EX_USAGE;
+  const auto system = open_mail_system();
+  if (!system) return 1;
+  if (options->is_wait) return flush_and_wait(*system, *options);
+  loop::Loop loop;
+  ipc::Client qmgr(socket_of(*system));
+  const auto channel = system->running() ? qmgr.channel_now() : nullptr;
+  if (channel == nullptr) return refuse_down("flush the mail queue");
+  channel->notify(ipc::qmgr::Flush{});
+  channel->flush_now();
+  return 0;
+}
+
+int trace_main(int argc, char** argv) {
+  constexpr const char* kUsage =
+      "usage: postern trace --live [--time time] [--json] [queue-id|address|domain]";
+  const auto options = read_options(argc, argv, kUsage, std::chrono::hours(24 * 365));
+  if (!options) return EX_USAGE;
+  if (!options->is_live || argc - ::optind > 1) {
+    fmt::print(stderr, "{}\n", kUsage);
+    return EX_USAGE;
+  }
+  EventFilter filter(::optind < argc ? argv[::optind] : "");
+  const auto system = open_mail_system();
+  if (!system) return 1;
+  if (::geteuid() != 0) return refuse("trace needs the superuser");
+  if (!system->running()) return refuse_down("look on");
+  Onlooker onlooker({.is_live = true}, options->time);
+  const auto start = [](std::int64_t) { fmt::print(stderr, "looking on; end with ^C\n"); };
+  const End end = onlooker.look(socket_of(*system), start, [&](const Event& event) {
+    if (filter.takes(event)) show(event, options->is_json);
+    return true;
+  });
+  if (end == End::kLost) return refuse_down("look on");
+  return end == End::kRefused ? 1 : 0;
+}
+
+}  // namespace postern::control

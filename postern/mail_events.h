@@ -1,0 +1,43 @@
+// mail_events.h - what qmgr tells while it happens, as lines for people and programs.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include "common/ipc/qmgr.h"
+
+namespace postern::control {
+
+// "4D41B9  alice@example.org  delivered: 250 2.0.0 Ok", with its line end. Bytes of strangers are
+// made printable.
+[[nodiscard]] std::string print_event(const ipc::qmgr::Event& event);
+// One object, with its line end. `time` is seconds since 1970.
+[[nodiscard]] std::string print_event_json(const ipc::qmgr::Event& event, std::int64_t time);
+
+// The events that one wants to see: all, or those of a queue id, an address or a domain. A message
+// that one of its events has shown is shown to its end.
+class EventFilter {
+ public:
+  explicit EventFilter(std::string_view wanted);
+  [[nodiscard]] bool takes(const ipc::qmgr::Event& event);
+
+ private:
+  [[nodiscard]] bool is_about(std::string_view address) const;
+  std::string wanted_;
+  std::unordered_set<std::string> shown_;
+};
+
+// How many recipients ended in which way.
+struct EventCounts {
+  std::size_t delivered = 0;
+  std::size_t returned = 0;
+  std::size_t waiting = 0;
+  void add(const ipc::qmgr::Event& event);
+  // "3 recipients: 1 delivered, 1 returned to its sender, 1 still waits"
+  [[nodiscard]] std::string sentence() const;
+};
+
+}  // namespace postern::control

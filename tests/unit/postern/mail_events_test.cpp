@@ -1,0 +1,93 @@
+#include "postern/mail_events.h"
+
+#include <catch2/catch.hpp>
+
+namespace postern::control {
+
+namespace {
+
+using ipc::agent::Outcome;
+using ipc::qmgr::Event;
+using ipc::qmgr::EventKind;
+
+Event outcome(Outcome what, const std::string& recipient = "r@away.test") {
+  Event event;
+  event.queue_id = "4D41B9";
+  event.sender = "s@home.test";
+  event.recipient = recipient;
+  event.outcome = what;
+  event.text = "250 2.0.0 Ok";
+  return event;
+}
+
+}  // namespace
+
+TEST_CASE("an outcome is told in words") {
+  CHECK(print_event(outcome(Outcome::kDelivered)) ==
+        "4D41B9  r@away.test  delivered: 250 2.0.0 Ok\n");
+  CHECK(print_event(outcome(Outcome::kBounced)) == "4D41B9  r@away.test  returned: 250 2.0.0 Ok\n");
+  CHECK(print_event(outcome(Outcome::kDeferred)) == "4D41B9  r@away.test  waits: 250 2.0.0 Ok\n");
+}
+
+TEST_CASE("what comes from outside cannot steer a terminal") {
+  Event event = outcome(Outcome::kDeferred);
+  event.text = "\x1b[2Jgone\nnext";
+  const std::string line = print_event(event);
+  CHECK(line.find('\x1b') == std::string::npos);
+  CHECK(line.find('\n') == line.size() - 1);
+}
+
+TEST_CASE("an arrival names the sender, the first recipient and how many more there are") {
+  Event event;
+  event.kind = EventKind::kArrived;
+  event.queue_id = "4D41B9";
+  event.recipient = "r@away.test";
+  event.recipients = 3;
+  event.size = 312;
+  CHECK(print_event(event) == "4D41B9  arrived: from <> to r@away.test and 2 more, 312 bytes\n");
+}
+
+TEST_CASE("an event as an object has what is known and no more") {
+  CHECK(print_event_json(outcome(Outcome::kDelivered), 7) ==
+        R"({"time":7,"event":"outcome","queue_id":"4D41B9","outcome":"delivered",)"
+        R"("sender":"s@home.test","recipient":"r@away.test","text":"250 2.0.0 Ok"})"
+        "\n");
+}
+
+TEST_CASE("a filter takes an id, an address or a domain, and then the message to its end") {
+  struct Case {
+    std::string_view wanted;
+    bool is_taken;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"", true},
+      {"4d41b9", true},
+      {"4D41B9", true},
+      {"R@Away.test", true},
+      {"s@home.test", true},
+      {"away.test", true},
+      {"way.test", false},
+      {"test", false},
+      {"other@away.test", false},
+  }));
+  INFO(c.wanted);
+  EventFilter filter(c.wanted);
+  CHECK(filter.takes(outcome(Outcome::kDelivered)) == c.is_taken);
+  Event end;
+  end.kind = EventKind::kRemoved;
+  end.queue_id = "4D41B9";
+  CHECK(filter.takes(end) == c.is_taken);
+}
+
+TEST_CASE("the sum of a flush is one sentence") {
+  EventCounts counts;
+  CHECK(counts.sentence() == "0 recipients");
+  counts.add(outcome(Outcome::kDelivered));
+  CHECK(counts.sentence() == "1 recipient: 1 delivered");
+  counts.add(outcome(Outcome::kBounced));
+  counts.add(outcome(Outcome::kDeferred));
+  counts.add(outcome(Outcome::kDeferred));
+  CHECK(counts.sentence() == "4 recipients: 1 delivered, 1 returned to its sender, 2 still wait");
+}
+
+}  // namespace postern::control
