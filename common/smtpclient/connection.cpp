@@ -22,10 +22,14 @@ loop::Deadline after(std::chrono::seconds time) {
   return time.count() > 0 ? loop::Clock::now() + time : loop::kNever;
 }
 
+const std::string& source_for(int family, const Settings& settings) {
+  return family == AF_INET6 ? settings.bind_address6 : settings.bind_address;
+}
+
 // False: the address cannot be had, and smtp_bind_address_enforce says that this is fatal.
 bool bind_source(int fd, int family, const Settings& settings) {
   if (family == AF_UNIX) return true;
-  const std::string& source = family == AF_INET6 ? settings.bind_address6 : settings.bind_address;
+  const std::string& source = source_for(family, settings);
   if (source.empty()) return true;
   const auto address = sys::parse_address(trim(source, "[]"), 0);
   const bool fits = address && address->family() == family;
@@ -65,6 +69,7 @@ loop::Task<Result<ConnectionPtr>> Connection::open(Endpoint endpoint, SettingsPt
   const bool is_connected = ::connect(raw, address->get(), address->length) == 0;
   if (!is_connected && errno != EINPROGRESS) co_return fail_temporary(sys::errno_text(errno));
   auto connection = std::make_unique<Connection>(std::move(endpoint), std::move(fd));
+  if (address->family() != AF_UNIX) connection->source = source_for(address->family(), *settings);
   // Nothing was said yet: the first wait is one for the kernel.
   connection->stream_.watch().clear_read();
   if (!is_connected) {
@@ -78,6 +83,12 @@ loop::Task<Result<ConnectionPtr>> Connection::open(Endpoint endpoint, SettingsPt
     if (error != 0) co_return fail_temporary(sys::errno_text(error));
   }
   co_return connection;
+}
+
+bool Connection::comes_from(const Settings& settings) const {
+  if (endpoint_.port == 0) return true;
+  const bool is_ipv6 = endpoint_.address.find(':') != std::string::npos;
+  return source == source_for(is_ipv6 ? AF_INET6 : AF_INET, settings);
 }
 
 loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeout) {

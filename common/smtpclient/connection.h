@@ -56,6 +56,8 @@ class Connection {
   // TLS was begun and came to nothing: the same server might take the mail in the clear.
   [[nodiscard]] bool has_tls_failed() const { return has_tls_failed_; }
   // What it was made under.
+  std::string source{};  // the address that it was told to come from
+  [[nodiscard]] bool comes_from(const Settings& settings) const;
   TlsPolicy asked_policy{};
   TlsPlanPtr plan{};
   // How the handshake went, for who wants to know.

@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/smtpclient/source_address.h"
 #include "common/sys/socket.h"
 
 namespace postern::smtpclient {
@@ -68,6 +69,10 @@ void Engine::configure(SettingsPtr settings) {
 
 loop::Task<void> Engine::deliver(Job& job) {
   Walk walk{job, settings_};
+  if (!walk.settings->params.sender_bind_address_maps.empty()) {
+    const bool has_source = co_await find_source(walk);
+    if (!has_source) co_return;
+  }
   std::vector<std::string> destinations = split_nexthop(job.nexthop());
   for (const auto& relay : walk.settings->params.smtp_fallback_relay) {
     if (std::ranges::find(destinations, relay) == destinations.end()) destinations.push_back(relay);
@@ -87,6 +92,20 @@ loop::Task<void> Engine::deliver(Job& job) {
   for (std::size_t i = 0; i < job.recipients(); ++i) {
     if (!job.is_reported(i)) job.failed(i, walk.why);
   }
+}
+
+// False: the recipients were judged.
+loop::Task<bool> Engine::find_source(Walk& walk) {
+  auto own = co_await settings_for_sender(tables_, walk.settings, walk.job.sender(), random_below);
+  if (own) {
+    walk.settings = *std::move(own);
+    co_return true;
+  }
+  log::warning("{}: sender_bind_address_maps: {}", walk.job.queue_id(), own.error().text);
+  const Verdict why = own_failure("4.3.5", "source address: server configuration error");
+  walk.job.mark_connected();
+  for (std::size_t i = 0; i < walk.job.recipients(); ++i) walk.job.failed(i, why);
+  co_return false;
 }
 
 loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
@@ -154,8 +173,9 @@ loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
   // verified by may be less than REQUIRETLS needs.
   if (walk.job.is_probe() || walk.require_tls != RequireTls::kDisable) co_return;
   for (;;) {
-    ConnectionPtr connection = cache_.take_for_destination(
-        key, [&walk](const Connection& kept) { return kept.asked_policy == walk.policy; });
+    ConnectionPtr connection = cache_.take_for_destination(key, [&walk](const Connection& kept) {
+      return kept.asked_policy == walk.policy && kept.comes_from(*walk.settings);
+    });
     if (connection == nullptr) co_return;
     const bool is_final = walk.is_last_destination && !connection->has_alternatives;
     const auto end = co_await transact(walk, *connection, is_final);
@@ -225,8 +245,9 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
     // Passwords are of next hops: a connection that was made for another one is no use.
     if (!walk.job.is_probe() && !walk.settings->login.is_enabled &&
         walk.require_tls == RequireTls::kDisable) {
-      connection = cache_.take_for_endpoint(
-          targets[i], [&plan](const Connection& kept) { return serves(kept, plan); });
+      connection = cache_.take_for_endpoint(targets[i], [&](const Connection& kept) {
+        return serves(kept, plan) && kept.comes_from(*walk.settings);
+      });
     }
     const bool is_kept = connection != nullptr;
     if (!is_kept) connection = co_await connect(walk, targets[i]);
@@ -362,7 +383,7 @@ loop::Task<bool> Engine::is_watched(const Walk& walk, const Destination& destina
 
 void Engine::take_refusal(Walk& walk, const Verdict& refusal, bool is_final) {
   walk.why = refusal;
-  if (is_kept(refusal, is_final)) {
+  if (is_kept(refusal, is_final, walk.settings->soft_bounce)) {
     log::info("{}: {}", walk.job.queue_id(), log::clean(refusal.text));
     walk.job.mark_connecting();
     return;

@@ -83,6 +83,8 @@ class Engine {
     loop::TimePoint last{};
   };
 
+  // sender_bind_address_maps
+  [[nodiscard]] loop::Task<bool> find_source(Walk& walk);
   loop::Task<void> try_destination(Walk& walk, std::string text);
   // False: walk.why says why nothing can be sent now.
   [[nodiscard]] loop::Task<bool> require_tls(Walk& walk, const Destination& destination);

@@ -81,9 +81,10 @@ void correct_rcpt_reply(smtpwire::ServerReply& reply);
 
 [[nodiscard]] Verdict accepted(const Endpoint& endpoint, const smtpwire::ServerReply& reply);
 
-// Whether the recipients wait for the next server instead of being reported.
-[[nodiscard]] inline bool is_kept(const Verdict& verdict, bool is_final) {
-  return verdict.is_temporary() && !is_final;
+// Whether the recipients wait for the next server instead of being reported. With soft_bounce what
+// is hard is no better than what is soft.
+[[nodiscard]] inline bool is_kept(const Verdict& verdict, bool is_final, bool soft_bounce) {
+  return (soft_bounce || verdict.is_temporary()) && !is_final;
 }
 
 // --- commands ---

@@ -40,6 +40,7 @@ std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protoc
   out->params = config::load<config::SmtpParams>(values, problems);
   const auto dns = config::load<config::DnsParams>(values, problems);
   out->myhostname = values.text("myhostname");
+  out->soft_bounce = values.flag("soft_bounce");
 
   for (const auto& address : values.snapshot().own_addresses) {
     out->own_addresses.insert(canonical(address));

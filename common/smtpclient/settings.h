@@ -24,6 +24,7 @@ struct Settings {
   std::set<std::string> own_addresses{};  // and those of proxy_interfaces
   std::string bind_address{};             // IPv4; empty: the system chooses
   std::string bind_address6{};
+  bool soft_bounce = false;
   bool use_ipv4 = true;
   bool use_ipv6 = true;
   bool use_mx = true;

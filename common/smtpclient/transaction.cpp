@@ -355,7 +355,7 @@ void Transaction::lost(const Connection::Reply& reply, Step step) {
 }
 
 void Transaction::fail_all(const Verdict& verdict) {
-  const bool keep = is_kept(verdict, is_final_);
+  const bool keep = is_kept(verdict, is_final_, settings_->soft_bounce);
   if (keep) {
     log::info("{}: {}", job_.queue_id(), log::clean(verdict.text));
   }
@@ -373,7 +373,7 @@ void Transaction::fail_all(const Verdict& verdict) {
 void Transaction::fail_one(std::size_t recipient, Verdict verdict) {
   if (states_[recipient] == State::kAccepted) --accepted_;
   states_[recipient] = State::kSettled;
-  if (is_kept(verdict, is_final_)) {
+  if (is_kept(verdict, is_final_, settings_->soft_bounce)) {
     log::info("{}: {}", job_.queue_id(), log::clean(verdict.text));
     return;
   }

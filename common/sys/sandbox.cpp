@@ -51,6 +51,12 @@ struct RulesetAttributes {
   std::uint64_t scoped = 0;
 };
 
+constexpr int kRuleNetPort = 2;  // version 4
+struct NetPortRule {
+  std::uint64_t access = 0;
+  std::uint64_t port = 0;
+};
+
 constexpr std::uint64_t kReadFile = LANDLOCK_ACCESS_FS_READ_FILE;
 constexpr std::uint64_t kChangeFile = LANDLOCK_ACCESS_FS_WRITE_FILE;
 constexpr std::uint64_t kReadTree = kReadFile | LANDLOCK_ACCESS_FS_READ_DIR;
@@ -95,6 +101,15 @@ Result<void> allow(int ruleset, const std::string& path, bool may_change, std::u
   rule.parent_fd = fd.get();
   if (::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0) {
     return fail_errno(fmt::format("Landlock rule for {}", path));
+  }
+  return {};
+}
+
+// An address of its own, with whatever port the kernel gives: smtp_bind_address.
+Result<void> allow_source_address(int ruleset) {
+  const NetPortRule rule{.access = kNetBind, .port = 0};
+  if (::syscall(SYS_landlock_add_rule, ruleset, kRuleNetPort, &rule, 0) < 0) {
+    return fail_errno("Landlock rule for source addresses");
   }
   return {};
 }
@@ -388,6 +403,7 @@ Result<Sandbox> Sandbox::prepare(const SandboxSpec& spec) {
   for (const auto& rule : spec.files) {
     DO(allow(sandbox.ruleset_.get(), rule.path, rule.may_change, attributes.files));
   }
+  if (version >= kHasNet && !is_local) DO(allow_source_address(sandbox.ruleset_.get()));
   for (const auto zone : kZones) {
     DO(allow(sandbox.ruleset_.get(), std::string(zone), false, attributes.files));
   }

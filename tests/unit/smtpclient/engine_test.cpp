@@ -181,6 +181,21 @@ TEST_CASE("the fallback relay gets what the destination does not take for now") 
   CHECK(second.messages.size() == 1);
 }
 
+TEST_CASE("with soft_bounce the next server is asked after a refusal, too") {
+  const bool is_soft = GENERATE(true, false);
+  World world;
+  world.settings->soft_bounce = is_soft;
+  FakeServer first([](const std::string& line) {
+    return line.starts_with("RCPT") ? std::string("550 5.1.1 no") : FakeServer::polite(line);
+  });
+  FakeServer second(FakeServer::polite);
+  world.settings->params.smtp_fallback_relay = {at(second)};
+  TestJob job(at(first), {"a@x"});
+  world.deliver(job);
+  CHECK(second.messages.size() == (is_soft ? 1 : 0));
+  CHECK(job.told[0].starts_with(is_soft ? "sent" : "bounced 5.1.1"));
+}
+
 TEST_CASE("connections are kept while there is traffic, and end in time") {
   World world;
   FakeServer server(FakeServer::polite);
