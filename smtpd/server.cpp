@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "common/config/params/process.h"
 #include "common/log/log.h"
@@ -17,6 +19,16 @@ constexpr int kAcceptsPerTurn = 64;
 
 // Another process helps when this one has no time left, or no room.
 constexpr unsigned kBusyPercent = 85;
+
+// Where all places are taken, so long a stranger may owe a command and keep his: longer than the
+// round trip of a client that is far away.
+constexpr auto kIdlePatience = std::chrono::milliseconds(500);
+constexpr auto kTransactionPatience = std::chrono::seconds(3);
+constexpr std::size_t kRoomPerTurn = 64;
+constexpr auto kRoomPause = std::chrono::milliseconds(20);
+
+// Until the next attempt, where connections cannot be taken for want of descriptors or memory.
+constexpr auto kAcceptPause = std::chrono::seconds(1);
 
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -131,18 +143,42 @@ void Server::on_events(std::uint32_t /*events*/) {
       if ((limit_ > 0 && clients >= limit_) || clients >= sessions_per_process_) {
         unwatch();
         process_.report_load(clients, true);
+        if (is_stress_) make_room();
         return;
       }
       auto accepted = sys::accept_connection(listener.get());
       if (!accepted) {
         log::warning("{}; connections wait", accepted.error().text);
         unwatch();
+        // Perhaps no session of ours has to end for it to work again.
+        room_timer_.arm(loop::Clock::now() + kAcceptPause);
         return;
       }
       if (!accepted->fd) break;
       loop::spawn(serve(*std::move(accepted)));
     }
   }
+}
+
+void Server::make_room() {
+  struct Place {
+    Session::Use use;
+    loop::TimePoint since;
+    Session* session;
+  };
+  const auto now = loop::Clock::now();
+  std::vector<Place> places;
+  for (Session* session : sessions_) {
+    const Session::Use use = session->use();
+    const auto patience = use == Session::Use::kIdle ? kIdlePatience : kTransactionPatience;
+    if (use == Session::Use::kNeeded || now - session->waiting_since() < patience) continue;
+    places.push_back({use, session->waiting_since(), session});
+  }
+  const auto count = std::min(places.size(), kRoomPerTurn);
+  std::ranges::partial_sort(places, places.begin() + static_cast<std::ptrdiff_t>(count), {},
+                            [](const Place& place) { return std::pair(place.use, place.since); });
+  for (std::size_t i = 0; i < count; ++i) places[i].session->make_room();
+  room_timer_.arm(now + kRoomPause);
 }
 
 loop::Task<void> Server::serve(sys::Accepted client) {

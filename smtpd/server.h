@@ -63,6 +63,8 @@ class Server final : loop::Watched {
   loop::Task<void> serve(sys::Accepted client);
   loop::Task<void> serve_session(Admitted admitted);
   void session_ended();
+  // All places are taken: the least useful strangers go. Looks again soon.
+  void make_room();
   // What sessions have: of our own line, or of the `pass` line behind first contact.
   [[nodiscard]] config::Values session_values() const;
   [[nodiscard]] std::int64_t in_use() const;
@@ -83,6 +85,7 @@ class Server final : loop::Watched {
   bool is_explaining_ = false;
   bool watching_ = false;
   std::int64_t last_session_ = 0;
+  loop::CallbackTimer room_timer_{[this] { watch(); }};
 };
 
 }  // namespace postern::smtpd

@@ -291,6 +291,8 @@ loop::Task<void> Session::converse() {
 
 loop::Task<std::optional<std::string>> Session::read_command(bool* is_too_long) {
   const ReadDeadline until(*settings_);
+  // A command that trickles in is still owed.
+  waiting_since_ = loop::Clock::now();
   for (;;) {
     const smtpwire::Line line = splitter_.next(stream_.input());
     if (line.state == smtpwire::Line::State::kMore) {
@@ -303,6 +305,13 @@ loop::Task<std::optional<std::string>> Session::read_command(bool* is_too_long) 
       if (io == loop::Io::kCancelled && draining_) {
         co_await refuse(mail::make_reply(
             421, fmt::format("4.3.2 {} Service is shutting down", settings_->address.myhostname)));
+        co_return std::nullopt;
+      }
+      if (io == loop::Io::kCancelled && makes_room_) {
+        end_ = End::kDropped;
+        co_await refuse(
+            mail::make_reply(421, fmt::format("4.3.2 {} Error: too busy, try again later",
+                                              settings_->address.myhostname)));
         co_return std::nullopt;
       }
       if (io == loop::Io::kTimeout) {
@@ -540,6 +549,22 @@ loop::Task<void> Session::handle(std::string_view line) {
 void Session::drain() {
   draining_ = true;
   if (waiting_for_command_ && !transaction_) stream_.cancel_waits();
+}
+
+Session::Use Session::use() const {
+  if (!waiting_for_command_ || makes_room_ || draining_ || is_authenticated() ||
+      is_in_mynetworks()) {
+    return Use::kNeeded;
+  }
+  return transaction_ ? Use::kInTransaction : Use::kIdle;
+}
+
+void Session::make_room() {
+  makes_room_ = true;
+  const auto waited = loop::Clock::now() - waiting_since_;
+  log::info("all places are taken: {} makes room for others, idle for {:.1f} s", client(),
+            std::chrono::duration<double>(waited).count());
+  stream_.cancel_waits();
 }
 
 void Session::reset() {

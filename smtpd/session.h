@@ -66,6 +66,14 @@ class Session {
   loop::Task<void> run();
   // Ends at the next command, with 421.
   void drain();
+  // How little is lost when this session ends; who has waited longest of the lowest kind goes
+  // first.
+  enum class Use : unsigned char { kIdle, kInTransaction, kNeeded };
+  [[nodiscard]] Use use() const;
+  // Since when its client owes a command; for use() below kNeeded.
+  [[nodiscard]] loop::TimePoint waiting_since() const { return waiting_since_; }
+  // Ends it now, with 421. Precondition: use() is not kNeeded.
+  void make_room();
 
   // ---- what restrictions look at
   [[nodiscard]] const Settings& settings() const { return *settings_; }
@@ -319,6 +327,8 @@ class Session {
   bool closing_ = false;
   bool draining_ = false;
   bool waiting_for_command_ = false;
+  bool makes_room_ = false;
+  loop::TimePoint waiting_since_;
   bool has_early_input_ = false;
   Listed in_mynetworks_ = Listed::kNo;
   bool is_bare_newline_excused_ = false;

@@ -1,0 +1,243 @@
+"""attacks.py - clients that want to use us up: what each may cost, and who is served meanwhile.
+
+Each scenario prints its figures. Memory is not looked at in a build with sanitizers.
+"""
+import resource
+import selectors
+
+from harness import *
+
+HELLO = b"Subject: hello\n\nHello.\n"
+SANITIZED = bool(os.environ.get("POSTERN_TEST_SANITIZE"))
+# A session, and what a message takes in cleanup, may make a process grow by so many kilobytes.
+GROWTH = 5000
+
+
+def stranger(**options):
+    return Client(source=CLIENT, **options)
+
+
+def resident(program):
+    return max((int(re.search(rb"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+                for pid in daemons(program)), default=0)
+
+
+class Growth:
+    """with Growth("what", "smtpd", "cleanup"): ... - none of them grows by GROWTH or more."""
+
+    def __init__(self, what, *programs, limit=GROWTH):
+        self.what, self.programs, self.limit = what, programs, limit
+
+    def __enter__(self):
+        with stranger() as client:
+            check_equal(client.send("s@away.test", ["u9@box.test"], HELLO), 250, client)
+        self.before = {program: resident(program) for program in self.programs}
+        self.begun = time.monotonic()
+        self.highest = dict(self.before)
+        return self
+
+    def look(self):
+        for program in self.programs:
+            self.highest[program] = max(self.highest[program], resident(program))
+
+    def __exit__(self, kind, *_):
+        self.look()
+        grown = {p: self.highest[p] - self.before[p] for p in self.programs}
+        print(f"     {self.what}: {time.monotonic() - self.begun:.1f} s; " +
+              ", ".join(f"{p} +{kb} KB" for p, kb in grown.items()), flush=True)
+        if kind is None and not SANITIZED:
+            for program, kb in grown.items():
+                check(kb < self.limit, self.what, program, "grew by", kb, "KB")
+
+
+def begin(client, command="DATA"):
+    client.command("MAIL FROM:<s@away.test>")
+    client.command("RCPT TO:<u1@box.test>")
+    if command:
+        check_equal(client.command(command)[0], 354)
+
+
+def pour(client, piece, total, growth):
+    """The piece again and again, until so many bytes are sent or the server says something."""
+    client.socket.settimeout(20)
+    sent = 0
+    while sent < total:
+        try:
+            client.socket.sendall(piece)
+        except OSError:
+            break
+        sent += len(piece)
+        growth.look()
+    return sent
+
+
+def endless_input():
+    with Mta({"message_size_limit": "50000000", "smtpd_hard_error_limit": "20",
+              "smtpd_junk_command_limit": "100", "smtpd_recipient_limit": "1000",
+              "smtpd_recipient_overshoot_limit": "1000"}) as mta:
+        with Growth("BDAT 1, 200,000 times", "smtpd", "cleanup") as growth, stranger() as client:
+            begin(client, None)
+            last = 0
+            for _ in range(400):
+                client.raw(b"BDAT 1\r\nx" * 500)
+                codes = [client.reply()[0] for _ in range(500)]
+                last = codes[-1]
+                growth.look()
+                if last != 250:
+                    break
+            check(last in (250, 421, 552), "BDAT 1 for ever:", last)
+        with Growth("60 MB of header fields", "smtpd", "cleanup") as growth, stranger() as client:
+            begin(client)
+            pour(client, (b"X-Many: " + b"x" * 60 + b"\r\n") * 1000, 60_000_000, growth)
+            client.raw(b"\r\n.\r\n")
+            check_equal(client.reply()[0], 552)
+        # 2 MB of a header are held, and once more while it is judged.
+        with Growth("one field of 60 MB", "smtpd", "cleanup", limit=GROWTH + 2000) as growth, stranger() as client:
+            begin(client)
+            client.raw(b"X-Folded: x\r\n")
+            pour(client, (b"\t" + b"y" * 60 + b"\r\n") * 1000, 60_000_000, growth)
+            client.raw(b"\r\n.\r\n")
+            check_equal(client.reply()[0], 552)
+        with Growth("a content line of 100 MB", "smtpd", "cleanup") as growth, stranger() as client:
+            begin(client)
+            client.raw(b"Subject: x\r\n\r\n")
+            pour(client, b"z" * 1_000_000, 100_000_000, growth)
+            client.raw(b"\r\n.\r\n")
+            check_equal(client.reply()[0], 552)
+        with Growth("a command line of 200 MB", "smtpd") as growth, stranger() as client:
+            pour(client, b"A" * 1_000_000, 200_000_000, growth)
+            client.raw(b"\r\n")
+            check(client.reply()[0] in (0, 421, 500), "a line without end")
+        with Growth("100,000 RCPT", "smtpd") as growth, stranger() as client:
+            client.command("MAIL FROM:<s@away.test>")
+            seen = {}
+            for _ in range(100):
+                client.raw(b"RCPT TO:<u1@box.test>\r\n" * 1000)
+                for _ in range(1000):
+                    code = client.reply()[0]
+                    seen[code] = seen.get(code, 0) + 1
+                    if code == 0:
+                        break
+                growth.look()
+                if seen.get(0):
+                    break
+            check_equal(seen.get(250), 1000, "recipients taken")
+            check(set(seen) <= {0, 250, 421, 452}, seen)
+        for what, line in (("NOOP", b"NOOP\r\n"), ("RSET", b"RSET\r\n"), ("VRFY", b"VRFY a\r\n"),
+                           ("HELP", b"HELP\r\n"), ("AUTH", b"AUTH PLAIN AAAA\r\n"),
+                           ("EXPN", b"EXPN a\r\n"), ("unknown words", b"FROB a\r\n")):
+            with Growth(f"endless {what}", "smtpd") as growth, stranger() as client:
+                client.raw(line * 5000)
+                count, code = 0, 250
+                while code not in (0, 421):
+                    code = client.reply()[0]
+                    count += 1
+                check(code == 421 and count < 200, what, "ends after", count, code)
+        check("status=bounced" not in mta.log(), "bounced")
+
+
+def deep_and_wide_content():
+    with Mta({"message_size_limit": "50000000", "header_address_token_limit": "10240"}) as mta:
+        mta.sink()
+        deep = b"Subject: deep\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b0\n\n"
+        deep += b"".join(b"--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n" % (n, n + 1)
+                         for n in range(20_000))
+        wide = b"Subject: wide\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+        wide += b"--b\n\nx\n" * 200_000
+        many = b"Subject: many\nTo: " + b",\n ".join(b"user%d@away.test" % n for n in range(80_000))
+        many += b"\n\nx\n"
+        one = b"Subject: one\nTo: " + b", ".join(b"user%d@away.test" % n for n in range(80_000))
+        one += b"\n\nx\n"
+        for what, text in (("MIME nested 20,000 deep", deep), ("200,000 parts", wide),
+                           ("80,000 addresses in a field", many),
+                           ("80,000 addresses in a line", one)):
+            with Growth(what, "smtpd", "cleanup") as growth, stranger(timeout=30) as client:
+                begun = time.monotonic()
+                code = client.send("s@away.test", ["u1@box.test"], text)
+                check(code in (250, 552, 554), what, client.last)
+                check(time.monotonic() - begun < 10, what, "took", time.monotonic() - begun)
+        mta.wait_drained()
+
+
+class Crowd:
+    """Connections of many addresses that say nothing, or a byte at a time, and come back when they
+    are closed."""
+
+    def __init__(self, size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = min(hard, size * 2 + 500)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        self.selector = selectors.DefaultSelector()
+        self.size, self.count, self.closed, self.is_over = size, 0, 0, False
+        self.sockets = set()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def connect(self):
+        number = self.count
+        self.count += 1
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.bind((f"198.51.100.{number % 180 + 1}", 0))
+        connection.connect_ex((HOST, 25))
+        self.sockets.add(connection)
+        self.selector.register(connection, selectors.EVENT_READ, number)
+
+    def work(self):
+        trickle = time.monotonic()
+        while not self.is_over:
+            for _ in range(50):
+                if len(self.sockets) < self.size:
+                    self.connect()
+            for key, _ in self.selector.select(0.01):
+                try:
+                    more = key.fileobj.recv(4096)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    more = b""
+                if more:
+                    continue
+                self.selector.unregister(key.fileobj)
+                self.sockets.discard(key.fileobj)
+                key.fileobj.close()
+                self.closed += 1
+            if time.monotonic() > trickle + 0.2:
+                trickle = time.monotonic()
+                for connection in list(self.sockets)[::2]:
+                    with contextlib.suppress(OSError):
+                        connection.send(b"X")
+
+    def end(self):
+        self.is_over = True
+        self.thread.join(10)
+        for connection in self.sockets:
+            connection.close()
+
+
+def idle_and_trickling_connections():
+    """Twice: with room for all of them, which is how we come, and with half as many places, which
+    they take again as soon as they have lost them."""
+    for what, line in (("room for all", ()), ("1,000 places", ["smtp inet n - n - 1000 smtpd"])):
+        with Mta(master=line) as mta:
+            crowd = Crowd(2000)
+            wait_for("the crowd", lambda: len(crowd.sockets) == 2000, 20)
+            taken = 1000 if line else 2000
+            wait_for("their places", lambda: mta.log().count(" connect from ") >= taken)
+            times = []
+            for _ in range(20 if line else 100):
+                begun = time.monotonic()
+                with stranger(timeout=20) as client:
+                    check_equal(client.send("s@away.test", ["u1@box.test"], HELLO), 250, client)
+                    check_equal(client.command("QUIT")[0], 221)
+                times.append(time.monotonic() - begun)
+            crowd.end()
+            times.sort()
+            p95 = times[int(len(times) * 0.95)]
+            print(f"     {what}: p50 {times[len(times) // 2] * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms, "
+                  f"slowest {times[-1] * 1000:.0f} ms; {crowd.closed} of the crowd closed")
+            check(p95 < (2.0 if line else 1.0), "p95 of a good client", p95)
+            mta.wait_drained()
+
+
+main([endless_input, deep_and_wide_content, idle_and_trickling_connections])

@@ -1,0 +1,154 @@
+"""bad_peers.py - next hops that never come to an end, or end in the wrong place.
+
+Deferred and never bounced, within a deadline that counts for the whole of a reply; what is for
+other destinations goes out as if nothing were wrong. Each scenario prints its figures.
+"""
+from harness import *
+
+HELLO = b"Subject: hello\n\nHello.\n"
+SHORT = {"smtp_helo_timeout": "3s", "smtp_mail_timeout": "3s", "smtp_rcpt_timeout": "3s",
+         "smtp_data_init_timeout": "3s", "smtp_data_xfer_timeout": "3s",
+         "smtp_data_done_timeout": "3s", "smtp_quit_timeout": "1s", "smtp_connect_timeout": "3s",
+         # Each is tried once: its time is that of one attempt.
+         "minimal_backoff_time": "300s", "maximal_backoff_time": "300s",
+         "default_destination_concurrency_failed_cohort_limit": "100"}
+STAGES = ("greeting", "EHLO", "MAIL", "RCPT", "DATA", "dot")
+
+
+def converse(connection, odd_at, odd):
+    """A polite server until the stage, then odd(connection)."""
+    def at(stage):
+        if stage == odd_at:
+            odd(connection)
+            raise OSError("over")
+    connection.settimeout(30)
+    reader = connection.makefile("rb")
+    at("greeting")
+    connection.sendall(b"220 mx ESMTP\r\n")
+    while line := reader.readline():
+        verb = line[:4].upper().decode("latin-1")
+        if verb in ("EHLO", "MAIL", "RCPT", "DATA"):
+            at(verb)
+        if verb == "DATA":
+            connection.sendall(b"354 go on\r\n")
+            while reader.readline() not in (b".\r\n", b""):
+                pass
+            at("dot")
+        connection.sendall(b"250 2.0.0 ok\r\n")
+
+
+def drop(connection):
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def silence(connection):
+    connection.recv(1)
+    time.sleep(20)
+
+
+def drip(connection):
+    """A byte of one reply now and then: never silent, never at an end."""
+    connection.sendall(b"250-")
+    for _ in range(60):
+        connection.sendall(b"x")
+        time.sleep(0.3)
+
+
+def drip_lines(connection):
+    for _ in range(60):
+        connection.sendall(b"250-more\r\n")
+        time.sleep(0.3)
+
+
+def endless_line(connection):
+    connection.sendall(b"250-")
+    for _ in range(100):
+        connection.sendall(b"x" * 1_000_000)
+
+
+def endless_lines(connection):
+    for _ in range(200):
+        connection.sendall(b"250-more\r\n" * 1000)
+
+
+def says(reply):
+    return lambda connection: (connection.sendall(reply), connection.recv(100_000))
+
+
+def resident(program):
+    return max((int(re.search(rb"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+                for pid in daemons(program)), default=0)
+
+
+def run_peers(cases, seconds):
+    """Mail to every peer at once and to a good one meanwhile."""
+    zone = {}
+    for number, name in enumerate(cases):
+        zone[f"{name}.test MX"] = [f"10 mx.{name}.test"]
+        zone[f"mx.{name}.test A"] = [f"198.51.100.{50 + number}"]
+    with Mta(SHORT, zone=zone) as mta:
+        good = mta.sink()
+        for number, (stage, odd) in enumerate(cases.values()):
+            mta.sink(f"198.51.100.{50 + number}",
+                     talk=lambda c, stage=stage, odd=odd: converse(c, stage, odd))
+        begun = time.monotonic()
+        with Client() as client:
+            for name in cases:
+                check_equal(client.send("u3@box.test", [f"r@{name}.test"], HELLO), 250, client)
+            times = []
+            for number in range(40):
+                sent = time.monotonic()
+                check_equal(client.send("u3@box.test", ["r@away.test"], HELLO), 250, client)
+                good.wait(number + 1, 5)
+                times.append(time.monotonic() - sent)
+        missing = set(cases)
+        highest = 0
+
+        def all_deferred():
+            nonlocal highest
+            log = mta.log()
+            highest = max(highest, resident("smtp"))
+            missing.difference_update([name for name in missing if re.search(
+                rf"to=<r@{name}\.test>.*status=deferred", log)])
+            return not missing or time.monotonic() > begun + seconds
+        wait_for("the end of all attempts", all_deferred, seconds + 5)
+        took = time.monotonic() - begun
+        check(not missing, f"no end after {took:.0f} s:", *sorted(missing))
+        check("status=bounced" not in mta.log(), "bounced:",
+              *[line for line in mta.log().splitlines() if "status=bounced" in line][:5])
+        check_equal(maildir("u3"), [], "bounces")
+        times.sort()
+        check(times[-3] < 1.0, "a good destination waited", times[-3])
+        if not os.environ.get("POSTERN_TEST_SANITIZE"):
+            check(highest < 40_000, "memory of smtp:", highest)
+        print(f"     {len(cases)} bad peers, all deferred after {took:.1f} s; smtp {highest} KB; "
+              f"a good one meanwhile: p95 {times[-3] * 1000:.0f} ms")
+        mta.tool("postsuper", "-d", "ALL")
+
+
+def connections_drop_at_each_stage():
+    run_peers({f"drop{n}": (stage, drop) for n, stage in enumerate(STAGES)}, 10)
+
+
+def answers_of_the_wrong_kind():
+    # 250 where 354 is due, and 354 at the end.
+    run_peers({"early": ("DATA", says(b"250 2.0.0 ok\r\n")), "late": ("dot", says(b"354 go on\r\n")),
+               "ehlo354": ("EHLO", says(b"354 go on\r\n")), "mail354": ("MAIL", says(b"354 x\r\n")),
+               "rcpt354": ("RCPT", says(b"354 x\r\n")), "data220": ("DATA", says(b"220 x\r\n")),
+               "zero": ("MAIL", says(b"000 x\r\n")), "nul": ("RCPT", says(b"\0\0\0\0\r\n")),
+               "greeting250": ("greeting", says(b"250 x\r\n"))}, 20)
+
+
+def replies_without_end():
+    cases = {}
+    for n, stage in enumerate(STAGES):
+        cases[f"silent{n}"] = (stage, silence)
+        cases[f"drip{n}"] = (stage, drip)
+        cases[f"dripline{n}"] = (stage, drip_lines)
+    for n, stage in enumerate(("greeting", "EHLO", "dot")):
+        cases[f"line{n}"] = (stage, endless_line)
+        cases[f"lines{n}"] = (stage, endless_lines)
+    run_peers(cases, 12)
+
+
+main([connections_drop_at_each_stage, answers_of_the_wrong_kind, replies_without_end])
