@@ -169,6 +169,7 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
              .program = "master",
              .pipe = setup_.log_write.get(),
              .json = log_params.maillog_format == "json"});
+  DO(choose_network(process.process_confinement));
   read_certificates(*snapshot);
   TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
   owner_ = std::move(owner);
@@ -176,32 +177,35 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   snapshot_fd_ = std::move(memory);
   surroundings_.snapshot = snapshot_fd_.get();
   surroundings_.environment = environment_of(values);
-  choose_network(process.process_confinement);
   reload_drain_time_ = process.reload_drain_time;
   longest_back_off_ = process.service_throttle_time;
   return {};
 }
 
-// Says once what the kernel or the container withholds.
-void Supervisor::choose_network(std::string_view confinement) {
+// Says once what the kernel or the container withholds; a strict configuration is refused then.
+Result<void> Supervisor::choose_network(std::string_view confinement) {
   const bool is_wanted = confinement != "none";
   if (is_wanted && !was_probed_) {
     was_probed_ = true;
     const auto means = sys::sandbox_means();
     if (means.landlock == 0) {
-      log::info("this kernel has no Landlock: files are kept by chroot and ownership alone");
+      withheld_ = "this kernel has no Landlock: files are kept by chroot and ownership alone";
+    } else if (!means.has_seccomp) {
+      withheld_ = "this kernel has no seccomp: system calls are not confined";
     }
-    if (!means.has_seccomp) log::info("this kernel has no seccomp: system calls are not confined");
     auto made = sys::make_empty_network();
     if (made) {
       empty_network_ = *std::move(made);
-    } else if (confinement == "strict") {
-      log::fatal("process_confinement = strict, and {}", made.error().text);
     } else {
-      log::info("daemons keep the host's network: {}", made.error().text);
+      withheld_ = fmt::format("daemons keep the host's network: {}", made.error().text);
     }
+    if (!withheld_.empty()) log::info("{}", withheld_);
+  }
+  if (confinement == "strict" && !withheld_.empty()) {
+    return fail(Error::Kind::kConfig, fmt::format("process_confinement = strict: {}", withheld_));
   }
   surroundings_.empty_network = is_wanted ? empty_network_.get() : -1;
+  return {};
 }
 
 void Supervisor::log_table(const ServiceTable& table) const {

@@ -61,7 +61,7 @@ class Supervisor final : Host, loop::Watched {
   [[nodiscard]] Result<void> adopt(std::shared_ptr<config::Snapshot> snapshot);
   void apply(ServiceTable table);
   void log_table(const ServiceTable& table) const;
-  void choose_network(std::string_view confinement);
+  [[nodiscard]] Result<void> choose_network(std::string_view confinement);
   void open_listeners(const ServiceTable& table, bool may_wait);
   [[nodiscard]] std::vector<ListenerPtr> listeners_of(const ServiceSpec& spec) const;
   void retry_listeners();
@@ -95,6 +95,7 @@ class Supervisor final : Host, loop::Watched {
   sys::Fd snapshot_fd_;
   sys::Fd empty_network_;
   bool was_probed_ = false;  // what the kernel has to confine daemons
+  std::string withheld_;     // what it has not
   Surroundings surroundings_;
   std::chrono::seconds reload_drain_time_{300};
   std::chrono::seconds longest_back_off_{60};

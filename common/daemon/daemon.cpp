@@ -177,11 +177,6 @@ std::optional<sys::Sandbox> Process::prepare_sandbox() const {
   if (mode == "none") return std::nullopt;
   const auto spec = confinement_of(daemon_, *values_);
   if (!spec) return std::nullopt;
-  const auto means = sys::sandbox_means();
-  if (mode == "strict" && (means.landlock == 0 || !means.has_seccomp)) {
-    log::fatal("process_confinement = strict, and this kernel has no {}",
-               means.landlock == 0 ? "Landlock" : "seccomp");
-  }
   auto sandbox = sys::Sandbox::prepare(*spec);
   if (!sandbox) log::fatal("{}", sandbox.error().text);
   return *std::move(sandbox);

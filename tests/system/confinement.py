@@ -242,6 +242,18 @@ def a_container_gives_less():
                 check_equal(status(pid)["Seccomp"].strip(), "2", program)
 
 
+def a_strict_system_does_not_start_with_less():
+    with Mta({"process_confinement": "strict"}, start=False, may_log=r"strict") as mta:
+        words = ["setpriv", "--bounding-set=-sys_admin", f"{PREFIX}/sbin/postern", "start"]
+        done = subprocess.run(words, check=False, capture_output=True)
+        check(done.returncode != 0, done)
+        mta.wait_log(r"process_confinement = strict: daemons keep the host's network")
+        wait_for("the end of master", lambda: not daemons())
+        mta.start()
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+
+
 def set_gid_tools_only():
     """Nothing is set-uid; set-gid are the two that local users need."""
     found = {}
@@ -254,4 +266,4 @@ def set_gid_tools_only():
 
 
 main([rights, hostile_code_gets_nowhere, secrets_are_for_those_who_need_them,
-      a_container_gives_less, set_gid_tools_only])
+      a_container_gives_less, a_strict_system_does_not_start_with_less, set_gid_tools_only])
