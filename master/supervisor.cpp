@@ -636,7 +636,8 @@ void Supervisor::kill_all(int signal) {
 
 void Supervisor::end_at_once() {
   if (!is_stopping()) begin_stop();
-  loop::Loop::current().run();
+  // Without a child it is over already.
+  if (phase_ != Phase::kGone) loop::Loop::current().run();
 }
 
 }  // namespace postern::master
