@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,7 @@ class Job final : public smtpclient::Job {
  public:
   Job(std::string nexthop, std::size_t recipients)
       : nexthop_(std::move(nexthop)), told_(recipients), pool_(1) {
+    for (std::size_t i = 0; i < recipients; ++i) names_.push_back("r" + std::to_string(i) + "@x");
     const std::string body = ".\ntext\n..\n" + std::string(1200, 'x') + "\n";
     const std::string header = "Subject: x\n";
     message_.layout.body = {0, body.size()};
@@ -44,9 +46,7 @@ class Job final : public smtpclient::Job {
   const std::string& nexthop() const override { return nexthop_; }
   const std::string& sender() const override { return sender_; }
   std::size_t recipients() const override { return told_.size(); }
-  smtpclient::Recipient recipient(std::size_t i) const override {
-    return {"r" + std::to_string(i) + "@x", "", "", 0};
-  }
+  smtpclient::Recipient recipient(std::size_t i) const override { return {names_[i], "", "", 0}; }
   const queuefile::Message& message() const override { return message_; }
   int fd() const override { return -1; }
   loop::WorkerPool& pool() override { return pool_; }
@@ -73,6 +73,7 @@ class Job final : public smtpclient::Job {
   std::string id_ = "4abcdef";
   std::string sender_ = "s@example.org";
   std::string nexthop_;
+  std::vector<std::string> names_;
   std::vector<bool> told_;
   queuefile::Message message_;
   loop::WorkerPool pool_;
@@ -89,6 +90,7 @@ class Server final : loop::Watched {
   ~Server() { loop::Loop::current().unwatch(listener_.get(), *this); }
 
   std::uint16_t port = 0;
+  unsigned open = 0;
 
  private:
   void on_events(std::uint32_t) override {
@@ -96,6 +98,11 @@ class Server final : loop::Watched {
     if (accepted && accepted->fd) loop::spawn(serve(std::move(accepted->fd)));
   }
   loop::Task<void> serve(sys::Fd fd) {
+    ++open;
+    co_await talk(std::move(fd));
+    --open;
+  }
+  loop::Task<void> talk(sys::Fd fd) {
     loop::Stream stream(std::move(fd));
     for (const std::string& piece : pieces_) {
       stream.put(piece);
@@ -159,18 +166,25 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   loop::Loop loop;
   Server server(pieces);
-  smtpclient::Engine engine(
-      settings_of(is_lmtp),
-      [](ipc::resolver::FindHosts) -> loop::Task<Result<ipc::resolver::Hosts>> {
-        co_return ipc::resolver::Hosts{};
-      });
+  std::optional<smtpclient::Engine> engine;
+  engine.emplace(settings_of(is_lmtp),
+                 [](ipc::resolver::FindHosts) -> loop::Task<Result<ipc::resolver::Hosts>> {
+                   co_return ipc::resolver::Hosts{};
+                 });
   const std::string place = "[127.0.0.1]:" + std::to_string(server.port);
   Job job(is_lmtp ? "inet:" + place : place, 1 + (data[0] >> 1U) % 4U);
   loop::CallbackTimer too_long([] { std::abort(); });
   too_long.arm(loop::Clock::now() + 30s);
-  loop::spawn(deliver(loop, engine, job));
+  loop::spawn(deliver(loop, *engine, job));
   if (job.unreported() > 0) loop.run();
   require(job.unreported() == 0);
+  // Farewells, and what the server still says.
+  engine.reset();
+  loop::CallbackTimer turn([&loop] { loop.stop(); });
+  for (unsigned turns = 0; turns < 3 || server.open > 0; ++turns) {
+    turn.arm(loop::Clock::now() + 1ms);
+    loop.run();
+  }
   // Only a server's word ends a delivery for good.
   if (job.has_bounced) require(all.find('5') != std::string_view::npos);
   return 0;

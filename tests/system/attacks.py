@@ -240,4 +240,54 @@ def idle_and_trickling_connections():
             mta.wait_drained()
 
 
-main([endless_input, deep_and_wide_content, idle_and_trickling_connections])
+def recipients_are_never_commands():
+    """An address from outside is no command, file, include or option, whoever delivers it."""
+    mark = MAIL + "/mark"
+    with Mta({"virtual_mailbox_maps": "static:all/", "local_recipient_maps": "",
+              "mynetworks": CLIENT, "luser_relay": ""}) as mta:
+        sink = mta.sink()
+        os.chmod(MAIL, 0o777)
+        os.mkdir(MAIL + "/all")
+        os.chown(MAIL + "/all", USERS["vmail"], USERS["vmail"])
+        write(MAIL + "/list", "bob\n")
+        forms = (f'"|touch {mark}"', f'"$(touch {mark})"', f'"`touch {mark}`"', f'"{mark}"',
+                 f'":include:{MAIL}/list"', '-oQ/mnt', f'";touch {mark};"', f'"../../{mark}"',
+                 f'"|touch${{IFS}}{mark}"', '"-f root"')
+        codes = {}
+        for form in forms:
+            for domain in ("home.test", "box.test", "away.test"):
+                with stranger() as client:
+                    codes[form + domain] = client.send("s@away.test", [f"{form}@{domain}"], HELLO)
+        taken = sum(code == 250 for code in codes.values())
+        wait_for("the end of all", lambda: not [
+            f for f in queue_files() if "/deferred/" not in f], 20)
+        check(not os.path.exists(mark), "an address was carried out")
+        check(not os.path.exists(MAIL + "/bob"), "an include was followed")
+        print(f"     {len(codes)} addresses, {taken} taken, {len(sink.messages)} passed on, none "
+              "carried out")
+        mta.tool("postsuper", "-d", "ALL")
+
+
+def aliases_that_multiply():
+    """Each alias has two results, 40 generations deep: refused or deferred before it is queued."""
+    text = "".join(f"a{n}@home.test a{n + 1}@home.test, b{n + 1}@home.test\n"
+                   f"b{n}@home.test a{n + 1}@home.test, b{n + 1}@home.test\n" for n in range(40))
+    with Mta({"virtual_alias_maps": f"texthash:{CONF}/bomb", "local_recipient_maps": ""},
+             start=False) as mta:
+        write(CONF + "/bomb", text)
+        mta.start()
+        begun = time.monotonic()
+        with stranger() as client:
+            code = client.send("s@away.test", ["a0@home.test"], HELLO)
+            check(400 <= code < 600, "taken:", client.last)
+        took = time.monotonic() - begun
+        check(took < 5, "took", took)
+        with stranger() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], HELLO), 250)
+        check(resident("tables") < 60_000, "memory of tables:", resident("tables"))
+        print(f"     2^40 recipients: {code} after {took:.2f} s; tables {resident('tables')} KB")
+        mta.wait_drained()
+
+
+main([recipients_are_never_commands, aliases_that_multiply, endless_input, deep_and_wide_content,
+      idle_and_trickling_connections])

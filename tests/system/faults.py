@@ -383,10 +383,11 @@ def descriptors_run_out():
                 limit(pid, used + 4)
         held = [Client(greet=False) for _ in range(30)]
         mta.wait_log("Too many open files; connections wait")
-        before = len(load.acknowledged)
-        wait_for("mail under the limit", lambda: len(load.acknowledged) > before, 30)
+        # They wait until those before them have gone.
         for client in held:
             client.close()
+        before = len(load.acknowledged)
+        wait_for("mail under the limit", lambda: len(load.acknowledged) > before + 10, 30)
         for program in ("smtpd", "qmgr"):
             for pid in daemons(program):
                 limit(pid, 1024)
@@ -429,13 +430,19 @@ def no_process_can_be_made():
     faults.close()
 
 
+def unmount(path):
+    """Whole, so that nothing is written behind our back; those that died may still be ending."""
+    wait_for("unmounting " + path, lambda: subprocess.run(
+        ["umount", path], check=False, stderr=subprocess.DEVNULL).returncode == 0)
+
+
 def power_cuts():
     """A copy of the disk without what was not synced: every acknowledged message is in it.
     POSTERN_TEST_CUTS is their number."""
-    image, copy = ROOT + "/disk", ROOT + "/disk.cut"
     run("mount", "-o", "remount,size=80%", ROOT)
     figures = []
     for cut in range(int(os.environ.get("POSTERN_TEST_CUTS", "2"))):
+        image, copy = f"{ROOT}/disk{cut}", f"{ROOT}/disk{cut}.cut"
         with Mta(start=False, may_log=".") as mta:
             with open(image, "wb") as file:
                 file.truncate(96 << 20)
@@ -458,13 +465,17 @@ def power_cuts():
                 os.kill(pid, signal.SIGSTOP)
             time.sleep(0.2)  # what is on its way to the clients arrives, and flushes end
             acknowledged = set(load.acknowledged)
+            write(VAR + "/unsynced", "x" * 5000)
             shutil.copyfile(image, copy)
             load.is_over = True
             for pid in daemons():
                 os.kill(pid, signal.SIGKILL)
             wait_for("end of all daemons", lambda: not daemons(), 5)
-            run("umount", "-l", VAR)
+            unmount(VAR)
             run("mount", "-o", "loop", copy, VAR)
+            kept = queue_files()
+            check(not os.path.exists(VAR + "/unsynced") or read(VAR + "/unsynced") != b"x" * 5000,
+                  "this cut loses nothing, so that it shows nothing")
             begun = time.monotonic()
             mta.start()
             mta.wait_drained(30, may_be_unfinished=True)
@@ -475,12 +486,15 @@ def power_cuts():
                 check(name and text.endswith(b"end " + name[1] + b"\n"), "a partial message", path)
                 found[name[1].decode()] = found.get(name[1].decode(), 0) + 1
             lost = acknowledged - set(found)
-            check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged messages are lost")
+            check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged messages are lost",
+                  *sorted(lost)[:5], *kept)
             figures.append(f"{len(acknowledged)} acknowledged, 0 lost, "
                            f"{sum(found.values()) - len(found)} twice, empty queue after "
                            f"{time.monotonic() - begun:.1f} s")
             mta.stop()
-            run("umount", "-l", VAR)
+            unmount(VAR)
+            os.unlink(image)
+            os.unlink(copy)
     print("     " + "; ".join(figures))
 
 

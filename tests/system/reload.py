@@ -1,4 +1,5 @@
 """reload.py - reload under load and with held sessions; a configuration that is wrong."""
+import os
 import time
 
 from harness import *
@@ -36,8 +37,12 @@ def no_session_is_dropped():
         check_equal(load.drops, 0, "dropped sessions")
         check_equal(load.refusals, [], "refused")
         check(len(load.acknowledged) > 20, "hardly any mail:", len(load.acknowledged))
-        check(slowest < 1.0, "a command waited", slowest)
-        check(load.slowest < 2.0, "a message waited", load.slowest)
+        print(f"     {RELOADS} reloads, {len(load.acknowledged)} messages; slowest command of a held "
+              f"session {slowest * 1000:.0f} ms, slowest message {load.slowest * 1000:.0f} ms")
+        # A machine with other work gives us our turn later.
+        is_quiet = os.getloadavg()[0] < os.cpu_count() + 1 and not os.environ.get("POSTERN_TEST_SANITIZE")
+        check(slowest < (0.2 if is_quiet else 1.0), "a command waited", slowest)
+        check(load.slowest < (0.5 if is_quiet else 2.0), "a message waited", load.slowest)
         check_equal(held[0].command("DATA")[0], 354)
         held[0].raw(b"Subject: held\r\nX-Load: held0\r\n\r\nend held0\r\n.\r\n")
         check_equal(held[0].reply()[0], 250)
