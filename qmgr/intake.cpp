@@ -189,7 +189,9 @@ void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue qu
   struct stat st{};
   if (::fstatat(dirs_.root(), entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return;
   const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
-  if ((st.st_mode & 07777) == queuefile::kUnfinishedMode) {
+  // An empty file is what a power cut leaves of one that was not flushed yet.
+  if ((st.st_mode & 07777) == queuefile::kUnfinishedMode ||
+      (S_ISREG(st.st_mode) && st.st_size == 0)) {
     // Somebody writes it now, or died while he did. Nobody was told that it is ours.
     if (age > kUnfinishedAge) ::unlinkat(dirs_.root(), entry.path.c_str(), 0);
     return;

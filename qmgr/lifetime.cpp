@@ -28,16 +28,6 @@ std::vector<ipc::tables::Key> keys_of(const std::string& domain) {
   return keys;
 }
 
-ipc::agent::Recipient for_log(const Recipient& recipient) {
-  ipc::agent::Recipient result;
-  result.state_offset = static_cast<std::int64_t>(recipient.state_offset);
-  result.address = recipient.address;
-  result.orig_to = recipient.orig_to;
-  result.dsn_orcpt = recipient.dsn_orcpt;
-  result.notify = recipient.notify;
-  return result;
-}
-
 }  // namespace
 
 std::chrono::seconds Manager::usual_lifetime(const Message& message) const {
@@ -112,7 +102,7 @@ loop::Task<void> Manager::return_expired(Message& message, std::vector<Recipient
         report.diagnostic = reason->diagnostic;
       }
     }
-    returned.recipients.push_back(for_log(*recipient));
+    returned.recipients.push_back(to_agent(*recipient));
     returned.reports.push_back(std::move(report));
     offsets.push_back(recipient->state_offset);
   }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/ipc/agent.h"
 #include "common/loop/loop.h"
 #include "common/queuefile/envelope.h"
 #include "common/queuefile/queue_dir.h"
@@ -32,6 +33,9 @@ struct Recipient {
   std::uint8_t notify = 0;
   Progress progress = Progress::kWaiting;
 };
+
+// What an agent, or a log of bounces, gets of it.
+[[nodiscard]] ipc::agent::Recipient to_agent(const Recipient& recipient);
 
 struct Message {
   std::string id;

@@ -266,12 +266,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.recipients.reserve(job.recipients.size());
   for (auto index = job.recipients.rbegin(); index != job.recipients.rend(); ++index) {
     const Recipient& recipient = message.recipients[*index];
-    auto& to = delivery.recipients.emplace_back();
-    to.state_offset = static_cast<std::int64_t>(recipient.state_offset);
-    to.address = recipient.address;
-    to.orig_to = recipient.orig_to;
-    to.dsn_orcpt = recipient.dsn_orcpt;
-    to.notify = recipient.notify;
+    delivery.recipients.push_back(to_agent(recipient));
   }
   ++message.flights;
   agent.flights.emplace(delivery.delivery,

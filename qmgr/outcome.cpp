@@ -31,16 +31,6 @@ Recipient* find_recipient(Message& message, std::int64_t state_offset) {
   return found == message.recipients.end() ? nullptr : &*found;
 }
 
-ipc::agent::Recipient for_log(const Recipient& recipient) {
-  ipc::agent::Recipient result;
-  result.state_offset = static_cast<std::int64_t>(recipient.state_offset);
-  result.address = recipient.address;
-  result.orig_to = recipient.orig_to;
-  result.dsn_orcpt = recipient.dsn_orcpt;
-  result.notify = recipient.notify;
-  return result;
-}
-
 }  // namespace
 
 loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::ChannelPtr channel) {
@@ -115,14 +105,14 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
         done.push_back(recipient);
         break;
       case ipc::agent::Outcome::kBounced:
-        bounced.recipients.push_back(for_log(*recipient));
+        bounced.recipients.push_back(to_agent(*recipient));
         bounced.reports.push_back(entry);
         returned.push_back(recipient);
         break;
       case ipc::agent::Outcome::kRerouted:
         break;
       case ipc::agent::Outcome::kDeferred:
-        deferred.recipients.push_back(for_log(*recipient));
+        deferred.recipients.push_back(to_agent(*recipient));
         deferred.reports.push_back(entry);
         waiting.push_back(recipient);
         break;
@@ -182,7 +172,7 @@ loop::Task<void> Manager::trace(Message& message, const ipc::agent::Report& repo
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
     auto& kept = traced.reports.emplace_back(entry);
-    traced.recipients.push_back(for_log(*recipient));
+    traced.recipients.push_back(to_agent(*recipient));
     if (entry.outcome == ipc::agent::Outcome::kBounced) kept.action = "failed";
     if (entry.outcome == ipc::agent::Outcome::kDeferred) kept.action = "delayed";
     if (kept.action.empty()) kept.action = "delivered";
@@ -211,7 +201,7 @@ loop::Task<void> Manager::note_successes(Message& message, const ipc::agent::Rep
     const Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     if ((recipient->notify & queuefile::kNotifySuccess) == 0 && !clears_delay) continue;
-    successes.recipients.push_back(for_log(*recipient));
+    successes.recipients.push_back(to_agent(*recipient));
     successes.reports.push_back(entry);
     if (entry.action.empty()) successes.reports.back().action = "relayed";
   }

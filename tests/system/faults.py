@@ -478,7 +478,9 @@ def power_cuts():
                   "this cut loses nothing, so that it shows nothing")
             begun = time.monotonic()
             mta.start()
-            mta.wait_drained(30, may_be_unfinished=True)
+            # Empty is what was not flushed, and not acknowledged.
+            wait_for("an empty queue", lambda: not [
+                f for f in queue_files() if not is_unfinished(f) and os.path.getsize(f)], 30)
             found = {}
             for path in glob.glob(VAR + "/mail/u*/new/*"):
                 text = read(path)
