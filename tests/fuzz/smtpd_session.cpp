@@ -1,6 +1,6 @@
 // A whole session of smtpd with a client that says anything, in pieces. Its neighbours (tables,
-// resolver, cleanup) are scripted: what they answer depends on the question alone. Every reply is
-// well formed, the session comes to its end, and nothing is taken that has no content.
+// resolver, flush, cleanup) are scripted: what they answer depends on the question alone. Every
+// reply is well formed, the session comes to its end, and nothing is taken that has no content.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -20,6 +20,7 @@
 #include "common/config/snapshot.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup.h"
+#include "common/ipc/flush.h"
 #include "common/ipc/resolver.h"
 #include "common/ipc/server.h"
 #include "common/ipc/tables.h"
@@ -124,6 +125,7 @@ class World {
     process_ = std::make_unique<daemon::Process>(5, words, "smtpd");
     start_tables();
     start_resolver();
+    start_flush();
     start_cleanup();
     server_ = std::make_unique<smtpd::Server>(*process_);
     config::Problems problems;
@@ -166,6 +168,15 @@ class World {
       none.status = Status::kNoSuchName;
       return none;
     });
+    server.start();
+  }
+  void start_flush() {
+    auto& server = neighbour("public/flush");
+    server.dispatcher().answer<ipc::flush::SendSite>(
+        [](ipc::flush::SendSite& question, const ipc::ChannelPtr&) -> Result<ipc::flush::Sent> {
+          return ipc::flush::Sent{question.site.size() % 2 == 0 ? ipc::flush::Status::kOk
+                                                                : ipc::flush::Status::kDenied};
+        });
     server.start();
   }
   Result<ipc::cleanup::Outcome> outcome(std::size_t size) {
