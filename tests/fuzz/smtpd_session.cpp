@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -86,8 +87,13 @@ config::Snapshot snapshot() {
 class World {
  public:
   static World& get() {
-    static World world;
-    return world;
+    // Never taken down: its sessions' neighbours are still in the middle of their work.
+    static World* const world = [] {
+      (void)folder();  // outlives the handler
+      std::atexit([] { std::filesystem::remove_all(folder()); });
+      return new World;
+    }();
+    return *world;
   }
 
   // The session's replies to these pieces.
@@ -105,10 +111,16 @@ class World {
   }
   std::size_t accepted = 0;
 
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
  private:
+  static std::string& folder() {
+    static std::string path = "/tmp/smtpd-session-XXXXXX";
+    return path;
+  }
   World() {
-    std::string folder = "/tmp/smtpd-session-XXXXXX";
-    require(::mkdtemp(folder.data()) != nullptr && ::chdir(folder.c_str()) == 0);
+    require(::mkdtemp(folder().data()) != nullptr && ::chdir(folder().c_str()) == 0);
     require(::mkdir("public", 0700) == 0 && ::mkdir("private", 0700) == 0);
     const std::string bytes = config::serialize(snapshot());
     const int memory = ::memfd_create("snapshot", MFD_CLOEXEC);
