@@ -257,7 +257,7 @@ void FirstContact::leave_place() {
 Contact::Contact(FirstContact& room, sys::Accepted client)
     : room_(room),
       settings_(room.is_stress_ ? room.stressed_ : room.settings_),
-      stream_(std::move(client.fd)),
+      stream_(std::move(client.fd), loop::Copies::kNone),
       peer_(client.peer),
       address_(peer_.host()),
       port_(std::to_string(peer_.port())),

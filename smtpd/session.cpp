@@ -59,7 +59,7 @@ std::string count_text(std::string_view name, unsigned total, unsigned failed) {
 Session::Session(Server& server, SettingsPtr settings, sys::Accepted client, std::int64_t number)
     : server_(server),
       settings_(std::move(settings)),
-      stream_(std::move(client.fd)),
+      stream_(std::move(client.fd), loop::Copies::kNone),
       peer_(client.peer),
       number_(number),
       splitter_(settings_->line_length_limit),

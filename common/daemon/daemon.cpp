@@ -1,7 +1,6 @@
 #include "common/daemon/daemon.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -296,8 +295,6 @@ void Process::tell_load() {
 
 int Process::serve() {
   control_->notify(ipc::control::Ready{});
-  // What reading the configuration took is not needed again.
-  ::malloc_trim(0);
   loop_->run();
   log::flush();
   return 0;

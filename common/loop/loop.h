@@ -167,7 +167,8 @@ class FdWatch final : public Watched {
 
   void open(int fd);
   void close();  // wakes waiters with kCancelled
-  // As close(), when the descriptor itself is closed next.
+  // As close(), when the descriptor itself is closed next and nobody has a copy of it: the kernel
+  // forgets it by itself.
   void abandon();
 
   void clear_read() { can_read_ = false; }

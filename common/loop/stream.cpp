@@ -210,7 +210,11 @@ void Stream::close() {
     if (fd_) transport_->say_goodbye();
     transport_.reset();
   }
-  watch_.abandon();
+  if (copies_ == Copies::kNone) {
+    watch_.abandon();
+  } else {
+    watch_.close();
+  }
   fd_.reset();
 }
 

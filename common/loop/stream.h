@@ -59,9 +59,14 @@ class Transport {
   virtual void say_goodbye() = 0;
 };
 
+// Whether another process, or this one under another number, may have the same connection: one that
+// was passed from or to a neighbour. The kernel watches it on then, after our close.
+enum class Copies : unsigned char { kNone, kElsewhere };
+
 class Stream {
  public:
-  explicit Stream(sys::Fd fd) : fd_(std::move(fd)), watch_(fd_.get()) {}
+  explicit Stream(sys::Fd fd, Copies copies = Copies::kElsewhere)
+      : fd_(std::move(fd)), watch_(fd_.get()), copies_(copies) {}
   ~Stream() { close(); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -116,6 +121,7 @@ class Stream {
   sys::Fd fd_;
   std::unique_ptr<Transport> transport_;  // null: plain
   FdWatch watch_;
+  Copies copies_;
   std::string in_;
   std::size_t consumed_ = 0;
   std::string out_;

@@ -23,7 +23,7 @@ namespace postern::smtpclient {
 class Connection {
  public:
   Connection(Endpoint endpoint, sys::Fd fd)
-      : endpoint_(std::move(endpoint)), stream_(std::move(fd)) {}
+      : endpoint_(std::move(endpoint)), stream_(std::move(fd), loop::Copies::kNone) {}
 
   // The error's text is what stands behind "connect to H[IP]:25: ".
   [[nodiscard]] static loop::Task<Result<std::unique_ptr<Connection>>> open(Endpoint endpoint,

@@ -111,6 +111,23 @@ TEST_CASE("a peer that says nothing runs into the deadline") {
   CHECK(outcome == Io::kTimeout);
 }
 
+TEST_CASE("a stream that is gone hears nothing of a copy of its connection") {
+  Loop loop;
+  auto pair = sys::socket_pair();
+  REQUIRE(pair);
+  auto copy = sys::duplicate(pair->first.get());
+  REQUIRE(copy);
+  auto stream = std::make_unique<Stream>(std::move(pair->first));
+  stream.reset();
+  REQUIRE(::write(pair->second.get(), "x", 1) == 1);
+  // Its event comes to nobody.
+  Stream other(*std::move(copy));
+  Io outcome = Io::kTimeout;
+  loop.post([&] { spawn(read_with_deadline(other, outcome)); });
+  loop.run();
+  CHECK(outcome == Io::kOk);
+}
+
 TEST_CASE("everything a peer sent is read before its end is told") {
   Loop loop;
   auto pair = sys::socket_pair();
