@@ -116,6 +116,11 @@ void check_table(const Values& values, std::string_view parameter, std::string_v
         values.problem(parameter, fmt::format("{:.200} is older than its source {}", path, name),
                        Severity::kWarning));
   }
+  // A file of patterns is read by those who name its faults line by line.
+  if (file_type->suffix.empty()) return;
+  if (const auto opened = table::open_table(word); !opened) {
+    problems.push_back(values.problem(parameter, opened.error().text));
+  }
 }
 
 void check_tables_of(const Values& values, const ParamInfo& param, Problems& problems) {
@@ -313,6 +318,7 @@ Problems check_listeners(const Snapshot& snapshot) {
   };
   Problems problems;
   const Values values(unowned(snapshot));
+  const bool is_all = values.text("inet_interfaces") == "all";
   std::map<std::string, std::vector<Listener>> by_port;
   for (const Service& service : snapshot.services) {
     if (service.type != ServiceType::kInet) continue;
@@ -328,13 +334,16 @@ Problems check_listeners(const Snapshot& snapshot) {
     const std::string port = number ? std::to_string(*number) : name;
     std::vector<Listener>& others = by_port[port];
     for (const Listener& other : others) {
-      // One without a host listens on all of inet_interfaces. The same name twice is said by
-      // check_services: there the later line counts.
-      if (other.host != host || other.service->name == service.name) continue;
+      // The same name twice is said by check_services: there the later line counts.
+      if (other.service->name == service.name) continue;
+      // One without a host listens on all of inet_interfaces.
+      const bool is_one_of_all = is_all && other.host.empty() != host.empty();
+      if (other.host != host && !is_one_of_all) continue;
       problems.push_back({service.file, service.line, "",
-                          fmt::format("{}: {} in line {} listens on the same port", service.name,
-                                      other.service->name, other.service->line),
-                          Severity::kError});
+                          fmt::format("{}: {} in line {} listens on the same port{}", service.name,
+                                      other.service->name, other.service->line,
+                                      is_one_of_all ? " of all addresses" : ""),
+                          is_one_of_all ? Severity::kWarning : Severity::kError});
     }
     others.push_back({&service, host});
   }

@@ -120,6 +120,8 @@ TEST_CASE("tables that are missing are errors, their sources and ages are told")
       "error /c/main.cf:3 transport_maps: regexp:" + d + "/none: " + d + "/none is missing",
       "warning /c/main.cf:4 virtual_alias_maps: " + d + "/old.lmdb is older than its source " + d +
           "/old",
+      "error /c/main.cf:4 virtual_alias_maps: open database " + d +
+          "/old.lmdb: MDB_INVALID: File is not an LMDB file",
       "error /c/main.cf:4 virtual_alias_maps: bogus:x: unknown table type \"bogus\"",
       "warning /c/main.cf:4 virtual_alias_maps: mysql:y: table type mysql is not supported yet",
       "error /c/main.cf:4 virtual_alias_maps: \"word\" is no table: type:name expected",
@@ -175,7 +177,7 @@ TEST_CASE("restriction lists are read as smtpd reads them") {
 
 TEST_CASE("two services do not share a port") {
   CHECK(
-      texts(check_listeners(snapshot_of("",
+      texts(check_listeners(snapshot_of("inet_interfaces = 192.0.2.7\n",
                                         "smtp inet n - n - - smtpd\n"
                                         "25 inet n - n - - smtpd\n"
                                         "127.0.0.1:25 inet n - n - - smtpd\n"
@@ -186,6 +188,15 @@ TEST_CASE("two services do not share a port") {
       Texts{"error /c/master.cf:2 25: smtp in line 1 listens on the same port",
             "error /c/master.cf:5 127.0.0.1:smtp: 127.0.0.1:25 in line 3 listens on the same port",
             "warning /c/master.cf:7 no-such-port: unknown service: no-such-port/tcp"});
+}
+
+TEST_CASE("a service on one address is in the way of one on all of them") {
+  CHECK(texts(check_listeners(snapshot_of("inet_interfaces = all\n",
+                                          "smtp inet n - n - - smtpd\n"
+                                          "192.0.2.1:25 inet n - n - - smtpd\n"
+                                          "192.0.2.1:587 inet n - n - - smtpd\n"))) ==
+        Texts{"warning /c/master.cf:2 192.0.2.1:25: smtp in line 1 listens on the same port of all "
+              "addresses"});
 }
 
 TEST_CASE("a list that refuses nothing is told, one that guards is not") {
