@@ -280,6 +280,9 @@ def senders_have_addresses_of_their_own():
             with Client("127.0.0.1", source="127.0.0.1") as client:
                 check_equal(client.send(sender, ["alice@partner.test"], b"Subject: s\n\nx\n"), 250)
         wait_for("fifteen messages", lambda: len(partner.subjects()) == 15)
+        # The log writer may be a moment behind.
+        wait_for("fifteen lines", lambda: len(re.findall(r"qmgr\[\d+\]: \w+: from=",
+                                                         partner.log())) == 15)
         log = partner.log()
         clients = dict(re.findall(r"smtpd\[\d+\]: ([0-9A-F]+): client=\S+\[([\d.]+)\]", log))
         for queue_id, sender in re.findall(r"qmgr\[\d+\]: ([0-9A-F]+): from=<(.*?)>", log):
