@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -14,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/daemon/confinement.h"
 #include "common/sys/sandbox.h"
@@ -62,8 +62,7 @@ std::optional<Running> read_process(pid_t pid) {
     if (colon == std::string::npos) continue;
     running.status[line.substr(0, colon)] = trim(std::string_view(line).substr(colon + 1));
   }
-  const std::string& parent = running.status["PPid"];
-  std::from_chars(parent.data(), parent.data() + parent.size(), running.parent);
+  running.parent = parse_integer<pid_t>(running.status["PPid"], 0).value_or(0);
   const std::string program = link_of(pid, "exe");
   if (program.empty()) return std::nullopt;
   running.program = program.substr(program.rfind('/') + 1);
@@ -78,11 +77,9 @@ std::vector<Running> read_all() {
   const std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
   if (!proc) return all;
   while (const dirent* const entry = ::readdir(proc.get())) {
-    pid_t pid = 0;
-    const std::string_view name = entry->d_name;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (error != std::errc() || end != name.data() + name.size()) continue;
-    if (auto running = read_process(pid)) all.push_back(*std::move(running));
+    const auto pid = parse_integer<pid_t>(entry->d_name, 1);
+    if (!pid) continue;
+    if (auto running = read_process(*pid)) all.push_back(*std::move(running));
   }
   return all;
 }
@@ -115,8 +112,8 @@ std::string field(const Running& running, std::string_view name) {
 
 std::string user_of(const Running& running) {
   const std::string ids = field(running, "Uid");
-  uid_t uid = 0;
-  std::from_chars(ids.data(), ids.data() + ids.size(), uid);
+  // Real, effective, saved and that of the file system: a confined process has one.
+  const auto uid = parse_integer<uid_t>(ids.substr(0, ids.find('\t')), 0).value_or(0);
   const passwd* const entry = ::getpwuid(uid);
   return entry == nullptr ? fmt::format("{}", uid) : entry->pw_name;
 }
