@@ -1,5 +1,6 @@
 """confinement.py - what the running daemons may do, as the kernel sees it."""
 import os
+import pwd
 import re
 import socket
 import struct
@@ -185,6 +186,9 @@ def is_as_declared(mta, running):
             check_equal(facts["Seccomp"].strip(), "2", f"system calls of {program}")
         row = rows.get(str(pid))
         check(row is not None, program, pid, "is not in", told)
+        uid = int(facts["Uid"].split()[0])
+        users = [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == uid] or [str(uid)]
+        check(row.split()[3] in users, row, users)
         check_equal("filtered" in row, facts["Seccomp"].strip() == "2", row)
         check_equal(" empty " in row, not has_network, row)
         if program == "smtpd":
