@@ -2,44 +2,29 @@
 real name server, resolver and web servers as in secure_delivery.py; DMARC aggregate reports."""
 import email
 import gzip
-import http.server
 import json
-import ssl
 import xml.etree.ElementTree
 
 from harness import *
 from packages import provide
-from secure_delivery import KEYS, OPTIONS, Policies, TlsSink, policy, send, start_dns, stop_dns
+from secure_delivery import (KEYS, OPTIONS, HttpsServer, Policies, TlsSink, policy, send, start_dns,
+                             stop_dns)
 from tls import make_keys, new_certificate
 
 
-class Collector:
+class Collector(HttpsServer):
     """Takes reports over HTTPS: [(path, content type, body)]."""
 
     def __init__(self, address, certificate, status=201):
-        collector = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.taken.append((self.path, self.headers["Content-Type"], body))
-                self.send_response(collector.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
         self.taken, self.status = [], status
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"{KEYS}/{certificate}.pem", f"{KEYS}/{certificate}.key")
-        self.server = http.server.ThreadingHTTPServer((address, 443), Handler)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(address, certificate, do_POST=lambda request: self.take(request))
 
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
+    def take(self, request):
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        self.taken.append((request.path, request.headers["Content-Type"], body))
+        request.send_response(self.status)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
 
 
 def report(mta, *words):

@@ -140,35 +140,38 @@ def is_up(address):
         return False
 
 
-class Policies:
-    """https://mta-sts.DOMAIN/.well-known/mta-sts.txt on an address of its own."""
+class HttpsServer:
+    """Port 443 of an address. `methods` are do_GET and the like, called with the request."""
 
-    def __init__(self, address, certificate, text):
-        policy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                policy.asked.append(self.path)
-                body = policy.text.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.asked, self.text = [], text
+    def __init__(self, address, certificate, **methods):
+        handler = type("Handler", (http.server.BaseHTTPRequestHandler,),
+                       {"log_message": lambda *_: None, **methods})
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{KEYS}/{certificate}.pem", f"{KEYS}/{certificate}.key")
-        self.server = http.server.ThreadingHTTPServer((address, 443), Handler)
+        self.server = http.server.ThreadingHTTPServer((address, 443), handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Policies(HttpsServer):
+    """https://mta-sts.DOMAIN/.well-known/mta-sts.txt on an address of its own."""
+
+    def __init__(self, address, certificate, text):
+        self.asked, self.text = [], text
+        super().__init__(address, certificate, do_GET=lambda request: self.answer(request))
+
+    def answer(self, request):
+        self.asked.append(request.path)
+        body = self.text.encode()
+        request.send_response(200)
+        request.send_header("Content-Type", "text/plain")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
 
 def policy(*servers, mode="enforce"):
