@@ -55,6 +55,8 @@ find_program(POSTERN_LLD NAMES ld.lld-19 ld.lld)
 if(POSTERN_LLD AND CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   target_link_options(postern_flags INTERFACE -fuse-ld=lld --ld-path=${POSTERN_LLD}
     -Wl,--icf=safe)
+  # Relocations in a bitmap: a hundred kilobytes less for each process to read at its start.
+  target_link_options(postern_flags INTERFACE -Wl,-z,pack-relative-relocs)
 endif()
 find_program(POSTERN_CCACHE ccache)
 if(POSTERN_CCACHE)

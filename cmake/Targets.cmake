@@ -69,12 +69,12 @@ function(postern_lean program)
   if(POSTERN_SANITIZE OR NOT POSTERN_LLD OR NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     return()
   endif()
-  target_sources(${program} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/fmt_in_place.cpp)
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/cmake/fmt_in_place.cpp PROPERTIES
+  target_sources(${program} PRIVATE ${CMAKE_SOURCE_DIR}/cmake/in_place.cpp)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/cmake/in_place.cpp PROPERTIES
     SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-w")
   # In front of the dynamic ones, which --as-needed then leaves out.
   target_link_options(${program} PRIVATE -static-libstdc++ -static-libgcc
-    -Wl,-z,pack-relative-relocs -Wl,-Bstatic -lz -Wl,-Bdynamic)
+    -Wl,-Bstatic -lz -Wl,-Bdynamic)
 endfunction()
 
 # postern_daemon(NAME [LINK ...]): a program below libexec/postern.

@@ -199,7 +199,7 @@ Problems check_values(const Snapshot& snapshot) {
   const auto shared = unowned(snapshot);
   const Values values(shared);
   for (const Setting& setting : snapshot.settings) {
-    if (const ParamInfo* const param = find_param(setting.name)) {
+    if (const auto param = find_param(setting.name)) {
       check_value(values, *param, problems);
     } else {
       check_transport_value(values, setting.name, problems);
@@ -208,7 +208,7 @@ Problems check_values(const Snapshot& snapshot) {
   for (const Service& service : snapshot.services) {
     const Values scope(shared, service);
     for (const auto& [name, value] : service.overrides) {
-      if (const ParamInfo* const param = find_param(name)) check_value(scope, *param, problems);
+      if (const auto param = find_param(name)) check_value(scope, *param, problems);
     }
   }
   if (values.list("inet_interfaces").empty()) {
@@ -270,11 +270,11 @@ Problems check_tables(const Snapshot& snapshot) {
   Problems problems;
   const auto shared = unowned(snapshot);
   const Values values(shared);
-  for (const ParamInfo& param : all_params()) check_tables_of(values, param, problems);
+  for (const ParamInfo param : all_params()) check_tables_of(values, param, problems);
   for (const Service& service : snapshot.services) {
     const Values scope(shared, service);
     for (const auto& [name, value] : service.overrides) {
-      if (const ParamInfo* const param = find_param(name)) {
+      if (const auto param = find_param(name)) {
         check_tables_of(scope, *param, problems);
       }
     }

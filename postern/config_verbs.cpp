@@ -69,8 +69,8 @@ std::optional<Request> parse(int argc, char** argv) {
 std::optional<std::string> find_mistake(const Values& values, std::string_view name,
                                         std::string_view value) {
   if (!is_parameter_name(name)) return fmt::format("\"{}\" cannot be a parameter's name", name);
-  const ParamInfo* const param = find_param(name);
-  if (param == nullptr) {
+  const auto param = find_param(name);
+  if (!param) {
     if (is_used_name(values.snapshot(), name)) return std::nullopt;
     const auto nearest = nearest_param(name);
     if (!nearest) return std::nullopt;  // a name of the user's own
@@ -144,17 +144,17 @@ int get(const Request& request) {
       status = 1;
       continue;
     }
-    const ParamInfo* const param = find_param(name);
+    const auto param = find_param(name);
     const Setting* const setting = loaded->snapshot->find(name);
     fmt::print(
         "{} = {}\n", name,
-        param != nullptr && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
+        param && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
     if (setting != nullptr) {
       fmt::print("  set in {}, line {}: {}\n", setting->file, setting->line, setting->value);
     } else {
       fmt::print("  the default\n");
     }
-    if (param != nullptr) fmt::print("  {}\n  ({})\n", param->doc, parameter_facts(*param));
+    if (param) fmt::print("  {}\n  ({})\n", param->doc, parameter_facts(*param));
   }
   return status;
 }

@@ -149,7 +149,7 @@ std::string print_list(const std::set<std::string_view>& names) {
 
 std::string print_standing(Standing standing) {
   std::set<std::string_view> names;
-  for (const ParamInfo& param : config::all_params()) {
+  for (const ParamInfo param : config::all_params()) {
     if (param.standing == standing) names.insert(param.name);
   }
   return names.empty() ? "None.\n" : print_list(names);
@@ -161,7 +161,7 @@ Result<std::string> print_parameters(std::string_view wanted) {
   std::set<std::string_view> names;
   for (const std::string_view word : split_words(wanted)) {
     bool is_known = false;
-    for (const ParamInfo& param : config::all_params()) {
+    for (const ParamInfo param : config::all_params()) {
       const bool is_meant = word == "all" || word == param.area || word == param.name;
       if (!is_meant || !is_built(param)) continue;
       names.insert(param.name);

@@ -128,7 +128,7 @@ class MainViewer {
   void show_all() const {
     std::set<std::string, std::less<>> names;
     if ((request_.classes & kBuiltin) != 0) {
-      for (const ParamInfo& param : all_params()) {
+      for (const ParamInfo param : all_params()) {
         const bool is_of_service = is_service_name(param.name) && request_.classes != kAllClasses;
         if (!is_of_service && !is_legacy(param.name)) names.emplace(param.name);
       }
@@ -230,7 +230,7 @@ class MainViewer {
   }
 
   [[nodiscard]] bool is_known(std::string_view name) const {
-    if (find_param(name) != nullptr || is_service_name(name)) return true;
+    if (find_param(name) || is_service_name(name)) return true;
     return !request_.defaults && user_names_.contains(name);
   }
 
@@ -253,10 +253,10 @@ class MainViewer {
       print_json(name, value);
       return;
     }
-    const ParamInfo* const param = find_param(name);
+    const auto param = find_param(name);
     // What is expanded at use, for each message, is shown as it is. debugger_command is of a
     // process.
-    const bool is_raw = param != nullptr && param->type == ParamType::kRawText;
+    const bool is_raw = param && param->type == ParamType::kRawText;
     if (request_.expand && (!is_raw || name == "debugger_command")) {
       if (auto expanded = values_.expand_text(value)) {
         value = *std::move(expanded);

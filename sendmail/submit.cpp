@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 
@@ -24,15 +26,19 @@ Result<Drop> Drop::start(const std::string& command_directory,
   sys::Fd from_read(from[0]);
   sys::Fd from_write(from[1]);
   const std::string program = command_directory + "/postdrop";
-  const pid_t child = ::fork();
-  if (child < 0) return sys::fail_errno("fork");
-  if (child == 0) {
-    ::dup2(to_read.get(), STDIN_FILENO);
-    ::dup2(from_write.get(), STDOUT_FILENO);
-    ::execl(program.c_str(), "postdrop", "-r", "-c", config_directory.c_str(), nullptr);
-    fmt::print(stderr, "sendmail: fatal: execute {}: {}\n", program, sys::errno_text(errno));
-    ::_exit(127);
-  }
+  std::array<std::string, 4> words = {"postdrop", "-r", "-c", config_directory};
+  std::array<char*, 5> argv{};
+  std::ranges::transform(words, argv.begin(), [](std::string& word) { return word.data(); });
+  // Not fork(): the child would copy what exec throws away at once.
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, to_read.get(), STDIN_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, from_write.get(), STDOUT_FILENO);
+  pid_t child = -1;
+  const int error =
+      ::posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), ::environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return sys::fail_errno(fmt::format("execute {}", program), error);
   ::signal(SIGPIPE, SIG_IGN);
   return Drop(child, std::move(to_write), std::move(from_read));
 }

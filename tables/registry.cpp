@@ -109,7 +109,7 @@ void Registry::open_all(const config::Values& values) {
     for (const auto& [name, value] : service.overrides) collect(value);
   }
   const auto written = wanted;
-  for (const auto& param : config::all_params()) {
+  for (const auto param : config::all_params()) {
     // Those that are there for proxymap name the caches of other daemons, too.
     if (param.name == kProxyReadMaps || param.name == kProxyWriteMaps) continue;
     if (param.type == config::ParamType::kTables || param.type == config::ParamType::kList ||

@@ -28,7 +28,7 @@ Result<std::pair<std::string, std::string>> parse_filtered_status(std::string_vi
 
 void StatusFilter::configure(const config::Values& values, std::string_view program) {
   std::string name = std::string(program) + "_delivery_status_filter";
-  if (config::find_param(name) == nullptr) name = "default_delivery_status_filter";
+  if (!config::find_param(name)) name = "default_delivery_status_filter";
   tables_ = values.list(name);
 }
 

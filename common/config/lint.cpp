@@ -86,8 +86,8 @@ constexpr std::string_view kRequestNames[] = {"home",
                                               "helo_name"};
 
 bool is_raw(std::string_view name) {
-  const ParamInfo* const param = find_param(name);
-  return param != nullptr && param->type == ParamType::kRawText;
+  const auto param = find_param(name);
+  return param && param->type == ParamType::kRawText;
 }
 
 }  // namespace
@@ -120,7 +120,7 @@ std::optional<std::string_view> nearest_param(std::string_view name) {
   const std::string lower = to_lower(name);
   unsigned limit = static_cast<unsigned>(std::clamp<std::size_t>(name.size() / 5, 1, 3));
   std::optional<std::string_view> nearest;
-  for (const ParamInfo& param : all_params()) {
+  for (const ParamInfo param : all_params()) {
     const unsigned distance = edit_distance(lower, param.name, limit);
     if (distance > limit) continue;
     nearest = param.name;
@@ -145,7 +145,7 @@ std::vector<std::string> referenced_names(const Snapshot& snapshot) {
 }
 
 bool is_used_name(const Snapshot& snapshot, std::string_view name) {
-  if (find_param(name) != nullptr) return true;
+  if (find_param(name)) return true;
   if (const auto transport = parse_transport_param(name)) {
     // The transport of master.cf; `_time_limit` also belongs to spawn and policy services.
     for (const Service& service : snapshot.services) {
@@ -173,7 +173,7 @@ Problems lint_names(const Snapshot& snapshot) {
   };
   const auto check = [&](std::string_view file, unsigned line, std::string_view name,
                          std::string_view value) {
-    if (const ParamInfo* const param = find_param(name)) {
+    if (const auto param = find_param(name)) {
       // What is set to its default asks for nothing.
       if (param->standing == Standing::kNotYet && value != param->initial &&
           values.expand_text(value) != values.expand_text(param->initial)) {

@@ -304,7 +304,7 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   if (fstat(fd.get(), &status) != 0) return sys::fail_errno(doing);
   if (!S_ISREG(status.st_mode)) return fail(Error::Kind::kConfig, doing + ": not a regular file");
   std::string text;
-  std::array<char, 65536> buffer{};
+  std::array<char, 65536> buffer;  // not cleared: that would touch sixteen pages
   while (true) {
     const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
     if (n < 0) {

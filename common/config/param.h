@@ -86,11 +86,37 @@ struct ParamInfo {
   std::string_view area;  // the name of its .def file
 };
 
-// All parameters, sorted by name.
-[[nodiscard]] std::span<const ParamInfo> all_params();
+// All parameters, sorted by name, to be walked through.
+class ParamTable {
+ public:
+  class Iterator {
+   public:
+    using difference_type = std::ptrdiff_t;
+    using value_type = ParamInfo;
+
+    Iterator() = default;
+    explicit Iterator(std::size_t index) : index_(index) {}
+    [[nodiscard]] ParamInfo operator*() const { return at(index_); }
+    Iterator& operator++() {
+      ++index_;
+      return *this;
+    }
+    Iterator operator++(int) { return Iterator(index_++); }
+    [[nodiscard]] bool operator==(const Iterator&) const = default;
+
+   private:
+    std::size_t index_ = 0;
+  };
+
+  [[nodiscard]] static Iterator begin() { return Iterator(0); }
+  [[nodiscard]] static Iterator end() { return Iterator(size()); }
+  [[nodiscard]] static std::size_t size();
+  [[nodiscard]] static ParamInfo at(std::size_t index);
+};
+[[nodiscard]] inline ParamTable all_params() { return {}; }
 
 // Nothing for a name that is not in a .def file.
-[[nodiscard]] const ParamInfo* find_param(std::string_view name);
+[[nodiscard]] std::optional<ParamInfo> find_param(std::string_view name);
 
 // Whether the name is one of `<transport>_destination_concurrency_limit` and its kin; gives the
 // parameter that holds the default of all transports: default_destination_concurrency_limit.

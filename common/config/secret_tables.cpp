@@ -52,7 +52,7 @@ SecretReaders find_secret_tables(const Values& values) {
       return;
     }
     // A name of the administrator's own is for use in other values: those count.
-    if (is_approval_list(name) || find_param(name) == nullptr) return;
+    if (is_approval_list(name) || !find_param(name)) return;
     for (auto& table : tables_of(values, text)) open.insert(std::move(table));
   };
   for (const auto& setting : values.snapshot().settings) note(setting.name, setting.value);

@@ -16,10 +16,10 @@ template <typename Parse>
 auto parse_or_default(const Values& values, Problems* problems, std::string_view name,
                       const Parse& parse) {
   using Value = typename decltype(parse(std::string_view()))::value_type;
-  const ParamInfo* const param = find_param(name);
+  const auto param = find_param(name);
   std::string fault;
   if (auto text = values.expanded(name)) {
-    if (text->empty() && param != nullptr && param->initial.empty()) return Value{};
+    if (text->empty() && param && param->initial.empty()) return Value{};
     if (auto value = parse(*text))
       return *std::move(value);
     else
@@ -34,8 +34,8 @@ auto parse_or_default(const Values& values, Problems* problems, std::string_view
 }
 
 std::string_view initial_of(std::string_view name) {
-  const ParamInfo* const param = find_param(name);
-  return param == nullptr ? std::string_view() : param->initial;
+  const auto param = find_param(name);
+  return param ? param->initial : std::string_view();
 }
 
 // The unit is that of the default, also where the default is another parameter's.
@@ -43,7 +43,7 @@ char unit_of(std::string_view name) {
   std::string_view initial = initial_of(name);
   for (int i = 0; i < 4 && initial.starts_with('$'); ++i) {
     const std::string_view other = initial.substr(1);
-    if (find_param(other) == nullptr) break;
+    if (!find_param(other)) break;
     initial = initial_of(other);
   }
   if (const auto transport = parse_transport_param(name); initial.empty() && transport) {
@@ -98,7 +98,7 @@ std::optional<std::string> Values::raw_default(std::string_view name) const {
   if (const auto it = snapshot_->computed.find(name); it != snapshot_->computed.end()) {
     return it->second;
   }
-  if (const ParamInfo* const param = find_param(name)) return std::string(param->initial);
+  if (const auto param = find_param(name)) return std::string(param->initial);
   return std::nullopt;
 }
 
@@ -130,8 +130,8 @@ Result<std::string> Values::expand_text(std::string_view text) const {
 Result<std::string> Values::expanded(std::string_view name) const {
   const std::optional<std::string> value = lookup()(name);
   if (!value) return std::string();
-  const ParamInfo* const param = find_param(name);
-  if (param != nullptr && param->type == ParamType::kRawText) return *value;
+  const auto param = find_param(name);
+  if (param && param->type == ParamType::kRawText) return *value;
   // Through the name, so that a value that needs itself is noticed.
   if (value->find('$') == std::string::npos) return *value;
   return expand(fmt::format("${{{}}}", name), lookup());
@@ -147,8 +147,8 @@ bool Values::flag(std::string_view name) const {
 }
 
 std::int64_t Values::count(std::string_view name) const {
-  const ParamInfo* const param = find_param(name);
-  const bool is_size = param != nullptr && param->type == ParamType::kSize;
+  const auto param = find_param(name);
+  const bool is_size = param && param->type == ParamType::kSize;
   return parse_or_default(*this, nullptr, name, [&](std::string_view text) {
     return is_size ? parse_size(text) : parse_count(text, name);
   });
@@ -197,7 +197,7 @@ std::string Values::member_name(std::string_view name) const {
   }
   std::string other = "l";
   other += name.substr(1);
-  return find_param(other) == nullptr ? std::string(name) : other;
+  return find_param(other) ? other : std::string(name);
 }
 
 std::string transport_param(const Values& values, std::string_view transport,
@@ -252,9 +252,9 @@ void load_field(const Values& values, Problems& problems, std::string_view name,
 void load_field(const Values& values, Problems& problems, std::string_view name, ParamType,
                 std::string& out) {
   const std::string member = values.member_name(name);
-  const ParamInfo* const param = find_param(member);
+  const auto param = find_param(member);
   out = parse_or_default(values, &problems, member, [&](std::string_view text) {
-    const auto fault = param == nullptr ? std::nullopt : find_fault(*param, text);
+    const auto fault = param ? find_fault(*param, text) : std::nullopt;
     if (fault) return Result<std::string>(fail(Error::Kind::kConfig, *fault));
     return Result<std::string>(std::string(text));
   });

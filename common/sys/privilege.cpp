@@ -7,21 +7,24 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+
 #include "common/sys/fd.h"
 
 namespace postern::sys {
 
 namespace {
+// Room for a group of thousands; what is not needed is never touched.
 constexpr std::size_t kPasswdBuffer = std::size_t{64} << 10;
 constexpr int kMaxGroups = 1024;
 }  // namespace
 
 Result<Account> find_account(std::string_view user) {
-  std::string buffer(kPasswdBuffer, '\0');
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kPasswdBuffer);
   passwd entry{};
   passwd* found = nullptr;
   const std::string name(user);
-  const int error = ::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  const int error = ::getpwnam_r(name.c_str(), &entry, buffer.get(), kPasswdBuffer, &found);
   if (error != 0) return fail_errno(fmt::format("look up user {}", user), error);
   if (found == nullptr) return fail(Error::Kind::kConfig, fmt::format("unknown user: {}", user));
   Account account{.name = name,
@@ -39,11 +42,11 @@ Result<Account> find_account(std::string_view user) {
 }
 
 Result<gid_t> find_group(std::string_view group) {
-  std::string buffer(kPasswdBuffer, '\0');
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kPasswdBuffer);
   ::group entry{};
   ::group* found = nullptr;
   const std::string name(group);
-  const int error = ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  const int error = ::getgrnam_r(name.c_str(), &entry, buffer.get(), kPasswdBuffer, &found);
   if (error != 0) return fail_errno(fmt::format("look up group {}", group), error);
   if (found == nullptr) return fail(Error::Kind::kConfig, fmt::format("unknown group: {}", group));
   return entry.gr_gid;

@@ -6,6 +6,7 @@ set_tests_properties(compare_postconf PROPERTIES LABELS system TIMEOUT 600
   ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 
 add_executable(queue_maker compare/queue_maker.cpp)
+postern_use_pch(queue_maker)
 target_link_libraries(queue_maker PRIVATE postern_flags postern_queuefile PkgConfig::json_pc)
 add_test(NAME compare_queue_tools
          COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/compare/queue.py check ${CMAKE_BINARY_DIR}/sbin

@@ -1,5 +1,6 @@
 # The library of mail authentication against the implementations that others use.
 add_executable(mailauth_probe mailauth/probe.cpp)
+postern_use_pch(mailauth_probe)
 target_link_libraries(mailauth_probe PRIVATE postern_mailauth PkgConfig::json_pc)
 
 # Debian's modules belong to Debian's interpreter, whatever else is first on the path.

@@ -16,6 +16,7 @@ set_target_properties(clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${support})
 
 # Tries, in a daemon's place, what a daemon must not do.
 add_executable(hostile support/hostile.cpp)
+postern_use_pch(hostile)
 target_link_libraries(hostile PRIVATE postern_flags postern_daemon)
 set_target_properties(hostile PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${support})
 

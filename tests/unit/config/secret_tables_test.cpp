@@ -19,8 +19,8 @@ SecretReaders secrets_of(std::string_view main_cf, std::string_view master_cf = 
 TEST_CASE("the declared parameters exist") {
   for (const auto& secret : kSecretTables) {
     INFO(secret.parameter);
-    const auto* const param = find_param(secret.parameter);
-    REQUIRE(param != nullptr);
+    const auto param = find_param(secret.parameter);
+    REQUIRE(param.has_value());
     CHECK(param->type == ParamType::kTables);
   }
 }

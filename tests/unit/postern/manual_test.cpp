@@ -49,7 +49,7 @@ TEST_CASE("each parameter is in the manual, in the list of its standing") {
   const auto built = fill_manual_page(".\\\" parameters: all\n").value();
   const auto no_effect = fill_manual_page(".\\\" parameters: no-effect\n").value();
   const auto not_yet = fill_manual_page(".\\\" parameters: not-yet\n").value();
-  for (const config::ParamInfo& param : config::all_params()) {
+  for (const config::ParamInfo param : config::all_params()) {
     CAPTURE(param.name);
     const std::string name(param.name);
     const bool is_built =
@@ -62,7 +62,7 @@ TEST_CASE("each parameter is in the manual, in the list of its standing") {
 }
 
 TEST_CASE("each parameter has a paragraph of its own") {
-  for (const config::ParamInfo& param : config::all_params()) {
+  for (const config::ParamInfo param : config::all_params()) {
     CAPTURE(param.name, param.doc);
     CHECK(param.doc.size() > 20);
     CHECK(param.doc.ends_with('.'));

@@ -1,5 +1,5 @@
-// fmt_in_place.cpp - what programs that live for a millisecond need of fmt, within the program:
-// to load and bind libfmt takes them longer than their work. postern_lean() compiles it.
+// in_place.cpp - what programs that live for a millisecond need of libraries, within the program: to
+// load and bind a library takes them longer than their work. postern_lean() compiles it.
 
 #include <fmt/format-inl.h>
 
@@ -18,3 +18,10 @@ template FMT_API void vformat_to(buffer<char>&, string_view,
 
 }  // namespace detail
 FMT_END_NAMESPACE
+
+// The one function of libm that libstdc++ asks for: the number of a hash table's buckets is rounded
+// up with it.
+extern "C" double ceil(double value) noexcept {
+  const auto whole = static_cast<double>(static_cast<long long>(value));
+  return whole < value ? whole + 1 : whole;
+}
