@@ -65,7 +65,11 @@ loop::Task<Verdict> Connection::shake_hands(SettingsPtr settings) {
   const loop::Deadline deadline = loop::Clock::now() + params.smtp_starttls_timeout;
   const std::string relay = endpoint_.relay();
   if (params.smtp_tls_loglevel > 1) log::info("setting up TLS connection to {}", relay);
-  const auto found = co_await tls::connect(stream_, plan->context, plan->options, deadline);
+  tls::ConnectOptions options = plan->options;
+  if (params.smtp_tls_loglevel >= tls::kTraceMessages) {
+    options.trace = {relay, static_cast<int>(params.smtp_tls_loglevel)};
+  }
+  const auto found = co_await tls::connect(stream_, plan->context, std::move(options), deadline);
   if (!found) {
     has_tls_failed_ = true;
     const tls::Failure& why = found.error();

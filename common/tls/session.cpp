@@ -14,6 +14,7 @@
 #include "common/tls/handshake_place.h"
 #include "common/tls/openssl.h"
 #include "common/tls/server_name.h"
+#include "common/tls/trace.h"
 
 namespace postern::tls {
 
@@ -504,6 +505,7 @@ loop::Task<Handshake<Session>> accept(loop::Stream& stream, ContextPtr context,
   connection->begin(&under_way);
   if (options.has_begun) under_way.put_back = stream.input();
   SSL_set_accept_state(&connection->ssl());
+  const HandshakeTrace trace(connection->ssl(), std::move(options.trace.peer), options.trace.level);
   auto failure = co_await shake_hands(stream, *connection, under_way, options.names, deadline);
   connection->begin(nullptr);
   if (failure) co_return std::unexpected(*std::move(failure));
@@ -527,6 +529,7 @@ loop::Task<Handshake<Session>> connect(loop::Stream& stream, ContextPtr context,
   Connection::UnderWay under_way;
   connection->begin(&under_way);
   SSL_set_connect_state(&connection->ssl());
+  const HandshakeTrace trace(connection->ssl(), std::move(options.trace.peer), options.trace.level);
   auto failure = co_await shake_hands(stream, *connection, under_way, nullptr, deadline);
   connection->begin(nullptr);
   if (failure) co_return std::unexpected(*std::move(failure));

@@ -104,6 +104,16 @@ class NamedIdentities {
   ~NamedIdentities() = default;
 };
 
+// A handshake in the log (trace.h). From kTraceMessages on its messages are shown byte by byte, and
+// from kTraceRecords on alerts and records, too. What is said once the handshake is over is never
+// shown: that is mail and passwords.
+inline constexpr int kTraceMessages = 3;
+inline constexpr int kTraceRecords = 4;
+struct TraceOptions {
+  std::string peer{};  // "name[address]"
+  int level = 0;       // *_tls_loglevel
+};
+
 struct AcceptOptions {
   std::string fingerprint_digest = "sha256";
   bool legacy_key_fingerprint = false;  // tls_legacy_public_key_fingerprints
@@ -111,6 +121,7 @@ struct AcceptOptions {
   // TLS began with the connection: what was read behind a proxy's header is of the handshake. After
   // STARTTLS it never is.
   bool has_begun = false;
+  TraceOptions trace{};
 };
 
 // What makes a server's certificate kVerified.
@@ -136,6 +147,7 @@ struct ConnectOptions {
   std::optional<Protocols> protocols{};
   std::string ciphers{};
   std::vector<std::string> application_protocols{};  // ALPN to offer; usually none
+  TraceOptions trace{};
 
   // An earlier session with the same server under the same options, from on_session; empty: none.
   // One that the library cannot read is left out.

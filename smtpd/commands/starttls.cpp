@@ -133,6 +133,9 @@ loop::Task<bool> Session::start_tls() {
   options.legacy_key_fingerprint = settings.legacy_key_fingerprint;
   if (!settings.names.empty()) options.names = &names;
   options.has_begun = settings.is_wrapped;
+  if (settings.loglevel >= tls::kTraceMessages) {
+    options.trace = {client(), static_cast<int>(settings.loglevel)};
+  }
   const auto context = server_.tls().context();
   const auto deadline = loop::Clock::now() + settings.timeout;
   auto done = co_await tls::accept(stream_, context, std::move(options), deadline);

@@ -381,7 +381,7 @@ def policy_tables():
     """Trust anchors that only an entry of the policy table names; the old smtp_tls_per_site."""
     make_keys()
     new_certificate("away", "mx.away.test")
-    options = {"smtp_tls_loglevel": "2", "smtp_tls_CAfile": KEYS + "/other.pem",
+    options = {"smtp_tls_loglevel": "4", "smtp_tls_CAfile": KEYS + "/other.pem",
                "minimal_backoff_time": "300s"}
     with Mta({**options, "smtp_tls_policy_maps": "texthash:/mnt/conf/policy"}, start=False) as mta:
         entries = {"good": "ca", "bad": "other", "missing": "nothing"}
@@ -402,6 +402,9 @@ def policy_tables():
         mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: matched peername: mx\.away\.test")
         mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: subject_CN=mx\.away\.test, "
                      r"issuer_CN=Test CA, fingerprint=(..:){31}.., pkey_fingerprint=(..:){31}..")
+        mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: sent TLS\S* ClientHello \(\d+ bytes\)")
+        mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: received TLSv1\.3 Finished")
+        mta.wait_log(r"good\.mx\.away\.test\[198\.51\.100\.25\]:25: received TLS\S* record \(5 bytes\)")
         mta.wait_log(r"to=<r@good\.test>.*status=sent")
         mta.wait_log(r"to=<r@bad\.test>.*status=deferred \(Server certificate not verified\)")
         mta.wait_log(r"to=<r@missing\.test>.*dsn=4\.7\.5, status=deferred")

@@ -568,5 +568,18 @@ if __name__ == "__main__":
           keyring_may_die, renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
           names_pick_certificates, client_certificates_count, hostile_peers_get_nowhere,
           new_sessions_are_counted, words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
-          logins_are_bound_to_the_connection, certificates_that_end_soon_are_told,
+          logins_are_bound_to_the_connection, handshakes_are_shown, certificates_that_end_soon_are_told,
           idle_sessions_are_small])
+def handshakes_are_shown():
+    """smtpd_tls_loglevel 3: each message of the handshake, and nothing of what follows."""
+    make_keys()
+    with Mta(OPTIONS | {"smtpd_tls_loglevel": "3"}) as mta:
+        client = Secret(context())
+        check_equal(client.command("NOOP unheard-of")[0], 250)
+        client.close()
+        mta.wait_log(r"smtpd\[\d+\]: \S+\[\S+\]: received TLS\S* ClientHello \(\d+ bytes\)")
+        mta.wait_log(r"\[\S+\]: 0000 01 00 (.. ){14}\|")
+        mta.wait_log(r"\[\S+\]: sent TLSv1\.3 Finished")
+        check("record" not in mta.log() and "unheard" not in mta.log(), mta.log())
+
+
