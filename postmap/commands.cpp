@@ -17,6 +17,7 @@
 #include "common/mail/header.h"
 #include "common/sys/fd.h"
 #include "common/table/table.h"
+#include "postmap/batch_query.h"
 #include "postmap/default_type.h"
 
 namespace postern::postmap {
@@ -73,11 +74,35 @@ bool must_drop_rights(const Options& options, const std::string& path, uid_t own
   return st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
-// Calls `each` with the lines of standard input, line ends taken off.
-Result<void> for_each_input_line(const std::function<Result<void>(std::string_view)>& each) {
+// Answers on standard output, many of them in one write. On a terminal, or to a program that asks
+// and waits, they come before more is read.
+class Answers {
+ public:
+  void add(std::string_view key, std::string_view separator, std::string_view value) {
+    ((text_ += key) += separator) += value;
+    text_ += '\n';
+    if (text_.size() >= kPiece) flush();
+  }
+  void flush() {
+    std::fwrite(text_.data(), 1, text_.size(), stdout);
+    text_.clear();
+    // run() looks at what becomes of it.
+    static_cast<void>(std::fflush(stdout));
+  }
+
+ private:
+  static constexpr std::size_t kPiece = std::size_t{64} << 10U;
+  std::string text_;
+};
+
+// Calls `each` with the lines of standard input, line ends taken off, and `before_read` before it
+// may have to wait.
+Result<void> for_each_input_line(const std::function<Result<void>(std::string_view)>& each,
+                                 const std::function<void()>& before_read = {}) {
   std::string pending;
   std::array<char, 65536> buffer{};
   for (;;) {
+    if (before_read) before_read();
     const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return sys::fail_errno("read standard input");
@@ -105,14 +130,6 @@ Result<std::string> read_input() {
   return all;
 }
 
-// Millions of them: straight into the buffer of standard output.
-void print_pair(const Options& options, std::string_view key, std::string_view value) {
-  std::fwrite(key.data(), 1, key.size(), stdout);
-  std::fputs(options.program == Program::kPostalias ? ":\t" : "\t", stdout);
-  std::fwrite(value.data(), 1, value.size(), stdout);
-  std::fputc('\n', stdout);
-}
-
 class Command {
  public:
   explicit Command(const Options& options) : options_(options) {}
@@ -134,6 +151,10 @@ class Command {
   }
 
   void warn(std::string_view text) { say(options_, "warning", text); }
+
+  void print_pair(std::string_view key, std::string_view value) {
+    answers_.add(key, options_.program == Program::kPostalias ? ":\t" : "\t", value);
+  }
 
   table::OpenOptions open_options() {
     table::OpenOptions open;
@@ -168,11 +189,12 @@ class Command {
   Result<int> query() {
     std::vector<std::unique_ptr<Table>> tables;
     if (*options_.query_key != "-") {
+      std::string value;
       for (const auto& name : options_.tables) {
         TRY(const auto table, open(typed(name)));
-        TRY(const auto value, show_value(*table, *options_.query_key));
-        if (!value) continue;
-        fmt::print("{}\n", *value);
+        TRY(const bool is_found, find_shown(*table, *options_.query_key, value));
+        if (!is_found) continue;
+        fmt::print("{}\n", value);
         return 0;
       }
       return 1;
@@ -182,38 +204,52 @@ class Command {
       tables.push_back(std::move(table));
     }
     bool found = false;
+    std::string value;
     const auto ask = [&](std::string_view key) -> Result<void> {
       for (const auto& table : tables) {
-        TRY(const auto value, show_value(*table, key));
-        if (!value) continue;
-        print_pair(options_, key, *value);
+        TRY(const bool is_found, find_shown(*table, key, value));
+        if (!is_found) continue;
+        print_pair(key, value);
         found = true;
         break;
       }
       return {};
     };
+    const auto flush = [this] { answers_.flush(); };
+    Result<void> asked;
     if (options_.match_headers || options_.match_body) {
-      DO(ask_message(ask));
+      asked = ask_message(ask);
+    } else if (can_ask_in_batches(tables) && !options_.values_are_files) {
+      const auto answer = [&](const Table& table, std::string_view key, std::string_view text) {
+        if (text.empty()) warn_of_empty_value(table, key);
+        print_pair(key, text);
+        found = true;
+      };
+      asked = ask_in_batches(tables, {answer, ask, flush});
     } else {
-      DO(for_each_input_line(ask));
+      asked = for_each_input_line(ask, flush);
     }
+    flush();
+    DO(asked);
     return found ? 0 : 1;
   }
 
-  Result<std::optional<std::string>> show_value(Table& table, std::string_view key) {
-    TRY(auto value, table.find(key));
-    if (value && value->empty()) {
-      warn(fmt::format("table {}: key {}: empty string result is not allowed", table.name(), key));
-      warn(fmt::format("table {} should return NO RESULT in case of NOT FOUND", table.name()));
+  // False: there is no such key. `value` becomes what is shown of it.
+  Result<bool> find_shown(Table& table, std::string_view key, std::string& value) {
+    TRY(const bool is_found, table.find_into(key, value));
+    if (!is_found) return false;
+    if (value.empty()) warn_of_empty_value(table, key);
+    if (options_.values_are_files) {
+      auto bytes = base64_decode_folded(value);
+      if (!bytes) return malformed_base64(table, key);
+      value = *std::move(bytes);
     }
-    if (value && options_.values_are_files) {
-      auto bytes = base64_decode_folded(*value);
-      if (!bytes) {
-        return malformed_base64(table, key);
-      }
-      return *std::move(bytes);
-    }
-    return value;
+    return true;
+  }
+
+  void warn_of_empty_value(const Table& table, std::string_view key) {
+    warn(fmt::format("table {}: key {}: empty string result is not allowed", table.name(), key));
+    warn(fmt::format("table {} should return NO RESULT in case of NOT FOUND", table.name()));
   }
 
   static std::unexpected<Error> malformed_base64(const Table& table, std::string_view key) {
@@ -269,9 +305,9 @@ class Command {
     for (const auto& name : options_.tables) {
       TRY(const auto table, open(typed(name)));
       Result<void> outcome;
-      DO(table->for_each([&](std::string_view key, std::string_view value) {
+      const auto walked = table->for_each([&](std::string_view key, std::string_view value) {
         if (!options_.values_are_files) {
-          print_pair(options_, key, value);
+          print_pair(key, value);
           return true;
         }
         const auto bytes = base64_decode_folded(value);
@@ -279,9 +315,11 @@ class Command {
           outcome = malformed_base64(*table, key);
           return false;
         }
-        print_pair(options_, key, *bytes);
+        print_pair(key, *bytes);
         return true;
-      }));
+      });
+      answers_.flush();
+      DO(walked);
       DO(outcome);
     }
     return 0;
@@ -374,31 +412,36 @@ class Command {
     }
     TRY(auto build_with, build_options(name, options_.incremental));
     build_with.expected_entries = static_cast<std::size_t>(std::ranges::count(text, '\n'));
+    if (options_.duplicates == table::Duplicates::kWarn) {
+      build_with.on_duplicate = [&](std::string_view key) {
+        warn(fmt::format("{}: duplicate entry: \"{}\"", file_in_warnings(name), key));
+      };
+    }
     BorrowedIdentity identity;
     DO(drop_rights(name, build_with, identity));
     TRY(const auto builder, Builder::open(name, build_with));
     Result<void> outcome;
-    const auto take = [&](table::Record& record) {
+    const auto take = [&](const table::RecordView& record) {
       if (!outcome) return;
-      if (options_.values_are_files) {
-        auto bytes = files_in_base64(record);
-        if (!bytes) {
-          return warn(fmt::format("{}, line {}: {}: skipping this entry", path, record.line,
-                                  bytes.error().text));
-        }
-        record.value = *std::move(bytes);
+      if (!options_.values_are_files) {
+        outcome = builder->enqueue(record.key, record.value);
+        return;
       }
-      const auto added = builder->add(record.key, record.value);
-      if (!added) {
-        outcome = std::unexpected(added.error());
-      } else if (!*added && options_.duplicates == table::Duplicates::kWarn) {
-        warn(fmt::format("{}: duplicate entry: \"{}\"", file_in_warnings(name),
-                         options_.fold_keys ? to_lower(record.key) : record.key));
+      const auto bytes = files_in_base64(record.value);
+      if (!bytes) {
+        return warn(fmt::format("{}, line {}: {}: skipping this entry", path, record.line,
+                                bytes.error().text));
       }
+      outcome = builder->enqueue(record.key, *bytes);
     };
-    table::walk_source(text, options_.format(), path, take,
-                       [&](const std::string& warning) { warn(warning); });
+    const std::string_view source = builder->adopt(std::move(text));
+    table::walk_source(source, options_.format(), path, take, [&](const std::string& warning) {
+      // Duplicates of lines above it come first.
+      if (outcome) outcome = builder->settle();
+      warn(warning);
+    });
     DO(outcome);
+    DO(builder->settle());
     if (options_.program == Program::kPostalias) {
       // Tells sendmail and NIS clients that the database is complete, of when and whose it is.
       DO(builder->put("@", "@"));
@@ -415,9 +458,9 @@ class Command {
     return type == "cdb" ? name_of(name) : table::file_of_table(type, name_of(name));
   }
 
-  Result<std::string> files_in_base64(const table::Record& record) {
+  static Result<std::string> files_in_base64(std::string_view value) {
     std::string bytes;
-    for (const auto file : split_words(record.value)) {
+    for (const auto file : split_words(value)) {
       TRY(const auto part, table::read_text_file(std::string(file), kMaxValueFile));
       if (!bytes.empty()) bytes += '\n';
       bytes += part;
@@ -435,6 +478,7 @@ class Command {
 
   const Options& options_;
   std::string default_type_;
+  Answers answers_;
 };
 
 }  // namespace

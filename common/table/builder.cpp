@@ -6,20 +6,19 @@
 #include <fmt/format.h>
 #include <lmdb.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <functional>
 #include <utility>
 #include <vector>
 
 #include "common/base/text.h"
 #include "common/sys/fd.h"
+#include "common/table/entries.h"
 
 namespace postern::table {
 
@@ -51,167 +50,27 @@ struct CloseDb {
 struct CloseEnv {
   void operator()(MDB_env* env) const { ::mdb_env_close(env); }
 };
+struct CloseCursor {
+  void operator()(MDB_cursor* cursor) const { ::mdb_cursor_close(cursor); }
+};
 
-// The entries of a table in the making: a million of them in one pass, with no allocation for each.
-// Keys and values lie one behind the other in large blocks, as they will be stored.
-class Entries {
+// A file's bytes, read only.
+class Mapping {
  public:
-  struct Entry {
-    char* bytes = nullptr;  // the key, then the value; nullptr once erased
-    std::uint32_t key_size = 0;
-    std::uint32_t value_size = 0;
-    std::uint64_t hash = 0;
-    [[nodiscard]] std::string_view key() const { return {bytes, key_size}; }
-    [[nodiscard]] std::string_view value() const { return {bytes + key_size, value_size}; }
-  };
-
-  // Makes room for so many.
-  void reserve(std::size_t count) {
-    constexpr std::size_t kMost = std::size_t{1} << 25U;
-    const std::size_t room = std::min(count, kMost);
-    entries_.reserve(room);
-    if (std::bit_ceil(room * 2 + 2) <= slots_.size()) return;
-    slots_.assign(std::bit_ceil(room * 2 + 2), {});
-    place_all();
+  Mapping(int fd, std::size_t size)
+      : data_(::mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0)), size_(size) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (data_ != MAP_FAILED) ::munmap(data_, size_);
   }
-
-  // Where a key is or belongs; good until the next change.
-  struct Place {
-    std::uint64_t hash = 0;
-    std::size_t slot = 0;
-    Entry* entry = nullptr;  // nullptr where there is none
-  };
-  [[nodiscard]] Place find(std::string_view key) {
-    if (entries_.size() * 2 >= slots_.size()) grow();
-    Place place{hash_of(key), 0, nullptr};
-    place.slot = slot_of(key, place.hash);
-    const std::uint32_t index = slots_[place.slot].index;
-    if (index != 0) place.entry = &entries_[index - 1];
-    return place;
-  }
-
-  // Precondition: find() has just given the place, and there was no entry.
-  void add(const Place& place, std::string_view key, std::string_view value) {
-    entries_.push_back({store(key, value), static_cast<std::uint32_t>(key.size()),
-                        static_cast<std::uint32_t>(value.size()), place.hash});
-    bytes_ += key.size() + value.size();
-    slots_[place.slot] = {static_cast<std::uint32_t>(entries_.size()), tag_of(place.hash)};
-  }
-
-  void replace(Entry& entry, std::string_view value) {
-    entry.bytes = store(entry.key(), value);
-    entry.value_size = static_cast<std::uint32_t>(value.size());
-    bytes_ += value.size();
-  }
-
-  // All that find() has given is invalid behind it.
-  void erase(std::string_view key) {
-    const Entry* const gone = find(key).entry;
-    if (gone == nullptr) return;
-    entries_.erase(entries_.begin() + (gone - entries_.data()));
-    slots_.assign(slots_.size(), {});
-    place_all();
-  }
-
-  [[nodiscard]] const std::vector<Entry>& in_order() const { return entries_; }
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }
-
-  [[nodiscard]] std::vector<const Entry*> sorted() const {
-    struct Item {
-      std::uint64_t prefix[2];  // settle most comparisons without a look into the blocks
-      const Entry* entry;
-    };
-    std::vector<Item> items;
-    items.reserve(entries_.size());
-    for (const Entry& entry : entries_) {
-      items.push_back({{prefix_of(entry.key(), 0), prefix_of(entry.key(), 8)}, &entry});
-    }
-    const auto is_before = [](const Item& a, const Item& b) {
-      if (a.prefix[0] != b.prefix[0]) return a.prefix[0] < b.prefix[0];
-      if (a.prefix[1] != b.prefix[1]) return a.prefix[1] < b.prefix[1];
-      return a.entry->key() < b.entry->key();
-    };
-    if (!std::ranges::is_sorted(items, is_before)) std::ranges::sort(items, is_before);
-    std::vector<const Entry*> out;
-    out.reserve(items.size());
-    for (const Item& item : items) out.push_back(item.entry);
-    return out;
+  [[nodiscard]] const char* data() const {
+    return data_ == MAP_FAILED ? nullptr : static_cast<const char*>(data_);
   }
 
  private:
-  static constexpr std::size_t kBlock = std::size_t{1} << 20U;
-
-  [[nodiscard]] static std::uint64_t hash_of(std::string_view key) {
-    return std::hash<std::string_view>{}(key);
-  }
-
-  // Eight bytes of the key as a number that is ordered as they are.
-  [[nodiscard]] static std::uint64_t prefix_of(std::string_view key, std::size_t from) {
-    std::uint64_t prefix = 0;
-    if (key.size() >= from + sizeof prefix) {
-      std::memcpy(&prefix, key.data() + from, sizeof prefix);
-      return std::endian::native == std::endian::little ? __builtin_bswap64(prefix) : prefix;
-    }
-    for (std::size_t i = from; i < from + sizeof prefix; ++i) {
-      prefix = prefix << 8U | (i < key.size() ? static_cast<unsigned char>(key[i]) : 0U);
-    }
-    return prefix;
-  }
-
-  [[nodiscard]] static std::uint32_t tag_of(std::uint64_t hash) {
-    return static_cast<std::uint32_t>(hash >> 32U);
-  }
-
-  // Where the key is, or the free place where it belongs.
-  [[nodiscard]] std::size_t slot_of(std::string_view key, std::uint64_t hash) const {
-    const std::size_t mask = slots_.size() - 1;
-    for (std::size_t slot = hash & mask;; slot = (slot + 1) & mask) {
-      if (slots_[slot].index == 0) return slot;
-      if (slots_[slot].tag != tag_of(hash)) continue;
-      const Entry& entry = entries_[slots_[slot].index - 1];
-      if (entry.hash == hash && entry.key() == key) return slot;
-    }
-  }
-
-  void grow() {
-    slots_.assign(std::max<std::size_t>(slots_.size() * 4, 1024), {});
-    place_all();
-  }
-
-  // The keys differ: none is looked at.
-  void place_all() {
-    const std::size_t mask = slots_.size() - 1;
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-      std::size_t slot = entries_[i].hash & mask;
-      while (slots_[slot].index != 0) slot = (slot + 1) & mask;
-      slots_[slot] = {static_cast<std::uint32_t>(i + 1), tag_of(entries_[i].hash)};
-    }
-  }
-
-  char* store(std::string_view key, std::string_view value) {
-    const std::size_t size = key.size() + value.size();
-    if (size > room_) {
-      room_ = std::max(kBlock, size);
-      blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
-      next_ = blocks_.back().get();
-    }
-    char* const bytes = next_;
-    std::ranges::copy(value, std::ranges::copy(key, bytes).out);
-    next_ += size;
-    room_ -= size;
-    return bytes;
-  }
-
-  std::vector<Entry> entries_;
-  struct Slot {
-    std::uint32_t index = 0;  // + 1 into entries_; 0: free
-    std::uint32_t tag = 0;    // of the hash, so that another entry need not be looked at
-  };
-  std::vector<Slot> slots_;  // a power of two
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  char* next_ = nullptr;
-  std::size_t room_ = 0;
-  std::size_t bytes_ = 0;
+  void* data_;
+  std::size_t size_;
 };
 
 DBT make_dbt(std::string_view bytes) {
@@ -240,49 +99,57 @@ class FileBuilder final : public Builder {
     open_options.fold_keys = false;
     TRY(const auto table, open_table(label_, open_options));
     return table->for_each([&](std::string_view key, std::string_view value) {
-      const std::string_view whole = with_nul(key, key_);
-      const auto place = entries_.find(whole);
-      if (place.entry == nullptr) entries_.add(place, whole, with_nul(value, value_));
+      static_cast<void>(entries_.add(key, value, as_is()));
       return true;
     });
   }
 
-  Result<bool> add(std::string_view key, std::string_view value) override {
-    if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
-    const std::string_view whole = key_for(key);
-    const auto place = entries_.find(whole);
-    if (place.entry == nullptr) {
-      entries_.add(place, whole, with_nul(value, value_));
-      return true;
-    }
-    if (options_.duplicates == Duplicates::kRefuse) {
-      return fail(Error::Kind::kPermanent, fmt::format("{}: duplicate entry: \"{}\"", label_, key));
-    }
-    if (options_.duplicates != Duplicates::kReplace) return false;
-    entries_.replace(*place.entry, with_nul(value, value_));
-    return true;
+  std::string_view adopt(std::string text) override {
+    entries_.adopt(std::move(text));
+    return entries_.text();
   }
 
-  Result<void> put(std::string_view key, std::string_view value) override {
-    if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
-    const std::string_view whole = with_nul(key, key_);
-    const auto place = entries_.find(whole);
-    if (place.entry != nullptr) {
-      entries_.replace(*place.entry, with_nul(value, value_));
-    } else {
-      entries_.add(place, whole, with_nul(value, value_));
+  Result<bool> add(std::string_view key, std::string_view value) override {
+    DO(settle());
+    DO(check_size(key, value));
+    const auto added = entries_.add(key, value, as_asked());
+    if (added.before == nullptr) return true;
+    TRY(const bool is_taken, settle_duplicate(added));
+    return is_taken;
+  }
+
+  Result<void> enqueue(std::string_view key, std::string_view value) override {
+    DO(check_size(key, value));
+    const auto added = entries_.enqueue(key, value, as_asked());
+    if (added.before != nullptr) return tell_of_duplicate(added);
+    return {};
+  }
+
+  Result<void> settle() override {
+    while (entries_.has_queued()) {
+      const auto added = entries_.settle_next();
+      if (added.before != nullptr) DO(tell_of_duplicate(added));
     }
     return {};
   }
 
+  Result<void> put(std::string_view key, std::string_view value) override {
+    DO(settle());
+    DO(check_size(key, value));
+    const auto added = entries_.add(key, value, as_is());
+    if (added.before != nullptr) Entries::take_value(*added.before, added.entry);
+    return {};
+  }
+
   Result<bool> erase(std::string_view key) override {
-    const std::string_view whole = key_for(key);
-    if (entries_.find(whole).entry == nullptr) return false;
-    entries_.erase(whole);
-    return true;
+    DO(settle());
+    std::string stored = options_.fold_keys ? to_lower(key) : std::string(key);
+    if (options_.trailing_nul) stored += '\0';
+    return entries_.erase(stored);
   }
 
   Result<void> commit() override {
+    DO(settle());
     TRY(const auto created, create_temporary());
     const TemporaryFile& temporary = *created;
     if (type_ == "cdb") {
@@ -345,17 +212,34 @@ class FileBuilder final : public Builder {
     return temporary;
   }
 
-  // As it is stored, in `buffer`.
-  std::string_view with_nul(std::string_view bytes, std::string& buffer) const {
-    buffer = bytes;
-    if (options_.trailing_nul) buffer += '\0';
-    return buffer;
+  [[nodiscard]] Spelling as_is() const { return {false, options_.trailing_nul}; }
+  [[nodiscard]] Spelling as_asked() const { return {options_.fold_keys, options_.trailing_nul}; }
+
+  [[nodiscard]] Result<void> check_size(std::string_view key, std::string_view value) const {
+    if (key.size() > kMaxItem || value.size() > kMaxItem) return failed("an entry is too large");
+    return {};
   }
-  std::string_view key_for(std::string_view key) {
-    key_ = key;
-    if (options_.fold_keys) make_lower(key_);
-    if (options_.trailing_nul) key_ += '\0';
-    return key_;
+
+  [[nodiscard]] std::string_view spelt(std::string_view stored) const {
+    if (options_.trailing_nul) stored.remove_suffix(1);
+    return stored;
+  }
+
+  // True: its value is the table's now.
+  Result<bool> settle_duplicate(const Entries::Added& added) {
+    if (options_.duplicates == Duplicates::kRefuse) {
+      return fail(Error::Kind::kPermanent,
+                  fmt::format("{}: duplicate entry: \"{}\"", label_, spelt(added.entry.key())));
+    }
+    if (options_.duplicates != Duplicates::kReplace) return false;
+    Entries::take_value(*added.before, added.entry);
+    return true;
+  }
+
+  Result<void> tell_of_duplicate(const Entries::Added& added) {
+    TRY(const bool is_taken, settle_duplicate(added));
+    if (!is_taken && options_.on_duplicate) options_.on_duplicate(spelt(added.entry.key()));
+    return {};
   }
 
   [[nodiscard]] std::unexpected<Error> failed(std::string_view reason) const {
@@ -373,14 +257,18 @@ class FileBuilder final : public Builder {
     const std::size_t cache = std::clamp(entries_.bytes() * 2, options_.db_cache_size, kMaxDbCache);
     raw->set_cachesize(raw, 0, static_cast<u_int32_t>(cache), 0);
     const bool hash = type_ == "hash";
-    const auto entries = entries_.sorted();
-    if (hash && !entries.empty()) raw->set_h_nelem(raw, static_cast<u_int32_t>(entries.size()));
+    if (const auto count = static_cast<u_int32_t>(entries_.count()); hash && count > 0) {
+      raw->set_h_nelem(raw, count);
+    }
     int status = raw->open(raw, nullptr, path.c_str(), nullptr, hash ? DB_HASH : DB_BTREE,
                            DB_CREATE | DB_TRUNCATE, 0);
-    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
-      DBT key_dbt = make_dbt(entries[i]->key());
-      DBT value_dbt = make_dbt(entries[i]->value());
-      status = raw->put(raw, nullptr, &key_dbt, &value_dbt, 0);
+    if (status == 0) {
+      entries_.visit_sorted([&](const Entries::Entry& entry) {
+        DBT key = make_dbt(entry.key());
+        DBT value = make_dbt(entry.value());
+        status = raw->put(raw, nullptr, &key, &value, 0);
+        return status == 0;
+      });
     }
     if (status == 0) status = raw->sync(raw, 0);
     if (status == 0) status = db.release()->close(raw, 0);
@@ -389,7 +277,7 @@ class FileBuilder final : public Builder {
   }
 
   Result<void> write_lmdb(const std::string& path) {
-    const std::size_t bytes = entries_.bytes() + entries_.in_order().size() * 64;
+    const std::size_t bytes = entries_.bytes() + entries_.count() * 64;
     for (std::size_t map = std::max(options_.lmdb_map_size, bytes * 2); map <= kMaxLmdbMap;
          map *= 2) {
       const int status = try_lmdb(path, map);
@@ -401,40 +289,87 @@ class FileBuilder final : public Builder {
     return failed("too large");
   }
 
+  // Made in memory: LMDB then writes to a map of all of it, which costs half of what its own lists
+  // of changed pages do, and a full disk is an error of write() instead of a signal.
   int try_lmdb(const std::string& path, std::size_t map_size) {
+    std::size_t size = 0;
+    struct rlimit limit{};
+    const bool is_allowed =
+        ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= rlim_t{map_size};
+    if (const sys::Fd memory(::memfd_create("lmdb", MFD_CLOEXEC)); memory && is_allowed) {
+      const int status = fill_lmdb(fmt::format("/proc/self/fd/{}", memory.get()), map_size,
+                                   MDB_WRITEMAP | MDB_NOSYNC, size);
+      if (status == 0) return copy_to_file(memory.get(), size);
+      // The system's own errors are of this way of doing it: no /proc, no memory.
+      if (status < 0) return status;
+    }
+    return fill_lmdb(path, map_size, 0, size);
+  }
+
+  // `size` becomes that of the pages in use.
+  int fill_lmdb(const std::string& path, std::size_t map_size, unsigned flags, std::size_t& size) {
     MDB_env* raw = nullptr;
     if (const int status = ::mdb_env_create(&raw); status != 0) return status;
     const std::unique_ptr<MDB_env, CloseEnv> env(raw);
     int status = ::mdb_env_set_mapsize(raw, map_size);
-    if (status == 0) status = ::mdb_env_open(raw, path.c_str(), MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    flags |= MDB_NOSUBDIR | MDB_NOLOCK;
+    if (status == 0) status = ::mdb_env_open(raw, path.c_str(), flags, 0600);
     MDB_txn* txn = nullptr;
     if (status == 0) status = ::mdb_txn_begin(raw, nullptr, 0, &txn);
     if (status != 0) return status;
-    MDB_dbi dbi = 0;
-    status = ::mdb_dbi_open(txn, nullptr, 0, &dbi);
-    const auto entries = entries_.sorted();
-    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
-      const Entries::Entry& entry = *entries[i];
-      MDB_val key{entry.key_size, entry.bytes};
-      MDB_val value{entry.value_size, entry.bytes + entry.key_size};
-      status = ::mdb_put(txn, dbi, &key, &value, MDB_APPEND);
-    }
+    status = put_all(txn);
     if (status != 0) {
       ::mdb_txn_abort(txn);
       return status;
     }
-    return ::mdb_txn_commit(txn);  // flushes
+    status = ::mdb_txn_commit(txn);
+    MDB_envinfo info{};
+    MDB_stat stat{};
+    if (status == 0) status = ::mdb_env_info(raw, &info);
+    if (status == 0) status = ::mdb_env_stat(raw, &stat);
+    size = (info.me_last_pgno + 1) * stat.ms_psize;
+    return status;
+  }
+
+  int put_all(MDB_txn* txn) {
+    MDB_dbi dbi = 0;
+    int status = ::mdb_dbi_open(txn, nullptr, 0, &dbi);
+    MDB_cursor* raw = nullptr;
+    if (status == 0) status = ::mdb_cursor_open(txn, dbi, &raw);
+    const std::unique_ptr<MDB_cursor, CloseCursor> cursor(raw);
+    if (status != 0) return status;
+    entries_.visit_sorted([&](const Entries::Entry& entry) {
+      MDB_val key{entry.key_size, entry.bytes};
+      MDB_val value{entry.value_size, entry.bytes + entry.value_at};
+      status = ::mdb_cursor_put(raw, &key, &value, MDB_APPEND);
+      return status == 0;
+    });
+    return status;
+  }
+
+  int copy_to_file(int from, std::size_t size) {
+    const Mapping map(from, size);
+    if (map.data() == nullptr) return errno;
+    for (std::size_t done = 0; done < size;) {
+      const ssize_t written =
+          ::pwrite(file_.get(), map.data() + done, size - done, static_cast<off_t>(done));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return errno;
+      done += static_cast<std::size_t>(written);
+    }
+    return 0;
   }
 
   Result<void> write_cdb(const std::string& path) {
     static_cast<void>(path);
     struct ::cdb_make make{};
     int status = ::cdb_make_start(&make, file_.get());
-    const auto& entries = entries_.in_order();
-    for (std::size_t i = 0; status == 0 && i < entries.size(); ++i) {
-      const Entries::Entry& entry = entries[i];
-      status = ::cdb_make_add(&make, entry.bytes, entry.key_size, entry.bytes + entry.key_size,
-                              entry.value_size);
+    if (status == 0) {
+      entries_.visit_in_order([&](const Entries::Entry& entry) {
+        status = ::cdb_make_add(&make, entry.bytes, entry.key_size, entry.bytes + entry.value_at,
+                                entry.value_size);
+        return status == 0;
+      });
     }
     const int error = errno;
     if (::cdb_make_finish(&make) != 0) return failed(sys::errno_text(errno));
@@ -457,8 +392,6 @@ class FileBuilder final : public Builder {
   sys::Fd old_;   // holds the lock
   sys::Fd file_;  // the new file
   Entries entries_;
-  std::string key_;
-  std::string value_;
 };
 
 }  // namespace

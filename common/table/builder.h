@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ struct BuildOptions {
   bool trailing_nul = true;
   bool keep_entries = false;  // start from what the file holds; else from nothing
   Duplicates duplicates = Duplicates::kWarn;
+  // Told of each key that enqueue() has found there already, as it is stored.
+  std::function<void(std::string_view key)> on_duplicate;
   // For a new file; one that is there keeps its owner and mode.
   mode_t mode = 0644;
   std::optional<uid_t> owner;
@@ -52,8 +55,16 @@ class Builder {
   [[nodiscard]] static Result<std::unique_ptr<Builder>> open(std::string_view type_and_name,
                                                              const BuildOptions& options);
 
+  // Makes the builder the owner of a source, and gives it back. Keys and values that lie in it are
+  // not copied but changed there: behind each of them is a blank, a line end or the end of the
+  // text. At most once, before any other call.
+  virtual std::string_view adopt(std::string text) = 0;
   // False: the key was there already and its value stays (kWarn, kIgnore).
   [[nodiscard]] virtual Result<bool> add(std::string_view key, std::string_view value) = 0;
+  // The same, faster for millions: what there is to say of a duplicate comes with one of the next
+  // calls, at the latest with settle() or commit(), in the order of the entries.
+  [[nodiscard]] virtual Result<void> enqueue(std::string_view key, std::string_view value) = 0;
+  [[nodiscard]] virtual Result<void> settle() = 0;
   // The key as it is spelt, also where keys are folded; its last value stays.
   [[nodiscard]] virtual Result<void> put(std::string_view key, std::string_view value) = 0;
   // False: there was no such key.

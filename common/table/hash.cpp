@@ -32,10 +32,10 @@ DBT make_dbt(std::string_view bytes) {
 
 std::string_view view(const DBT& dbt) { return {static_cast<const char*>(dbt.data), dbt.size}; }
 
-class DbTable final : public Table {
+class DbTable final : public StoredTable {
  public:
   DbTable(std::string_view type, std::string_view name, bool fold_keys)
-      : Table(type, name, fold_keys) {}
+      : StoredTable(type, name, fold_keys) {}
 
   Result<void> open(DBTYPE type, const std::string& path, const OpenOptions& options) {
     watch(path);
@@ -69,14 +69,15 @@ class DbTable final : public Table {
   }
 
  private:
-  Found do_find(std::string_view key) override {
-    return nul_style_.find(key, [&](std::string_view stored) -> Found {
+  Result<bool> do_find_into(std::string_view key, std::string& value) override {
+    return nul_style_.find(key, [&](std::string_view stored) -> Result<bool> {
       DBT dbt = make_dbt(stored);
-      DBT value{};
-      const int status = db_->get(db_.get(), nullptr, &dbt, &value, 0);
-      if (status == DB_NOTFOUND) return std::nullopt;
+      DBT bytes{};
+      const int status = db_->get(db_.get(), nullptr, &dbt, &bytes, 0);
+      if (status == DB_NOTFOUND) return false;
       if (status != 0) return error("read", ::db_strerror(status));
-      return std::string(without_nul(view(value)));
+      value = without_nul(view(bytes));
+      return true;
     });
   }
 

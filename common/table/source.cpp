@@ -2,24 +2,40 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "common/base/text.h"
 #include "common/mail/address.h"
 #include "common/sys/fd.h"
+#include "common/sys/large_pages.h"
 
 namespace postern::table {
 
 namespace {
 
+constexpr std::size_t kLeastRead = std::size_t{64} << 10U;
+
+// What ends a key or makes it more than a run of letters.
+constexpr auto kKeyStops = [] {
+  std::array<bool, 256> stops{};
+  for (std::size_t c = 0; c < stops.size(); ++c) {
+    const char letter = static_cast<char>(c);
+    stops[c] = is_space(letter) || letter == '"' || letter == '\\';
+  }
+  return stops;
+}();
+
 // The length of a key that ends at the first blank outside double quotes; nullopt where a quote
 // stays open.
 std::optional<std::size_t> plain_key_length(std::string_view line) {
-  bool quoted = false;
   std::size_t i = 0;
+  while (i < line.size() && !kKeyStops[static_cast<unsigned char>(line[i])]) ++i;
+  bool quoted = false;
   for (; i < line.size(); ++i) {
     if (line[i] == '\\') {
       ++i;
@@ -31,6 +47,18 @@ std::optional<std::size_t> plain_key_length(std::string_view line) {
   }
   if (quoted) return std::nullopt;
   return std::min(i, line.size());
+}
+
+// trim() for each of a million lines.
+std::string_view trim_spaces(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool is_empty_or_comment(std::string_view line) {
+  while (!line.empty() && is_space(line.front())) line.remove_prefix(1);
+  return line.empty() || line.front() == '#';
 }
 
 // Blanks outside quotes become one; around commas there is none before and one behind.
@@ -96,8 +124,7 @@ std::optional<LogicalLineWalker::View> LogicalLineWalker::next_physical() {
     rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
     ++number_;
     if (line.ends_with('\r')) line.remove_suffix(1);
-    const std::string_view content = trim_left(line);
-    if (content.empty() || content.front() == '#') continue;
+    if (is_empty_or_comment(line)) continue;
     return View{line, number_};
   }
   return std::nullopt;
@@ -131,15 +158,27 @@ std::vector<LogicalLine> logical_lines(std::string_view text) {
 Result<std::string> read_text_file(const std::string& path, std::size_t max_size) {
   const sys::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return sys::fail_errno("open " + path);
+  // Room for all of a file and the byte that is not there, which tells its end.
+  struct stat st{};
+  std::size_t room = kLeastRead;
+  if (::fstat(fd.get(), &st) == 0 && st.st_size > 0) {
+    room = std::min(static_cast<std::size_t>(st.st_size), max_size) + 1;
+  }
   std::string text;
-  std::array<char, 65536> buffer{};
+  text.reserve(room);
+  sys::prefer_large_pages(text.data(), room);
   for (;;) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return sys::fail_errno("read " + path);
+    const std::size_t before = text.size();
+    ssize_t got = 0;
+    text.resize_and_overwrite(before + room, [&](char* bytes, std::size_t size) {
+      got = ::read(fd.get(), bytes + before, size - before);
+      return before + (got > 0 ? static_cast<std::size_t>(got) : 0);
+    });
+    if (got < 0 && errno != EINTR) return sys::fail_errno("read " + path);
     if (got == 0) return text;
-    text.append(buffer.data(), static_cast<std::size_t>(got));
     if (text.size() > max_size) return fail_temporary("read " + path + ": file too large");
+    room = text.capacity() - text.size();
+    if (room == 0) room = kLeastRead;  // the string doubles itself
   }
 }
 
@@ -157,12 +196,13 @@ Result<std::string> read_rules(const std::string& name, std::size_t max_size) {
 }
 
 void walk_source(std::string_view text, SourceFormat format, std::string_view path,
-                 const std::function<void(Record&)>& take,
+                 const std::function<void(const RecordView&)>& take,
                  const std::function<void(std::string)>& warn) {
   const auto complain = [&](std::size_t line, std::string_view what) {
     warn(fmt::format("{}, line {}: {}", path, line, what));
   };
-  Record record;
+  Record alias;
+  RecordView record;
   LogicalLineWalker walker(text);
   while (const auto line = walker.next()) {
     record.line = line->number;
@@ -178,8 +218,9 @@ void walk_source(std::string_view text, SourceFormat format, std::string_view pa
         complain(line->number, "need name:value pair");
         continue;
       }
-      record.key = alias_name(all.substr(0, colon));
-      record.value = tidy_alias_value(all.substr(colon + 1));
+      alias.key = alias_name(all.substr(0, colon));
+      alias.value = tidy_alias_value(all.substr(colon + 1));
+      record = {alias.key, alias.value, line->number};
       if (record.key.empty() || record.value.empty()) {
         complain(line->number, "need name:value pair");
         continue;
@@ -196,7 +237,7 @@ void walk_source(std::string_view text, SourceFormat format, std::string_view pa
         continue;
       }
       record.key = all.substr(0, *length);
-      record.value = trim(all.substr(*length));
+      record.value = trim_spaces(all.substr(*length));
       if (record.value.empty()) {
         complain(line->number, "expected format: key whitespace value");
         continue;
@@ -214,9 +255,9 @@ Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
   Source source;
   walk_source(
       text, format, path,
-      [&](Record& record) {
-        if (fold_keys) make_lower(record.key);
-        source.records.push_back(record);
+      [&](const RecordView& record) {
+        source.records.push_back({std::string(record.key), std::string(record.value), record.line});
+        if (fold_keys) make_lower(source.records.back().key);
       },
       [&](std::string warning) { source.warnings.push_back(std::move(warning)); });
   return source;

@@ -54,6 +54,11 @@ struct Record {
   std::string value;
   std::size_t line = 0;
 };
+struct RecordView {
+  std::string_view key;
+  std::string_view value;
+  std::size_t line = 0;
+};
 
 enum class SourceFormat : unsigned char {
   kPlain,    // key whitespace value, as postmap reads; quotes of the key stay
@@ -66,10 +71,10 @@ struct Source {
       warnings;  // "/etc/x, line 3: expected format: ..."; the line is left out
 };
 
-// Calls `take` with each record and `warn` with each complaint, in the order of the file. The
-// record's strings are the walker's and may be moved from.
+// Calls `take` with each record, whose views are good until it returns, and `warn` with each
+// complaint, in the order of the file.
 void walk_source(std::string_view text, SourceFormat format, std::string_view path,
-                 const std::function<void(Record&)>& take,
+                 const std::function<void(const RecordView&)>& take,
                  const std::function<void(std::string)>& warn);
 
 // Keys are folded to lower case with `fold_keys`. `path` is for the warnings.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -44,6 +46,40 @@ Found Table::find(std::string_view key) {
     if (is_upper(c)) return do_find(to_lower(key));
   }
   return do_find(key);
+}
+
+Result<bool> Table::find_into(std::string_view key, std::string& value) {
+  if (!fold_keys_ || std::ranges::none_of(key, is_upper)) return do_find_into(key, value);
+  return do_find_into(to_lower(key), value);
+}
+
+Result<bool> Table::do_find_into(std::string_view key, std::string& value) {
+  TRY(auto found, do_find(key));
+  if (!found) return false;
+  value = *std::move(found);
+  return true;
+}
+
+Result<void> Table::find_each(std::span<const std::string_view> keys, const FoundOne& found) {
+  const auto is_folded = [this](std::string_view key) {
+    return !fold_keys_ || std::ranges::none_of(key, is_upper);
+  };
+  if (std::ranges::all_of(keys, is_folded)) return do_find_each(keys, found);
+  std::deque<std::string> folded;
+  std::vector<std::string_view> all(keys.begin(), keys.end());
+  for (auto& key : all) {
+    if (!is_folded(key)) key = folded.emplace_back(to_lower(key));
+  }
+  return do_find_each(all, found);
+}
+
+Result<void> Table::do_find_each(std::span<const std::string_view> keys, const FoundOne& found) {
+  std::string value;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    TRY(const bool is_found, do_find_into(keys[i], value));
+    if (is_found) found(i, value);
+  }
+  return {};
 }
 
 Result<void> Table::for_each(const Visit& visit) {

@@ -20,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,16 @@ class Table {
 
   [[nodiscard]] const std::string& name() const { return name_; }  // "type:name"
   [[nodiscard]] Found find(std::string_view key);
+  // The same into a string that has its memory already. False: no such key.
+  [[nodiscard]] Result<bool> find_into(std::string_view key, std::string& value);
+
+  // Looks many keys up, in the order that suits the table: `found` is called for each that there
+  // is, with its index and its value.
+  using FoundOne = std::function<void(std::size_t index, std::string_view value)>;
+  [[nodiscard]] Result<void> find_each(std::span<const std::string_view> keys,
+                                       const FoundOne& found);
+  // Whether that is faster than find() for each.
+  [[nodiscard]] virtual bool is_faster_in_batches() const { return false; }
 
   // Calls `visit` with each key and value until it returns false. Error where the type has no order
   // of its own to walk (patterns, static, ...).
@@ -85,6 +96,9 @@ class Table {
   Table(std::string_view type, std::string_view name, bool fold_keys);
 
   [[nodiscard]] virtual Found do_find(std::string_view key) = 0;
+  [[nodiscard]] virtual Result<bool> do_find_into(std::string_view key, std::string& value);
+  [[nodiscard]] virtual Result<void> do_find_each(std::span<const std::string_view> keys,
+                                                  const FoundOne& found);
   void watch(std::string path);
   void warn(std::string text) { warnings_.push_back(std::move(text)); }
   // "open database path: reason", temporary.

@@ -19,32 +19,49 @@ namespace postern::table {
 
 class TrailingNul {
  public:
-  // `get` looks one stored form up.
+  // `get` looks one stored form up: Result<bool>.
   template <typename Get>
-  [[nodiscard]] Found find(std::string_view key, const Get& get) {
+  [[nodiscard]] Result<bool> find(std::string_view key, const Get& get) {
     if (with_) {
       stored_ = key;
       stored_ += '\0';
-      TRY(auto value, get(std::string_view(stored_)));
-      if (value) {
+      TRY(const bool is_found, get(std::string_view(stored_)));
+      if (is_found) {
         without_ = false;
-        return value;
+        return true;
       }
     }
     if (without_) {
-      TRY(auto value, get(key));
-      if (value) {
+      TRY(const bool is_found, get(key));
+      if (is_found) {
         with_ = false;
-        return value;
+        return true;
       }
     }
-    return std::nullopt;
+    return false;
   }
+
+  // The form that is tried first.
+  [[nodiscard]] bool is_with_nul() const { return with_; }
 
  private:
   std::string stored_;
   bool with_ = true;
   bool without_ = true;
+};
+
+// A table whose keys and values lie in a file as they are.
+class StoredTable : public Table {
+ protected:
+  using Table::Table;
+
+ private:
+  Found do_find(std::string_view key) final {
+    std::string value;
+    TRY(const bool is_found, do_find_into(key, value));
+    if (!is_found) return std::nullopt;
+    return value;
+  }
 };
 
 }  // namespace postern::table

@@ -1,8 +1,10 @@
 #include "common/table/table.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -425,6 +427,140 @@ TEST_CASE("duplicates are treated as asked") {
   CHECK(builder->add("A", "1").value());
   CHECK_FALSE(builder->add("a", "2").has_value());
   CHECK_FALSE(std::filesystem::exists(directory.path() + "/t.lmdb"));
+}
+
+TEST_CASE("what is enqueued tells of its duplicates in their order, whichever value stays") {
+  const Directory directory;
+  const auto duplicates = GENERATE(Duplicates::kWarn, Duplicates::kReplace, Duplicates::kIgnore);
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const std::string name = type + ":" + directory.path() + "/t";
+  std::vector<std::string> told;
+  BuildOptions options;
+  options.duplicates = duplicates;
+  if (duplicates == Duplicates::kWarn) {
+    options.on_duplicate = [&](std::string_view key) { told.emplace_back(key); };
+  }
+  const auto builder = Builder::open(name, options).value();
+  std::vector<std::string> wanted;
+  for (int i = 0; i < 200; ++i) {
+    const std::string key = "Key" + std::to_string(i);
+    REQUIRE(builder->enqueue(key, "first").has_value());
+    if (i % 50 != 7) continue;
+    REQUIRE(builder->enqueue("kEY" + std::to_string(i), "a longer second").has_value());
+    wanted.push_back("key" + std::to_string(i));
+  }
+  REQUIRE(builder->settle().has_value());
+  if (duplicates == Duplicates::kWarn) CHECK(told == wanted);
+  REQUIRE(builder->commit().has_value());
+  const auto table = open_table(name);
+  REQUIRE(table.has_value());
+  CHECK(found(**table, "key8") == "first");
+  CHECK(found(**table, "key57") ==
+        (duplicates == Duplicates::kReplace ? "a longer second" : "first"));
+}
+
+TEST_CASE("keys and values are taken from the text that they lie in") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb");
+  const bool trailing_nul = GENERATE(true, false);
+  const std::string name = type + ":" + directory.path() + "/t";
+  BuildOptions options;
+  options.trailing_nul = trailing_nul;
+  options.duplicates = Duplicates::kReplace;
+  const auto builder = Builder::open(name, options).value();
+  const std::string_view text = builder->adopt("One 1\nTWO two\nthree 3\none again\nlast end");
+  REQUIRE(builder->enqueue(text.substr(0, 3), text.substr(4, 1)).has_value());
+  REQUIRE(builder->enqueue(text.substr(6, 3), text.substr(10, 3)).has_value());
+  // A value from elsewhere.
+  REQUIRE(builder->enqueue(text.substr(14, 5), "not 3").has_value());
+  REQUIRE(builder->enqueue(text.substr(22, 3), text.substr(26, 5)).has_value());
+  REQUIRE(builder->enqueue(text.substr(32, 4), text.substr(37, 3)).has_value());
+  REQUIRE(builder->put("Last", "as it is spelt").has_value());
+  REQUIRE(builder->commit().has_value());
+  const auto table = open_table(name);
+  REQUIRE(table.has_value());
+  CHECK(found(**table, "one") == "again");
+  CHECK(found(**table, "two") == "two");
+  CHECK(found(**table, "three") == "not 3");
+  CHECK(found(**table, "last") == "end");
+  CHECK(found(**table, "three 3") == "(none)");
+}
+
+TEST_CASE("entries come out sorted from any order of theirs") {
+  struct Case {
+    std::string_view what;
+    int step;  // through 1000 keys
+  };
+  const auto c = GENERATE(values<Case>(
+      {{"in order", 1}, {"in a few runs", 10}, {"backwards", 999}, {"in many runs", 367}}));
+  INFO(c.what);
+  const Directory directory;
+  const std::string name = "lmdb:" + directory.path() + "/t";
+  const auto builder = Builder::open(name, {}).value();
+  const auto key = [](int i) { return fmt::format("a long common beginning {:03}", i); };
+  // Steps that share a divisor with 1000 need several rounds.
+  for (int round = 0, done = 0; done < 1000; ++round) {
+    for (int i = round; done < 1000; i = (i + c.step) % 1000) {
+      const auto added = builder->add(key(i), std::to_string(i));
+      REQUIRE(added.has_value());
+      if (!*added) break;
+      ++done;
+    }
+  }
+  CHECK(builder->erase(key(500)).value());
+  CHECK(builder->erase(key(0)).value());
+  REQUIRE(builder->commit().has_value());
+  std::vector<std::string> seen;
+  const auto table = open_table(name).value();
+  REQUIRE(table->for_each([&](std::string_view stored, std::string_view) {
+    seen.emplace_back(stored);
+    return true;
+  }));
+  CHECK(seen.size() == 998);
+  CHECK(std::ranges::is_sorted(seen));
+  CHECK(found(*table, key(999)) == "999");
+  CHECK(found(*table, key(500)) == "(none)");
+}
+
+TEST_CASE("many keys are found together as they are one by one") {
+  const Directory directory;
+  const std::string type = GENERATE("hash", "btree", "lmdb", "cdb", "texthash", "inline");
+  const bool trailing_nul = GENERATE(true, false);
+  INFO(type << trailing_nul);
+  const std::string path = directory.path() + "/t";
+  std::string name = type + ":" + path;
+  constexpr int kMany = 3000;
+  if (type == "texthash") {
+    std::ofstream file(path);
+    for (int i = 0; i < kMany; ++i) file << "key" << i << " value " << i << '\n';
+  } else if (type == "inline") {
+    name = "inline:{ key1=1, {key5 = value 5} }";
+  } else {
+    BuildOptions options;
+    options.trailing_nul = trailing_nul;
+    const auto builder = Builder::open(name, options).value();
+    for (int i = 0; i < kMany; ++i) {
+      REQUIRE(builder->add("key" + std::to_string(i), "value " + std::to_string(i)));
+    }
+    REQUIRE(builder->commit().has_value());
+  }
+  std::vector<std::string> asked = {"", "key", std::string(600, 'k')};
+  for (int i = kMany + 100; i > 0; i -= 3) asked.push_back("key" + std::to_string(i));
+  asked.insert(asked.end(), {"KEY5", "key1", "key1", "Key5"});
+  const std::vector<std::string_view> keys(asked.begin(), asked.end());
+  const auto together = open_table(name).value();
+  std::vector<std::string> values(keys.size(), "(none)");
+  const auto done = together->find_each(
+      keys, [&](std::size_t index, std::string_view value) { values.at(index) = value; });
+  REQUIRE(done.has_value());
+  const auto alone = open_table(name).value();
+  int wrong = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (found(*alone, keys[i]) != values[i]) ++wrong;
+  }
+  CHECK(wrong == 0);
+  CHECK(values[keys.size() - 1] == "value 5");
+  CHECK(values[1] == "(none)");
 }
 
 TEST_CASE("an lmdb table larger than its first map grows") {
