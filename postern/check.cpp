@@ -24,6 +24,7 @@
 #include "common/policy/sender_quota.h"
 #include "common/table/server_wire.h"
 #include "common/table/table.h"
+#include "common/table/source.h"
 #include "postern/certificates.h"
 #include "postern/confinement_report.h"
 #include "postern/mail_system.h"
@@ -79,6 +80,13 @@ void check_table(const Values& values, std::string_view parameter, std::string_v
   const auto* const file_type = std::ranges::find(kFileTypes, type, &FileType::type);
   if (file_type == std::end(kFileTypes)) {
     if (is_plain || is_known_type(type)) return;
+    if (type == "unionmap" || type == "pipemap") {
+      // Each part is a table; the braces hold them together in a list, too.
+      for (const auto part : split_words_braced(table::inside_braces(name).value_or(""))) {
+        check_table(values, parameter, part, false, problems);
+      }
+      return;
+    }
     if (table::is_server_table(word)) {
       const auto server = table::parse_server_table(word);
       if (!server) problems.push_back(values.problem(parameter, server.error().text));

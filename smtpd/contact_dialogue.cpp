@@ -13,6 +13,8 @@
 #include "common/mail/header.h"
 #include "smtpd/escape.h"
 #include "smtpd/first_contact.h"
+#include "smtpd/reject_footer.h"
+#include "smtpd/restrictions/template_values.h"
 #include "smtpd/server.h"
 
 namespace postern::smtpd {
@@ -40,7 +42,8 @@ std::int64_t wall_seconds() {
 
 }  // namespace
 
-loop::Task<bool> Contact::say(std::string_view reply) {
+loop::Task<bool> Contact::say(std::string reply) {
+  reply = co_await with_footer(std::move(reply));
   stream_.put(reply);
   co_return co_await stream_.flush(loop::Clock::now() + kSendTime) == loop::Io::kOk;
 }
@@ -149,12 +152,14 @@ loop::Task<bool> Contact::answer(std::string_view line) {
   if (command.verb == Verb::kStarttls && starttls_refusal(command).empty()) {
     co_return co_await start_tls();
   }
-  const std::string reply = co_await reply_to(command);
+  std::string reply = co_await reply_to(command);
   // Content follows, whatever the answer is: nobody reads it here.
   const bool is_content = command.verb == Verb::kData || command.verb == Verb::kBdat;
   if (is_content) note("{} without valid RCPT from {}", last_command_, name_);
   const bool is_end = is_content || reply.starts_with("421") || reply.starts_with("521");
-  if (!co_await say(reply)) {
+  const bool is_said = co_await say(std::move(reply));
+  recipient_.reset();
+  if (!is_said) {
     log_hang_up(Phase::kAfterHandshake);
     co_return false;
   }
@@ -166,7 +171,7 @@ loop::Task<bool> Contact::answer(std::string_view line) {
 std::string Contact::starttls_refusal(const smtpwire::CommandLine& command) const {
   if (!command.argument.empty()) return "501 5.5.4 Syntax: STARTTLS\r\n";
   if (is_encrypted()) return "554 5.5.1 Error: TLS already active\r\n";
-  if (!settings_->tls.is_offered || (settings_->discarded_keywords & kEhloStarttls) != 0) {
+  if (!settings_->tls.is_offered || (discarded_keywords_ & kEhloStarttls) != 0) {
     return "502 5.5.1 Error: command not implemented\r\n";
   }
   if (room_.tls_.context() == nullptr) {
@@ -223,7 +228,8 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
       protocol_ = is_extended ? "ESMTP" : "SMTP";
       if (is_extended) {
         co_await room_.tls_.settle();
-        co_return ehlo_reply();
+        std::string reply = co_await ehlo_reply();
+        co_return reply;
       }
       co_return fmt::format("250 {}\r\n", settings_->myhostname);
     }
@@ -267,11 +273,61 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
   }
 }
 
-std::string Contact::ehlo_reply() const {
+loop::Task<EhloKeywords> Contact::choose_keywords() {
+  const auto& maps = settings_->params.postscreen_discard_ehlo_keyword_address_maps;
+  const EhloKeywords otherwise = settings_->discarded_keywords;
+  if (maps.empty()) co_return otherwise;
+  ipc::tables::Lookup question;
+  question.tables = maps;
+  question.keys.push_back({address_, false});
+  const auto found = co_await room_.neighbours_.tables.lookup(std::move(question),
+                                                              loop::Clock::now() + kTablesTime);
+  if (!found) {
+    // No mail depends on it here: nothing is offered that is not always there.
+    log::warning("postscreen_discard_ehlo_keyword_address_maps: {}", found.error().text);
+    co_return otherwise;
+  }
+  if (!found->is_found) co_return otherwise;
+  co_return parse_ehlo_keywords(config::split_list(found->value));
+}
+
+loop::Task<std::string> Contact::with_footer(std::string reply) {
+  const auto& params = settings_->params;
+  const bool refuses = reply.starts_with('4') || reply.starts_with('5');
+  if (!refuses ||
+      (params.postscreen_reject_footer.empty() && params.postscreen_reject_footer_maps.empty())) {
+    co_return reply;
+  }
+  auto parsed = mail::parse_reply_text(trim_right(reply, "\r\n"));
+  if (!parsed) co_return reply;
+  std::string footer = params.postscreen_reject_footer;
+  auto own =
+      co_await find_reply_text(room_.neighbours_.tables, params.postscreen_reject_footer_maps,
+                               parsed->to_line(), "postscreen_reject_footer_maps");
+  if (own) footer = *std::move(own);
+  if (footer.empty()) co_return reply;
+  const ContactFacts facts{.address = address_,
+                           .port = port_,
+                           .helo = helo_,
+                           .myhostname = settings_->myhostname,
+                           .sender = sender_ ? &*sender_ : nullptr,
+                           .recipient = recipient_ ? &*recipient_ : nullptr};
+  const auto expanded = expand_template(footer, template_values(facts), settings_->values.get(),
+                                        settings_->expansion_filter);
+  if (!expanded) {
+    log::warning("postscreen_reject_footer: {}", expanded.error().text);
+    co_return reply;
+  }
+  append_footer(*parsed, *expanded);
+  co_return parsed->to_wire();
+}
+
+loop::Task<std::string> Contact::ehlo_reply() {
+  discarded_keywords_ = co_await choose_keywords();
   mail::Reply reply;
   reply.lines.push_back(settings_->myhostname);
   const auto offer = [&](EhloKeywords keyword, std::string text) {
-    if ((settings_->discarded_keywords & keyword) == 0) reply.lines.push_back(std::move(text));
+    if ((discarded_keywords_ & keyword) == 0) reply.lines.push_back(std::move(text));
   };
   // Whoever pipelines is judged by it.
   if (!settings_->params.postscreen_pipelining_enable) offer(kEhloPipelining, "PIPELINING");
@@ -287,13 +343,14 @@ std::string Contact::ehlo_reply() const {
   offer(kEhloDsn, "DSN");
   if (settings_->smtputf8_enable) offer(kEhloSmtputf8, "SMTPUTF8");
   offer(kEhloChunking, "CHUNKING");
-  return reply.to_wire();
+  co_return reply.to_wire();
 }
 
 std::string Contact::rcpt_reply(const smtpwire::CommandLine& command) {
   if (!sender_) return "503 5.5.1 Error: need MAIL command\r\n";
   const auto parsed = smtpwire::parse_rcpt(command.argument, smtpwire::Extensions{});
   if (!parsed) return wire(parsed.error());
+  recipient_ = parsed->recipient.address;
   // So far without a fault: the client speaks SMTP.
   for (const ContactTest test :
        {ContactTest::kPipelining, ContactTest::kNonSmtpCommand, ContactTest::kBareNewline}) {

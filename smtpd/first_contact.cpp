@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/base/escape.h"
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/config/params/address.h"
@@ -134,6 +135,19 @@ const config::Service* find_pass_service(const config::Snapshot& snapshot) {
   return nullptr;
 }
 
+namespace {
+
+// Values that are templates are not expanded when they are read; what a default names is meant to
+// take its place as it was written.
+std::string with_value_of_sessions(std::string_view text, std::string_view name,
+                                   const config::Values& values) {
+  const std::string value = values.text(name);
+  return replace_all(replace_all(text, fmt::format("${{{}}}", name), value),
+                     fmt::format("${}", name), value);
+}
+
+}  // namespace
+
 ContactSettingsPtr read_contact_settings(const config::Values& values, config::Problems& problems) {
   auto settings = std::make_shared<ContactSettings>();
   settings->params = config::load<config::PostscreenParams>(values, problems);
@@ -149,6 +163,11 @@ ContactSettingsPtr read_contact_settings(const config::Values& values, config::P
     const bool is_table = word.find(':') != std::string::npos;
     settings->forbidden_commands.push_back({is_table ? word : to_upper(word), is_table});
   }
+  settings->values = std::make_shared<const config::Values>(values);
+  settings->expansion_filter = unescape_characters(with_value_of_sessions(
+      settings->params.postscreen_expansion_filter, "smtpd_expansion_filter", values));
+  settings->params.postscreen_reject_footer = with_value_of_sessions(
+      settings->params.postscreen_reject_footer, "smtpd_reject_footer", values);
   settings->discarded_keywords =
       parse_ehlo_keywords(settings->params.postscreen_discard_ehlo_keywords);
   std::string level = settings->params.postscreen_tls_security_level;
@@ -261,7 +280,8 @@ Contact::Contact(FirstContact& room, sys::Accepted client)
       peer_(client.peer),
       address_(peer_.host()),
       port_(std::to_string(peer_.port())),
-      splitter_(settings_->line_length_limit) {
+      splitter_(settings_->line_length_limit),
+      discarded_keywords_(settings_->discarded_keywords) {
   if (const auto local = sys::local_address(stream_.fd())) {
     server_address_ = local->host();
     server_port_ = std::to_string(local->port());
@@ -494,6 +514,7 @@ void Contact::save() {
 }
 
 loop::Task<void> Contact::drop(std::string reply) {
+  reply = co_await with_footer(std::move(reply));
   stream_.put(reply);
   (void)co_await stream_.flush(loop::Clock::now() + kSendTime);
   if (!name_.empty()) note("DISCONNECT {}", name_);

@@ -78,6 +78,9 @@ struct ContactSettings {
   std::int64_t session_limit = 0;    // maxproc of the `pass` line; 0: none
   std::int64_t post_queue_limit = 0;
   bool smtputf8_enable = true;
+  // For postscreen_reject_footer, with postscreen_expansion_filter.
+  std::shared_ptr<const config::Values> values;
+  std::string expansion_filter;
   TlsSettings tls;  // postscreen_tls_security_level and kin; certificates are those of sessions
 
   [[nodiscard]] bool is_enabled(ContactTest test) const;
@@ -189,7 +192,11 @@ class Contact {
   [[nodiscard]] loop::Task<std::optional<std::string>> read_line();
   [[nodiscard]] loop::Task<bool> answer(std::string_view line);  // false: the end
   [[nodiscard]] loop::Task<std::string> reply_to(const smtpwire::CommandLine& command);
-  [[nodiscard]] std::string ehlo_reply() const;
+  [[nodiscard]] loop::Task<std::string> ehlo_reply();
+  // postscreen_discard_ehlo_keyword_address_maps
+  [[nodiscard]] loop::Task<EhloKeywords> choose_keywords();
+  // postscreen_reject_footer and its maps, where the reply refuses.
+  [[nodiscard]] loop::Task<std::string> with_footer(std::string reply);
   [[nodiscard]] std::string starttls_refusal(const smtpwire::CommandLine& command) const;
   [[nodiscard]] loop::Task<bool> start_tls();  // false: the end
   [[nodiscard]] bool is_encrypted() const { return stream_.transport() != nullptr; }
@@ -197,7 +204,7 @@ class Contact {
   [[nodiscard]] std::string rcpt_reply(const smtpwire::CommandLine& command);
   [[nodiscard]] loop::Task<bool> is_forbidden(std::string_view line, std::string name);
   [[nodiscard]] loop::Task<std::string> filtered(std::string line);
-  [[nodiscard]] loop::Task<bool> say(std::string_view reply);
+  [[nodiscard]] loop::Task<bool> say(std::string reply);
   // A protocol test failed; false when that ends the dialogue.
   [[nodiscard]] loop::Task<bool> fail_deep(ContactTest test, ContactAction action,
                                            std::string text);
@@ -228,6 +235,8 @@ class Contact {
   std::string helo_;
   std::string protocol_ = "SMTP";
   std::optional<std::string> sender_;
+  std::optional<std::string> recipient_;  // of the command that is answered
+  EhloKeywords discarded_keywords_ = 0;
   std::string last_command_ = "CONNECT";
   std::int64_t commands_ = 0;
 };

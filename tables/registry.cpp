@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <functional>
 
 #include "common/base/text.h"
 #include "common/config/master_cf.h"
@@ -16,6 +17,7 @@
 #include "common/config/snapshot.h"
 #include "common/log/log.h"
 #include "common/table/server_wire.h"
+#include "common/table/source.h"
 
 namespace postern::tables {
 
@@ -48,6 +50,45 @@ bool has_server_type(std::string_view name) {
 }
 
 std::string_view type_of(std::string_view name) { return name.substr(0, name.find(':')); }
+
+// Of `unionmap:{ part, ... }` and pipemap.
+std::optional<std::vector<std::string_view>> parts_of(std::string_view name) {
+  for (const auto composite : kComposites) {
+    if (!name.starts_with(composite)) continue;
+    const auto inside = table::inside_braces(name.substr(composite.size()));
+    return split_words_braced(inside.value_or(std::string_view()));
+  }
+  return std::nullopt;
+}
+
+// Whatever looks like type:name in a list. Restrictions may have theirs in braces, with attributes:
+// `check_ccert_access { type:name, { search_order = ... } }`.
+void collect_tables(const std::string& list, std::set<std::string, std::less<>>& names) {
+  for (const auto& word : config::split_list(list)) {
+    std::string_view name = word;
+    while (name.starts_with('!')) name.remove_prefix(1);
+    if (const auto inside = table::inside_braces(name)) {
+      collect_tables(std::string(*inside), names);  // as deep as somebody has written braces
+      continue;
+    }
+    const auto colon = name.find(':');
+    if (colon != 0 && colon != std::string_view::npos) names.emplace(name);
+  }
+}
+
+// A part of another table that a server answers for. It is asked like a table by itself: the answer
+// may have to come first, and then the whole of the question begins again.
+class PartOnServer final : public table::Table {
+ public:
+  using Ask = std::function<table::Found(const std::string& name, std::string_view key)>;
+  PartOnServer(std::string_view type, std::string_view name, Ask ask)
+      : Table(type, name, false), ask_(std::move(ask)) {}
+
+ private:
+  table::Found do_find(std::string_view key) override { return ask_(name(), key); }
+
+  Ask ask_;
+};
 
 }  // namespace
 
@@ -84,6 +125,7 @@ bool is_proxied(std::string_view name) {
 
 bool is_pattern_table(std::string_view name) {
   const std::string bare = without_proxy(name);
+  if (const auto parts = parts_of(bare)) return std::ranges::all_of(*parts, is_pattern_table);
   const std::string_view type = type_of(bare);
   return type == "regexp" || type == "pcre" || type == "cidr" || table::is_server_table(bare);
 }
@@ -96,13 +138,7 @@ void Registry::open_all(const config::Values& values) {
   std::set<std::string, std::less<>> wanted;
   const auto collect = [&](std::string_view text) {
     const auto expanded = values.expand_text(text);
-    for (const auto& word : config::split_list(expanded ? *expanded : std::string(text))) {
-      std::string_view name = word;
-      while (name.starts_with('!')) name.remove_prefix(1);
-      const auto colon = name.find(':');
-      if (colon == 0 || colon == std::string_view::npos) continue;
-      wanted.emplace(name);
-    }
+    collect_tables(expanded ? *expanded : std::string(text), wanted);
   };
   for (const auto& setting : values.snapshot().settings) collect(setting.value);
   for (const auto& service : values.snapshot().services) {
@@ -119,7 +155,10 @@ void Registry::open_all(const config::Values& values) {
   }
   allowed_ = std::move(wanted);
   secret_ = config::find_secret_tables(values);
-  if (role_ == Role::kProxymap) allow_proxied(values);
+  if (role_ == Role::kProxymap) {
+    allow_proxied(values);
+    register_parts();
+  }
   const auto types = table::known_types();
   for (const auto& name : allowed_) {
     if (is_elsewhere(name)) continue;
@@ -169,12 +208,31 @@ table::Found Registry::find_elsewhere(const std::string& name, std::string_view 
   if (!allowed_.contains(name)) {
     return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
   }
+  return find_answer(name, key);
+}
+
+table::Found Registry::find_answer(const std::string& name, std::string_view key) {
   if (answers_ == nullptr) return fail_temporary(fmt::format("{}: nobody was asked", name));
   const ProxyAnswers::Missing wanted{name, std::string(key)};
   const auto found = answers_->known.find(wanted);
   if (found != answers_->known.end()) return found->second;
   answers_->missing = wanted;
   return fail_temporary(fmt::format("{}: there is no answer yet", name));
+}
+
+void Registry::register_parts() {
+  for (const std::string_view type : {"tcp", "socketmap"}) {
+    table::register_type(
+        std::string(type),
+        [this, type](std::string_view name, const table::OpenOptions&) -> table::OpenedTable {
+          TRY(const auto address, table::parse_server_table(fmt::format("{}:{}", type, name)));
+          static_cast<void>(address);
+          return std::make_unique<PartOnServer>(
+              type, name, [this](const std::string& part, std::string_view key) {
+                return find_answer(part, key);
+              });
+        });
+  }
 }
 
 bool Registry::is_elsewhere(const std::string& name) const {

@@ -109,6 +109,9 @@ class Registry final : loop::Watched {
   [[nodiscard]] bool is_elsewhere(const std::string& name) const;
   [[nodiscard]] Result<void> check_caller(const std::string& name);
   [[nodiscard]] table::Found find_elsewhere(const std::string& name, std::string_view key);
+  [[nodiscard]] table::Found find_answer(const std::string& name, std::string_view key);
+  // In proxymap: tcp: and socketmap: as parts of tables made of others.
+  void register_parts();
 
   Role role_;
   ProxyAnswers* answers_ = nullptr;
@@ -126,7 +129,8 @@ class Registry final : loop::Watched {
 // Other tables behind proxy: are read here, where no detour is needed to open them once.
 [[nodiscard]] bool is_proxied(std::string_view name);
 
-// regexp:, pcre:, cidr:, tcp: and socketmap: see whole keys only.
+// regexp:, pcre:, cidr:, tcp: and socketmap: see whole keys only, and so do tables made of those
+// alone.
 [[nodiscard]] bool is_pattern_table(std::string_view name);
 
 }  // namespace postern::tables

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "common/base/escape.h"
 #include "common/base/text.h"
 #include "common/config/param.h"
 
@@ -215,6 +216,60 @@ std::string_view nearest_known(std::string_view word) {
   return best;
 }
 
+// `cert_fingerprint, pubkey_fingerprint`, each at most once.
+Result<std::vector<Fingerprint>> parse_search_order(std::string_view text) {
+  std::vector<Fingerprint> order;
+  for (const auto word : split_words(text)) {
+    const bool is_certificate = equal_nocase(word, "cert_fingerprint");
+    if (!is_certificate && !equal_nocase(word, "pubkey_fingerprint")) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("search_order: expected cert_fingerprint or pubkey_fingerprint, not "
+                              "\"{}\"",
+                              word));
+    }
+    const auto print = is_certificate ? Fingerprint::kCertificate : Fingerprint::kPublicKey;
+    if (std::ranges::find(order, print) != order.end()) {
+      return fail(Error::Kind::kConfig, fmt::format("search_order: {} stands there twice", word));
+    }
+    order.push_back(print);
+  }
+  if (order.empty()) return fail(Error::Kind::kConfig, "search_order is empty");
+  return order;
+}
+
+std::string_view without_braces(std::string_view word) {
+  if (word.size() < 2 || !word.starts_with('{') || !word.ends_with('}')) return trim(word);
+  return trim(word.substr(1, word.size() - 2));
+}
+
+// `type:name`, or `{ type:name, { name = value } ... }`: the table becomes the argument.
+Result<void> read_table(Restriction& restriction) {
+  if (!restriction.argument.starts_with('{')) return {};
+  const std::string whole = restriction.argument;
+  if (!whole.ends_with('}')) {
+    return fail(Error::Kind::kConfig, fmt::format("no closing brace in {:.120}", whole));
+  }
+  std::string_view rest = without_braces(whole);
+  restriction.argument = next_word_braced(rest);
+  if (restriction.argument.empty()) return fail(Error::Kind::kConfig, "no table in { }");
+  for (auto word = next_word_braced(rest); !word.empty(); word = next_word_braced(rest)) {
+    const std::string_view attribute = without_braces(word);
+    const auto [name, value] = split_at_first(attribute, '=');
+    if (attribute.find('=') == std::string_view::npos) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("expected {{ name = value }}, not \"{:.120}\"", word));
+    }
+    const bool is_known =
+        restriction.by == AccessBy::kClientCertificate && equal_nocase(trim(name), "search_order");
+    if (!is_known) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("attribute \"{}\" is not known here", trim(name)));
+    }
+    TRY(restriction.search_order, parse_search_order(value));
+  }
+  return {};
+}
+
 class Parser {
  public:
   Parser(Stage stage, std::string_view parameter, const ListContext& context,
@@ -295,9 +350,8 @@ class Parser {
       case Form::kPlain:
         break;
       case Form::kTable:
-        if (restriction.argument.starts_with('{')) {
-          complain(fmt::format("{}: {:.120}: no attributes are known here; write type:name alone",
-                               known.name, restriction.argument));
+        if (auto read = read_table(restriction); !read) {
+          complain(fmt::format("{}: {}", known.name, read.error().text));
           return add_error(restriction.argument);
         }
         if (restriction.argument.find(':') == std::string::npos) {
@@ -431,6 +485,7 @@ RestrictionLists parse_restriction_lists(const config::SmtpdParams& params,
   lists.use_ipv4 = speaks("ipv4");
   lists.use_ipv6 = speaks("ipv6");
   lists.values = std::make_shared<const config::Values>(values);
+  lists.expansion_filter = unescape_characters(params.smtpd_expansion_filter);
   return lists;
 }
 

@@ -108,6 +108,8 @@ enum class AccessBy : unsigned char {
 };
 // And whether that itself, or the hosts that DNS names for it.
 enum class AccessVia : unsigned char { kItself, kAddress, kMailHosts, kNameServers };
+// What check_ccert_access takes of a certificate.
+enum class Fingerprint : unsigned char { kCertificate, kPublicKey };
 
 struct Restriction {
   Check check = Check::kConfigError;
@@ -115,8 +117,9 @@ struct Restriction {
   std::string argument{};  // the table of check_*_access, the class, ...
   AccessBy by = AccessBy::kClient;
   AccessVia via = AccessVia::kItself;
-  std::chrono::seconds pause{0};                   // sleep
-  std::shared_ptr<const DnsList> dns_list{};       // kDnsList
+  std::vector<Fingerprint> search_order{};    // check_ccert_access; empty: certificate, public key
+  std::chrono::seconds pause{0};              // sleep
+  std::shared_ptr<const DnsList> dns_list{};  // kDnsList
   std::shared_ptr<const PolicySettings> policy{};  // kPolicyService
   std::shared_ptr<const std::string> place{};      // "/etc/postern/main.cf, line 14"
 };
@@ -139,8 +142,10 @@ struct RestrictionLists {
   std::int64_t plaintext_reject_code = 450;
   bool access_matches_parents = true;  // parent_domain_matches_subdomains
   bool use_ipv4 = true, use_ipv6 = true;
-  std::shared_ptr<const config::Values> values{};  // for reply templates
-  // A parameter's value, for a template.
+  // For reply templates, with smtpd_expansion_filter.
+  std::shared_ptr<const config::Values> values{};
+  std::string expansion_filter{};
+  // A parameter's value.
   [[nodiscard]] std::optional<std::string> text_of(std::string_view name) const;
 };
 

@@ -125,6 +125,18 @@ bool RestrictionRun::has_subject(AccessBy by) const {
   return false;
 }
 
+std::vector<ipc::tables::Key> RestrictionRun::access_keys(const Restriction& restriction) const {
+  if (restriction.search_order.empty()) return access_keys(restriction.by);
+  std::vector<ipc::tables::Key> keys;
+  for (const auto print : restriction.search_order) {
+    const bool is_certificate = print == policy::Fingerprint::kCertificate;
+    keys.push_back(
+        {is_certificate ? session_.tls().peer_fingerprint : session_.tls().peer_key_fingerprint,
+         false});
+  }
+  return keys;
+}
+
 std::vector<ipc::tables::Key> RestrictionRun::access_keys(AccessBy by) const {
   std::vector<ipc::tables::Key> keys;
   switch (by) {
@@ -228,6 +240,7 @@ void RestrictionRun::prefetch_access() {
   for (std::size_t i = std::max(step_, prefetched_->first_step); i < steps_.size(); ++i) {
     for (const Restriction& restriction : *steps_[i].list) {
       if (restriction.check != Check::kAccess || restriction.via != AccessVia::kItself) continue;
+      if (!restriction.search_order.empty()) continue;
       if (!is_local_table(restriction.argument) || !has_subject(restriction.by)) continue;
       if (is_known_absent(restriction)) continue;
       const auto [place, is_new] =
@@ -264,7 +277,8 @@ void RestrictionRun::prefetch_access() {
 }
 
 loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(const Restriction& restriction) {
-  if (is_local_table(restriction.argument)) {
+  // Keys of its own are in no question that several share.
+  if (is_local_table(restriction.argument) && restriction.search_order.empty()) {
     prefetch_access();
     const auto found = prefetched_->answers.find({restriction.argument, restriction.by});
     if (found != prefetched_->answers.end()) {
@@ -275,7 +289,7 @@ loop::Task<Result<ipc::tables::Found>> RestrictionRun::find_access(const Restric
   }
   ipc::tables::Lookup question;
   question.tables = {restriction.argument};
-  question.keys = access_keys(restriction.by);
+  question.keys = access_keys(restriction);
   co_return co_await session_.neighbours().tables.lookup(std::move(question),
                                                          loop::Clock::now() + kTablesTime);
 }
@@ -293,7 +307,7 @@ loop::Task<Verdict> RestrictionRun::check_access(const Restriction& restriction,
     if (is_local_table(restriction.argument)) keep_absent(restriction);
     co_return Verdict::dunno();
   }
-  const auto keys = access_keys(restriction.by);
+  const auto keys = access_keys(restriction);
   const auto index = static_cast<std::size_t>(found->key);
   co_return co_await act(found->value, restriction.argument,
                          index < keys.size() ? keys[index].text : std::string(),

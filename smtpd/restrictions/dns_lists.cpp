@@ -200,7 +200,9 @@ std::string RestrictionRun::dns_list_reply(const DnsList& list, const DnsListRes
   own["rbl_reason"] = result.reason;
   own["rbl_txt"] = result.reason;
   own["rbl_what"] = what;
-  const auto expanded = expand_template(text_template, own, session_.settings().restrictions);
+  const auto& lists = session_.settings().restrictions;
+  const auto expanded =
+      expand_template(text_template, own, lists.values.get(), lists.expansion_filter);
   if (expanded) return *expanded;
   log::warning("reply template \"{}\": {}", text_template, expanded.error().text);
   return {};

@@ -131,6 +131,7 @@ class RestrictionRun {
                                                       unsigned depth);
   [[nodiscard]] bool has_subject(AccessBy by) const;
   [[nodiscard]] std::vector<ipc::tables::Key> access_keys(AccessBy by) const;
+  [[nodiscard]] std::vector<ipc::tables::Key> access_keys(const Restriction& restriction) const;
   void add_domain_keys(std::vector<ipc::tables::Key>& keys, std::string_view domain) const;
   static void add_address_keys(std::vector<ipc::tables::Key>& keys, std::string address);
   [[nodiscard]] loop::Task<Result<ipc::tables::Found>> find_access(const Restriction& restriction);

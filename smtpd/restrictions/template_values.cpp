@@ -1,5 +1,7 @@
 #include "smtpd/restrictions/template_values.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <ctime>
 
@@ -50,15 +52,36 @@ TemplateValues template_values(const Session& session, std::string_view recipien
   return values;
 }
 
+TemplateValues template_values(const ContactFacts& facts) {
+  TemplateValues values = {
+      {"client", fmt::format("[{}]:{}", facts.address, facts.port)},
+      {"client_address", std::string(facts.address)},
+      {"client_port", std::string(facts.port)},
+      {"helo_name", std::string(facts.helo)},
+      {"localtime", local_time()},
+      {"server_name", std::string(facts.myhostname)},
+  };
+  if (facts.sender != nullptr) add_address(values, "sender", *facts.sender);
+  if (facts.recipient != nullptr) add_address(values, "recipient", *facts.recipient);
+  return values;
+}
+
 Result<std::string> expand_template(std::string_view text, const TemplateValues& own,
-                                    const RestrictionLists& lists) {
+                                    const config::Values* values, std::string_view allowed) {
   const config::Lookup lookup = [&](std::string_view name) -> std::optional<std::string> {
-    const auto found = own.find(name);
+    std::string value;
+    if (const auto found = own.find(name); found != own.end()) {
+      value = log::clean(found->second, kMaxFact);
+    } else if (values != nullptr && values->raw(name)) {
+      value = values->text(name);
+    } else {
+      return std::nullopt;
+    }
+    for (char& c : value) {
+      if (allowed.find(c) == std::string_view::npos) c = '_';
+    }
     // A client that calls itself ${...} is shown so: only main.cf is expanded.
-    if (found != own.end()) return replace_all(log::clean(found->second, kMaxFact), "$", "$$");
-    auto value = lists.text_of(name);
-    if (value) value = replace_all(*value, "$", "$$");
-    return value;
+    return replace_all(value, "$", "$$");
   };
   return config::expand(text, lookup);
 }

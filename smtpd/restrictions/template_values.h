@@ -20,8 +20,18 @@ using TemplateValues = std::map<std::string, std::string, std::less<>>;
 
 [[nodiscard]] TemplateValues template_values(const Session& session, std::string_view recipient);
 
-// `own` goes before the names of main.cf; of `lists` those are taken.
+// Of a client in the dialogue of first contact.
+struct ContactFacts {
+  std::string_view address, port, helo, myhostname;
+  const std::string* sender = nullptr;
+  const std::string* recipient = nullptr;
+};
+[[nodiscard]] TemplateValues template_values(const ContactFacts& facts);
+
+// `own` goes before the names of main.cf, which are those of `values`. What a name stands for keeps
+// the characters of `allowed` (smtpd_expansion_filter) only: others become "_".
 [[nodiscard]] Result<std::string> expand_template(std::string_view text, const TemplateValues& own,
-                                                  const RestrictionLists& lists);
+                                                  const config::Values* values,
+                                                  std::string_view allowed);
 
 }  // namespace postern::smtpd

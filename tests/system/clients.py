@@ -157,5 +157,42 @@ def first_contact_tests_few_at_once():
         mta.wait_log(r"NOQUEUE: reject: CONNECT from \[198\.51\.100\.202\]:\d+: all screening ports busy")
 
 
+def replies_that_refuse_have_a_footer():
+    """smtpd_reject_footer in sessions and at first contact, its names, what they may show, its maps."""
+    footer = {"smtpd_reject_footer": "\\c; ask $server_name\\nabout <$recipient> of $helo_name",
+              "smtpd_expansion_filter": "\\100.abcdefghijklmnopqrstuvwxyz0123456789",
+              "smtpd_relay_restrictions": "reject_unauth_destination"}
+    wanted = "about <b@else.test> of c_ient.away.test"
+    with Mta(footer | {"postscreen_access_list": "inline:{198.51.100.200=reject}",
+                       "postscreen_denylist_action": "enforce",
+                       "postscreen_reject_footer_maps": "regexp:{{/^503 / See the manual.}}",
+                       "smtpd_discard_ehlo_keyword_address_maps":
+                           "inline:{ {198.51.100.200=chunking, silent-discard} }"},
+             master=FIRST_CONTACT + ["26 inet n - n - - smtpd"]) as mta:
+        for port, refusal in ((25, "550-5.3.2 Service currently unavailable"),
+                              (26, "554-5.7.1 <b@else.test>: Relay access denied")):
+            with Client(source=CLIENT, port=port, greet=False) as client:
+                check_equal(client.reply()[0], 220)
+                said = client.command("EHLO c-ient.away.test")[1]
+                check("CHUNKING" not in said and "DSN" in said, said)
+                code, text = client.command("RCPT TO:<b@else.test>")
+                check_equal(code, 503)
+                check_equal("See the manual." in text, port == 25, text)
+                check_equal(client.command("MAIL FROM:<a@away.test>")[1], "250 2.1.0 Ok")
+                text = client.command("RCPT TO:<b@else.test>")[1].split("\n")
+                status = refusal[4:9]
+                check_equal(text, [f"{refusal}; ask mx.home.test", f"{refusal[:3]} {status} {wanted}"])
+        # One of its own.
+        mta.write_main_cf(postscreen_reject_footer="\\c, $client", postscreen_expansion_filter="[].0123456789")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+
+        def is_new():
+            with Client(source=CLIENT) as client:
+                client.command("MAIL FROM:<a@away.test>")
+                text = client.command("RCPT TO:<b@else.test>")[1]
+                return re.fullmatch(r"550 5\.3\.2 Service currently unavailable, \[198\.51\.100\.200\]_\d+", text)
+        wait_for("the new footer", is_new)
+
+
 main([proxies_name_the_client, forwarded_clients, hidden_sessions, first_contact_lets_few_wait,
-      first_contact_tests_few_at_once])
+      first_contact_tests_few_at_once, replies_that_refuse_have_a_footer])

@@ -77,6 +77,42 @@ def addresses_come_from_servers():
         check("tcp" in said and "socketmap" in said, said)
 
 
+def servers_are_parts_of_other_tables():
+    """unionmap: and pipemap: with tcp: and socketmap: in them, nested, and beside tables of files."""
+    union = "unionmap:{ tcp:127.0.0.1:10001, inline:{ team@box.test=u3@box.test } }"
+    pipe = "pipemap:{ inline:{ s@away.test=one }, socketmap:inet:127.0.0.1:10002:names, " \
+           "unionmap:{ tcp:127.0.0.1:10001 } }"
+    with Mta({"virtual_alias_maps": union, "sender_canonical_maps": pipe,
+              "smtpd_sender_restrictions": "check_sender_access pipemap:{ tcp:127.0.0.1:10003, "
+              "inline:{ x=REJECT } }, check_sender_access unionmap:{ tcp:127.0.0.1:10004 }"}) as mta:
+        tcp = TcpTable(10001, {"team@box.test": "u1@box.test, u2@box.test", "two": "three@away.test"})
+        socketmap = Socketmap(10002, {"names": {"one": "two"}})
+        failing = TcpTable(10003, {"fails@away.test": "x"}, "400 not now")
+        other = TcpTable(10004, {})
+        mta.closers += [tcp, socketmap, failing, other]
+        check_equal(answer_to("u1@box.test", "fails@away.test")[:9], "451 4.3.5")
+        mta.wait_log(r"warning: .*tcp:127\.0\.0\.1:10003: server says: not now")
+        failing.status = None
+        check_equal(answer_to("u1@box.test", "fails@away.test")[:9], "554 5.7.1")
+        # Whole keys only, as by themselves.
+        check("away.test" not in other.asked, other.asked)
+        with Client(source=CLIENT) as client:
+            check_equal(client.send("s@away.test", ["team@box.test"], b"Subject: x\n\nx\n"), 250)
+        for box in ("u1", "u2", "u3"):
+            wait_for(f"mail for {box}", lambda: maildir(box))
+        check(b"Return-Path: <three@away.test>" in maildir("u1")[0], maildir("u1")[0])
+        for table, key, value in ((union, "team@box.test", "u1@box.test, u2@box.test,u3@box.test"),
+                                  (pipe, "s@away.test", "three@away.test")):
+            done = mta.tool("postmap", "-q", key, table)
+            check_equal((done.returncode, done.stdout.decode()), (0, value + "\n"), done.stderr)
+        check_equal(mta.tool("postern", "check").returncode, 0)
+        mta.write_main_cf(virtual_alias_maps="unionmap:{ tcp:nonsense }",
+                          transport_maps="pipemap:{ hash:/nowhere }")
+        done = mta.tool("postern", "check")
+        said = (done.stdout + done.stderr).decode()
+        check(done.returncode == 1 and "/nowhere.db is missing" in said and "tcp:" in said, said)
+
+
 def a_server_that_fails_defers_its_own_mail_only():
     with Mta({"smtpd_sender_restrictions": "check_sender_access inline:{slow@away.test=slow, "
               "later@away.test=later, gone@away.test=gone}",
@@ -105,4 +141,4 @@ def a_server_that_fails_defers_its_own_mail_only():
         check(done.returncode != 0 and "socketmap:inet:host:port:name" in said, said)
 
 
-main([addresses_come_from_servers, a_server_that_fails_defers_its_own_mail_only])
+main([addresses_come_from_servers, servers_are_parts_of_other_tables, a_server_that_fails_defers_its_own_mail_only])

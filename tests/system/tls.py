@@ -1,6 +1,7 @@
 """tls.py - TLS of our server: with openssl's own client, with certificates good and bad, renewed and
 hostile peers; where the keys are, and what an idle session takes."""
 import base64
+import hashlib
 import hmac
 import ssl
 
@@ -286,6 +287,9 @@ def client_certificates_count():
     new_certificate("stranger", "stranger.home.test", issuer=None)
     seen = openssl("x509", "-in", KEYS + "/stranger.pem", "-noout", "-fingerprint", "-sha256")
     print_of_stranger = seen.stdout.decode().strip().partition("=")[2]
+    key = openssl("x509", "-in", KEYS + "/stranger.pem", "-noout", "-pubkey").stdout
+    key = openssl("pkey", "-pubin", "-outform", "DER", data=key).stdout
+    key_of_stranger = hashlib.sha256(key).digest().hex(":").upper()
     options = OPTIONS | {
         "mynetworks": "127.0.0.2",
         "smtpd_tls_ask_ccert": "yes",
@@ -300,6 +304,13 @@ def client_certificates_count():
              "27 inet n - n - - smtpd -o "
              f"{{ smtpd_client_restrictions = check_ccert_access texthash:{CONF}/access }}",
              "28 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_tls_req_ccert=yes"]
+    # Both fingerprints are listed: which of them counts is the order's to say.
+    for port, order in ((29, "pubkey_fingerprint, cert_fingerprint"), (30, "cert_fingerprint"),
+                        (31, "pubkey_fingerprint")):
+        table = "keys" if port == 31 else "both"
+        lines.append(f"{port} inet n - n - - smtpd -o {{ smtpd_client_restrictions = "
+                     f"check_ccert_access {{ texthash:{CONF}/{table}, "
+                     f"{{ search_order = {order} }} }} }}")
 
     def may_relay(certificate, port=25):
         client = Client(port=port)
@@ -314,6 +325,9 @@ def client_certificates_count():
     with Mta(options, lines, start=False) as mta:
         write(CONF + "/prints", print_of_stranger + " stranger\n")
         write(CONF + "/access", print_of_stranger + " REJECT you again\n")
+        write(CONF + "/keys", key_of_stranger + " REJECT that key\n")
+        write(CONF + "/both", print_of_stranger + " REJECT that certificate\n" +
+              key_of_stranger + " REJECT that key\n")
         mta.start()
         check_equal(may_relay("stranger")[0], 250, "listed by its fingerprint")
         check_equal(may_relay("friend")[0], 554)
@@ -338,6 +352,12 @@ def client_certificates_count():
 
 
 def hostile_peers_get_nowhere():
+        mta.write_main_cf(smtpd_client_restrictions=f"check_ccert_access {{ texthash:{CONF}/keys, "
+                                                    "{ search_order = key_fingerprint } }")
+        done = mta.tool("postern", "check")
+        said = (done.stdout + done.stderr).decode()
+        check(done.returncode == 1 and 'expected cert_fingerprint or pubkey_fingerprint, not '
+              '"key_fingerprint"' in said, said)
     make_keys()
     with Mta(OPTIONS | {"smtpd_starttls_timeout": "2s"}, [WRAPPED]) as mta:
         def starttls():

@@ -181,6 +181,68 @@ TEST_CASE("every word of a list does something, or answers 451") {
   CHECK(says("is an old name; use reject_unknown_client_hostname"));
 }
 
+TEST_CASE("check_ccert_access looks fingerprints up in the order that it is given") {
+  struct Case {
+    std::string_view list;
+    std::string_view table;  // empty: refused
+    std::vector<Fingerprint> order;
+    std::string_view complaint;
+  };
+  const auto kBoth = std::vector{Fingerprint::kCertificate, Fingerprint::kPublicKey};
+  const auto c = GENERATE_COPY(values<Case>({
+      {"check_ccert_access hash:/x", "hash:/x", {}, ""},
+      {"check_ccert_access { hash:/x }", "hash:/x", {}, ""},
+      {"check_ccert_access { hash:/x, { search_order = cert_fingerprint, pubkey_fingerprint } }",
+       "hash:/x", kBoth, ""},
+      {"check_ccert_access {hash:/x {search_order=cert_fingerprint pubkey_fingerprint}}", "hash:/x",
+       kBoth, ""},
+      {"check_ccert_access { hash:/x, search_order=PUBKEY_FINGERPRINT }",
+       "hash:/x",
+       {Fingerprint::kPublicKey},
+       ""},
+      {"check_ccert_access { inline:{ a=b }, { search_order = pubkey_fingerprint } }",
+       "inline:{ a=b }",
+       {Fingerprint::kPublicKey},
+       ""},
+      {"check_client_access { hash:/x }", "hash:/x", {}, ""},
+      {"check_ccert_access { hash:/x, { search_order = fingerprint } }",
+       "",
+       {},
+       "expected cert_fingerprint or pubkey_fingerprint, not \"fingerprint\""},
+      {"check_ccert_access { hash:/x, { search_order = } }", "", {}, "search_order is empty"},
+      {"check_ccert_access { hash:/x, { search_order = cert_fingerprint cert_fingerprint } }",
+       "",
+       {},
+       "cert_fingerprint stands there twice"},
+      {"check_ccert_access { hash:/x, { order = cert_fingerprint } }",
+       "",
+       {},
+       "attribute \"order\" is not known here"},
+      {"check_ccert_access { hash:/x, { cert_fingerprint } }", "", {}, "expected { name = value }"},
+      {"check_client_access { hash:/x, { search_order = cert_fingerprint } }",
+       "",
+       {},
+       "attribute \"search_order\" is not known here"},
+      {"check_ccert_access { }", "", {}, "no table in { }"},
+      {"check_ccert_access { x }", "", {}, "a type and a colon are missing"},
+  }));
+  INFO(c.list);
+  config::Problems problems;
+  const auto lists =
+      lists_of(values_of({{"smtpd_client_restrictions", std::string(c.list)}}), problems);
+  REQUIRE(lists.client.size() == 1);
+  if (c.table.empty()) {
+    CHECK(lists.client[0].check == Check::kConfigError);
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].text.find(c.complaint) != std::string::npos);
+    return;
+  }
+  CHECK(problems.empty());
+  CHECK(lists.client[0].check == Check::kAccess);
+  CHECK(lists.client[0].argument == c.table);
+  CHECK(lists.client[0].search_order == c.order);
+}
+
 TEST_CASE("warn_if_reject in front guards nothing") {
   config::Problems problems;
   const auto lists = lists_of(
