@@ -7,9 +7,9 @@
 #include <deque>
 #include <optional>
 #include <string>
-#include <unordered_map>
 
 #include "anvil/line_file.h"
+#include "common/base/keyed_hash.h"
 #include "common/ipc/anvil.h"
 
 namespace postern::anvil {
@@ -48,8 +48,8 @@ class Bans {
     std::deque<std::int64_t> rejects;
   };
   BanRules rules_;
-  std::unordered_map<std::string, Offender> offenders_;
-  std::unordered_map<std::string, std::int64_t> bans_;  // until when
+  StringMap<Offender> offenders_;
+  StringMap<std::int64_t> bans_;  // until when
   LineFile file_;
 };
 

@@ -6,9 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 
 #include "anvil/line_file.h"
+#include "common/base/keyed_hash.h"
 #include "common/ipc/anvil.h"
 
 namespace postern::anvil {
@@ -28,7 +28,7 @@ class Contacts {
 
  private:
   using Times = std::array<std::int64_t, ipc::anvil::kContactTests>;
-  std::unordered_map<std::string, Times> clients_;
+  StringMap<Times> clients_;
   LineFile file_;
 };
 

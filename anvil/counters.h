@@ -12,9 +12,9 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/ipc/anvil.h"
 
 namespace postern::anvil {
@@ -68,7 +68,7 @@ class Counters {
                  std::int64_t connections, Time now);
 
   std::chrono::seconds unit_;
-  std::unordered_map<std::string, Client> clients_;  // by "service:client"
+  StringMap<Client> clients_;  // by "service:client"
   std::array<Peak, ipc::anvil::kEvents> peak_rates_;
   Peak peak_connections_;
   std::size_t peak_clients_ = 0;

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 
 #include "anvil/line_file.h"
+#include "common/base/keyed_hash.h"
 #include "common/ipc/anvil.h"
 
 namespace postern::anvil {
@@ -48,7 +48,7 @@ class Quotas {
   void forget_old(std::int64_t now);
   [[nodiscard]] Result<void> rewrite();
 
-  std::unordered_map<std::string, Counts> senders_;
+  StringMap<Counts> senders_;
   LineFile file_;
 };
 

@@ -9,8 +9,8 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
+#include "common/base/keyed_hash.h"
 #include "common/dns/wire.h"
 
 namespace postern::milterd {
@@ -37,7 +37,7 @@ class Greylist {
 
   const Time delay_;
   std::mutex mutex_;
-  std::unordered_map<std::string, Entry> entries_;
+  StringMap<Entry> entries_;
 };
 
 }  // namespace postern::milterd

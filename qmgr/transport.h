@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/ipc/agent.h"
 #include "common/ipc/channel.h"
 #include "qmgr/destination.h"
@@ -75,7 +76,7 @@ class Transport {
  private:
   std::string name_;
   Limits limits_;
-  std::unordered_map<std::string, std::unique_ptr<Destination>> destinations_;
+  StringMap<Destination> destinations_;  // they do not move
   [[nodiscard]] Destination* take_listed();
   std::deque<Destination*> with_new_mail_;
   std::deque<Destination*> with_old_mail_;

@@ -9,8 +9,8 @@
 
 #include <array>
 #include <string>
-#include <unordered_map>
 
+#include "common/base/keyed_hash.h"
 #include "common/ipc/anvil.h"
 #include "common/ipc/client.h"
 #include "common/loop/task.h"
@@ -70,8 +70,8 @@ class ClientLimits {
   std::string service_;
   std::int64_t workers_;
   ipc::Client anvil_{"private/anvil"};
-  std::unordered_map<std::string, ClientEntry> entries_;
-  std::unordered_map<std::string, std::int64_t> bans_;  // until when, as anvil told last
+  StringMap<ClientEntry> entries_;
+  StringMap<std::int64_t> bans_;  // until when, as anvil told last
   loop::CallbackTimer tell_timer_;
   bool is_telling_ = false;
   loop::TimePoint complained_{};

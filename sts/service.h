@@ -10,8 +10,8 @@
 #include <chrono>
 #include <memory>
 #include <string>
-#include <unordered_map>
 
+#include "common/base/keyed_hash.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/client.h"
 #include "common/ipc/resolver.h"
@@ -70,7 +70,7 @@ class Service {
   ipc::Server server_;
   ipc::Client resolver_{"private/resolver"};
   loop::WorkerPool pool_;
-  std::unordered_map<std::string, DomainPtr> domains_;
+  StringMap<DomainPtr> domains_;
   std::size_t under_way_ = 0;
 };
 

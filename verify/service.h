@@ -7,8 +7,8 @@
 
 #include <memory>
 #include <string>
-#include <unordered_map>
 
+#include "common/base/keyed_hash.h"
 #include "common/config/params/verify.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup_client.h"
@@ -47,7 +47,7 @@ class Service {
   Rules rules_;
   std::string myorigin_;
   std::int64_t under_way_ = 0;
-  std::unordered_map<std::string, std::shared_ptr<Waiting>> waiting_;
+  StringMap<std::shared_ptr<Waiting>> waiting_;
   loop::CallbackTimer clean_timer_;
 };
 

@@ -14,9 +14,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/base/result.h"
 #include "common/dns/conf.h"
 #include "common/dns/wire.h"
@@ -107,9 +107,9 @@ class Resolver {
   std::uint64_t generation_ = 0;  // of the configuration
   std::size_t under_way_ = 0;
   loop::Condition room_;
-  std::unordered_map<std::string, std::shared_ptr<Pending>> pending_;
+  StringMap<std::shared_ptr<Pending>> pending_;
   std::list<Entry> entries_;  // latest use first
-  std::unordered_map<std::string_view, std::list<Entry>::iterator> cache_;
+  StringViewMap<std::list<Entry>::iterator> cache_;
   std::size_t cached_bytes_ = 0;
 };
 

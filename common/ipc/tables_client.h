@@ -9,10 +9,10 @@
 #include <atomic>
 #include <list>
 #include <string>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/ipc/client.h"
 #include "common/ipc/tables.h"
 #include "common/ipc/tables_many.h"
@@ -66,7 +66,7 @@ class TablesClient {
   const std::atomic<std::uint64_t>* page_ = nullptr;
   std::uint64_t kept_generation_ = 0;
   std::uint64_t connections_ = 0;
-  std::unordered_map<std::string, Kept> kept_;
+  StringMap<Kept> kept_;
   std::list<std::string> by_age_;  // oldest first
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/encode.h"
+#include "common/base/keyed_hash.h"
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/mail/idna.h"
@@ -165,7 +166,7 @@ FieldPicker::FieldPicker(const std::vector<mail::HeaderField>& header) {
 
 std::vector<const mail::HeaderField*> FieldPicker::pick(
     const std::vector<std::string>& names) const {
-  std::unordered_map<std::string_view, std::size_t> taken;
+  StringViewMap<std::size_t> taken;
   std::vector<const mail::HeaderField*> picked;
   for (const auto& name : names) {
     const auto found = fields_.find(name);

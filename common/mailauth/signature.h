@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/base/result.h"
 #include "common/mail/header.h"
 #include "common/mailauth/canonical.h"
@@ -62,7 +62,7 @@ class FieldPicker {
       const std::vector<std::string>& names) const;
 
  private:
-  std::unordered_map<std::string, std::vector<const mail::HeaderField*>> fields_;
+  StringMap<std::vector<const mail::HeaderField*>> fields_;
 };
 
 // --- keys ---
