@@ -1,6 +1,6 @@
-// line_file.h - a small database: an append-only text file in data_directory, rewritten as a whole
-// from time to time. What it holds is worth keeping over a restart and no harm when lost: lines are
-// not flushed, and a line that a crash has cut off is skipped.
+// line_file.h - a small database: an append-only text file, rewritten as a whole from time to time.
+// What it holds is worth keeping over a restart and no harm when lost: lines are not flushed, and a
+// line that a crash has cut off is skipped.
 
 #pragma once
 

@@ -17,7 +17,7 @@ namespace postern::anvil {
 
 class Service {
  public:
-  // `directory` is data_directory, opened while that was possible, or -1.
+  // `directory` is where its files are (directory.h), or -1.
   Service(daemon::Process& process, int directory);
   void start();
 

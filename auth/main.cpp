@@ -9,22 +9,20 @@
 #include "auth/service.h"
 #include "common/daemon/daemon.h"
 #include "common/log/log.h"
-#include "common/sys/privilege.h"
 
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "auth");
   const auto* const line = process.values().service();
   const bool keeps_root = line != nullptr && !line->is_unprivileged;
-  auto maker = auth::fork_maker(keeps_root ? nullptr : &process.mail_owner());
+  process.forbid_system_changes();
+  sys::Account owner = process.mail_owner();
+  if (const auto found = sys::find_groups(owner); !found) log::fatal("{}", found.error().text);
+  auto maker = auth::fork_maker(keeps_root ? nullptr : &owner);
   if (!maker) log::fatal("{}", maker.error().text);
   auth::SettingsFiles files;
   (void)files.read(process.values());
-  process.drop_rights();
-  if (sys::is_root()) {
-    const auto done = sys::become(process.mail_owner(), sys::Groups::kNone);
-    if (!done) log::fatal("become {}: {}", process.mail_owner().name, done.error().text);
-  }
+  process.drop_rights(daemon::Groups::kNone, daemon::Root::kNever);
 
   auth::Service service(process, *std::move(maker), std::move(files));
   service.start();

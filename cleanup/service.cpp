@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/base/escape.h"
 #include "common/base/text.h"
 #include "common/config/params/address.h"
 #include "common/config/params/cleanup.h"
@@ -27,6 +28,7 @@ constexpr unsigned kCommitThreads = 2;
 // How often the queue's file system is looked at while messages arrive.
 constexpr std::chrono::seconds kDiskPeriod{1};
 constexpr std::chrono::seconds kIntakeTime{5};
+constexpr std::chrono::seconds kLeaveTime{2};
 
 // Content of one transaction that waits for the disk; the client's window is smaller.
 constexpr std::size_t kMaxWaiting = 2 * ipc::cleanup::kContentWindow + ipc::kMaxPayload;
@@ -64,7 +66,8 @@ Service::Service(daemon::Process& process, queuefile::QueueDirs dirs)
             .pool = loop::WorkerPool(kWriteThreads),
             .commits = loop::BatchPool(kCommitThreads)},
       server_(process.take_listener()),
-      disk_timer_([this] { check_disk(); }) {
+      disk_timer_([this] { check_disk(); }),
+      leave_timer_([this] { finish_if_idle(); }) {
   configure();
 }
 
@@ -89,6 +92,7 @@ void Service::configure() {
   s.header.header_address_token_limit =
       static_cast<std::size_t>(cleanup.header_address_token_limit);
   s.header.always_add_missing_headers = cleanup.always_add_missing_headers;
+  s.header.full_name_encoding_charset = process_.values().text("full_name_encoding_charset");
   s.header.header_from_format = cleanup.header_from_format;
   s.message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
   s.queue_minfree = static_cast<std::uint64_t>(queue.queue_minfree);
@@ -115,6 +119,7 @@ void Service::configure() {
   checks.milter_header_checks = process_.values().list("milter_header_checks");
   checks.body_checks_size_limit = static_cast<std::uint64_t>(cleanup.body_checks_size_limit);
   checks.mime.is_enabled = !cleanup.disable_mime_input_processing;
+  checks.mime.downgrade = cleanup.force_mime_input_conversion && checks.mime.is_enabled;
   checks.mime.header_size_limit = static_cast<std::size_t>(cleanup.header_size_limit);
   checks.mime.line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
   checks.mime.mime_nesting_limit = static_cast<std::size_t>(cleanup.mime_nesting_limit);
@@ -137,6 +142,7 @@ void Service::configure() {
       std::find(signed_clients.begin(), signed_clients.end(), "local") != signed_clients.end();
   const auto& classes = cleanup.internal_mail_filter_classes;
   s.filters_bounces = std::find(classes.begin(), classes.end(), "bounce") != classes.end();
+  s.detects_8bit = process_.values().flag("detect_8bit_encoding_header");
   s.tls_required_enable = process_.values().flag("tls_required_enable");
   s.requiretls_esmtp_header = process_.values().flag("requiretls_enable") &&
                               process_.values().flag("requiretls_esmtp_header");
@@ -189,11 +195,23 @@ void Service::start() {
     configure();
   });
   process_.on_drain([this] {
-    server_.stop_accepting();
-    if (in_use_ == 0) process_.finish();
+    server_.leave();
+    // What clients had sent before they heard of it is on its way.
+    if (process_.patience().count() > 0) {
+      may_finish_ = false;
+      leave_timer_.arm(loop::Clock::now() + kLeaveTime);
+    } else if (in_use_ == 0) {
+      process_.finish();
+    }
   });
+  process_.on_hurry([this] { finish_if_idle(); });
   check_disk();
   server_.start();
+}
+
+void Service::finish_if_idle() {
+  may_finish_ = true;
+  if (in_use_ == 0) process_.finish();
 }
 
 Service::Peer& Service::peer(const ipc::ChannelPtr& channel) {
@@ -209,7 +227,7 @@ void Service::begin() {
 void Service::end() {
   --in_use_;
   process_.report_load(static_cast<std::int64_t>(in_use_), process_.loop().busy_percent() > 90);
-  if (in_use_ == 0 && process_.is_draining()) process_.finish();
+  if (in_use_ == 0 && process_.is_draining() && may_finish_) process_.finish();
 }
 
 std::string Service::id_for(const std::string& wanted) {

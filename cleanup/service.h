@@ -49,6 +49,7 @@ class Service {
   [[nodiscard]] std::string id_for(const std::string& wanted);
   [[nodiscard]] static Peer& peer(const ipc::ChannelPtr& channel);
   void configure();
+  void finish_if_idle();
   void check_disk();
   loop::Task<void> check_intake();
   void tell_pressure();
@@ -63,6 +64,9 @@ class Service {
   std::size_t in_use_ = 0;
   ipc::cleanup::Pressure pressure_;
   loop::CallbackTimer disk_timer_;
+  // Once it drains: not before clients have heard of it.
+  loop::CallbackTimer leave_timer_;
+  bool may_finish_ = true;
   bool is_asking_ = false;  // qmgr, how far it lags
 };
 

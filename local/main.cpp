@@ -4,6 +4,7 @@
 #include "common/agent/service.h"
 #include "common/config/params/local.h"
 #include "common/config/params/paths.h"
+#include "common/daemon/confinement.h"
 #include "common/daemon/daemon.h"
 #include "common/log/log.h"
 #include "local/delivery.h"
@@ -11,18 +12,22 @@
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "local");
+  process.forbid_system_changes();
   const auto params = process.load<config::LocalParams>();
-  const auto fallback = sys::find_account(process.load<config::PathsParams>().default_privs);
+  auto fallback = sys::find_account(process.load<config::PathsParams>().default_privs);
   if (!fallback) log::fatal("default_privs: {}", fallback.error().text);
+  if (const auto found = sys::find_groups(*fallback); !found) {
+    log::fatal("default_privs: {}", found.error().text);
+  }
   agent::BrokerPolicy policy;
-  policy.forbidden_uids = {process.mail_owner().uid};
+  policy.forbidden_uids = daemon::own_users(process.mail_owner());
   policy.must_be_user = true;
   policy.fallback = *fallback;
   policy.mail_spool_directory = params.mail_spool_directory;
   policy.runs_commands = true;
   const auto chroot =
       process.values().service()->is_chroot ? agent::Chroot::kHere : agent::Chroot::kNone;
-  auto broker = agent::split_rights(policy, process.mail_owner(), chroot);
+  auto broker = agent::split_rights(policy, process.account(), chroot);
   if (!broker) log::fatal("{}", broker.error().text);
   process.drop_rights();
 

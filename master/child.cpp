@@ -44,13 +44,11 @@ std::optional<unsigned> SlotPool::take() {
 }
 
 void Child::drain(std::chrono::seconds limit) {
-  const bool is_first = !is_draining;
   is_draining = true;
-  if (is_first) {
-    ipc::control::Drain notice;
-    notice.seconds = limit.count();
-    tell(notice);
-  }
+  // Again where there is less time than there was.
+  ipc::control::Drain notice;
+  notice.seconds = limit.count();
+  tell(notice);
   pressed_ = 0;
   // Not the loop's idea of now: at start and reload this may be seconds old.
   deadline_.arm(loop::Clock::now() + limit + kPressAfter);

@@ -16,6 +16,7 @@
 #include "common/config/params/paths.h"
 #include "common/config/params/process.h"
 #include "common/config/secret_tables.h"
+#include "common/daemon/confinement.h"
 #include "common/ipc/control.h"
 #include "common/log/log.h"
 #include "common/sys/process.h"
@@ -170,6 +171,7 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
              .pipe = setup_.log_write.get(),
              .json = log_params.maillog_format == "json"});
   DO(choose_network(process.process_confinement));
+  DO(look_at_accounts(values, process.process_confinement));
   read_certificates(*snapshot);
   TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
   owner_ = std::move(owner);
@@ -205,6 +207,20 @@ Result<void> Supervisor::choose_network(std::string_view confinement) {
     return fail(Error::Kind::kConfig, fmt::format("process_confinement = strict: {}", withheld_));
   }
   surroundings_.empty_network = is_wanted ? empty_network_.get() : -1;
+  return {};
+}
+
+// Each daemon finds its own account; here it is said, once, when they are not apart.
+Result<void> Supervisor::look_at_accounts(const config::Values& values,
+                                          std::string_view confinement) {
+  const std::string why = daemon::why_accounts_are_shared(values);
+  if (why.empty()) return {};
+  if (confinement == "strict") {
+    return fail(Error::Kind::kConfig, fmt::format("process_confinement = strict: {}", why));
+  }
+  if (!std::exchange(has_told_of_accounts_, true)) {
+    log::info("daemons share the account of mail_owner: {}", why);
+  }
   return {};
 }
 

@@ -62,6 +62,8 @@ class Supervisor final : Host, loop::Watched {
   void apply(ServiceTable table);
   void log_table(const ServiceTable& table) const;
   [[nodiscard]] Result<void> choose_network(std::string_view confinement);
+  [[nodiscard]] Result<void> look_at_accounts(const config::Values& values,
+                                              std::string_view confinement);
   void open_listeners(const ServiceTable& table, bool may_wait);
   [[nodiscard]] std::vector<ListenerPtr> listeners_of(const ServiceSpec& spec) const;
   void retry_listeners();
@@ -96,6 +98,7 @@ class Supervisor final : Host, loop::Watched {
   sys::Fd empty_network_;
   bool was_probed_ = false;  // what the kernel has to confine daemons
   std::string withheld_;     // what it has not
+  bool has_told_of_accounts_ = false;
   Surroundings surroundings_;
   std::chrono::seconds reload_drain_time_{300};
   std::chrono::seconds longest_back_off_{60};

@@ -2,6 +2,7 @@
 
 #include "common/agent/broker.h"
 #include "common/agent/service.h"
+#include "common/daemon/confinement.h"
 #include "common/daemon/daemon.h"
 #include "common/log/log.h"
 #include "pipe/delivery.h"
@@ -9,6 +10,7 @@
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "pipe");
+  process.forbid_system_changes();
   auto line = pipe::parse_command_line(process.values().service()->args);
   if (!line) log::fatal("service {}: {}", process.service(), line.error().text);
   const auto account = sys::find_account(line->user);
@@ -22,14 +24,14 @@ int main(int argc, char** argv) {
   if (who.uid == 0 || who.gid == 0) {
     log::fatal("service {}: user= may not have root's rights", process.service());
   }
-  if (who.gid == process.mail_owner().gid) {
+  if (daemon::is_own_group(who.gid, process.mail_owner())) {
     log::fatal("service {}: group of mail_owner", process.service());
   }
   agent::BrokerPolicy policy;
   policy.minimum_uid = who.uid;
-  policy.forbidden_uids = {process.mail_owner().uid};
+  policy.forbidden_uids = daemon::own_users(process.mail_owner());
   policy.runs_commands = true;
-  auto broker = agent::split_rights(policy, process.mail_owner(), agent::Chroot::kNone);
+  auto broker = agent::split_rights(policy, process.account(), agent::Chroot::kNone);
   if (!broker) log::fatal("{}", broker.error().text);
   process.drop_rights();
 

@@ -20,11 +20,12 @@
 #include "common/config/params/smtpd.h"
 #include "common/config/programs.h"
 #include "common/config/values.h"
+#include "common/daemon/confinement.h"
 #include "common/policy/list.h"
 #include "common/policy/sender_quota.h"
 #include "common/table/server_wire.h"
-#include "common/table/table.h"
 #include "common/table/source.h"
+#include "common/table/table.h"
 #include "postern/certificates.h"
 #include "postern/confinement_report.h"
 #include "postern/mail_system.h"
@@ -79,7 +80,6 @@ void check_table(const Values& values, std::string_view parameter, std::string_v
   const bool is_set = values.is_set(parameter);
   const auto* const file_type = std::ranges::find(kFileTypes, type, &FileType::type);
   if (file_type == std::end(kFileTypes)) {
-    if (is_plain || is_known_type(type)) return;
     if (type == "unionmap" || type == "pipemap") {
       // Each part is a table; the braces hold them together in a list, too.
       for (const auto part : split_words_braced(table::inside_braces(name).value_or(""))) {
@@ -87,6 +87,7 @@ void check_table(const Values& values, std::string_view parameter, std::string_v
       }
       return;
     }
+    if (is_plain || is_known_type(type)) return;
     if (table::is_server_table(word)) {
       const auto server = table::parse_server_table(word);
       if (!server) problems.push_back(values.problem(parameter, server.error().text));
@@ -439,6 +440,20 @@ std::string print_problems_json(const Problems& problems) {
   return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+// No problem: it is how Postfix runs, and a machine may give no more.
+void print_note_on_accounts(const Values& values) {
+  const std::string why = daemon::why_accounts_are_shared(values);
+  if (why.empty()) return;
+  fmt::print(
+      "note: daemons share the account of mail_owner: {}; \"postern set-permissions\" parts "
+      "them\n",
+      why);
+}
+
+}  // namespace
+
 int check_main(int argc, char** argv) {
   std::string option_directory;
   bool is_strict = false;
@@ -483,6 +498,7 @@ int check_main(int argc, char** argv) {
   for (auto& problem : check_busy_ports(*loaded->snapshot)) problems.push_back(std::move(problem));
   fmt::print("{}",
              is_json ? print_problems_json(problems) : print_problems(problems, directory->path));
+  if (!is_json) print_note_on_accounts(Values(loaded->snapshot));
   if (is_verbose && !is_json) {
     const MailSystem system{paths, directory->path, *loaded};
     const auto master = system.running();

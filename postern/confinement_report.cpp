@@ -118,9 +118,21 @@ std::string user_of(const Running& running) {
   return entry == nullptr ? fmt::format("{}", uid) : entry->pw_name;
 }
 
+// Brokers, workers and deliverers have the program of their daemon, and a name of their own. The
+// kernel shows 15 characters of it.
+bool is_daemon_itself(const Running& running) {
+  return field(running, "Name") == running.program.substr(0, 15);
+}
+
+std::string calls_of(const Running& running) {
+  if (field(running, "Seccomp") != "2") return "all";
+  return is_daemon_itself(running) && daemon::is_confined(running.program) ? "filtered"
+                                                                           : "restricted";
+}
+
 // Only a process that confines itself has a filter; the same code gives it its Landlock rules.
-std::string files_of(const Running& running, bool is_filtered) {
-  if (!is_filtered || sys::sandbox_means().landlock == 0) return "by owner and mode";
+std::string files_of(const Running& running, std::string_view calls) {
+  if (calls != "filtered" || sys::sandbox_means().landlock == 0) return "by owner and mode";
   return daemon::describe_files(running.program);
 }
 
@@ -132,15 +144,14 @@ std::string print_confinement(pid_t master) {
                                                  "CAPABILITIES", "FILES"}};
   const std::string own_network = link_of(master, "ns/net");
   for (const Running& running : family_of(master)) {
-    const bool is_filtered = field(running, "Seccomp") == "2";
+    const std::string calls = calls_of(running);
     const std::string capabilities = field(running, "CapEff");
     const bool has_none = capabilities.find_first_not_of('0') == std::string::npos;
     rows.push_back({running.program, running.service, fmt::format("{}", running.pid),
                     user_of(running), running.root,
-                    running.network == own_network ? "host" : "empty",
-                    is_filtered ? "filtered" : "all",
+                    running.network == own_network ? "host" : "empty", calls,
                     field(running, "NoNewPrivs") == "1" ? "never" : "by exec",
-                    has_none ? "none" : capabilities, files_of(running, is_filtered)});
+                    has_none ? "none" : capabilities, files_of(running, calls)});
   }
   std::string out;
   for (const auto& row : rows) {

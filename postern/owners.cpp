@@ -13,6 +13,7 @@
 
 #include "common/base/number.h"
 #include "common/base/text.h"
+#include "common/daemon/confinement.h"
 #include "common/sys/fd.h"
 #include "owners_text.h"
 
@@ -58,9 +59,14 @@ void make_parents(const std::string& path) {
 
 // Gives the object at `fd` the owner and mode of its rule.
 void apply(const OwnerRule& rule, int fd, Problems& problems) {
+  constexpr auto kSame = static_cast<gid_t>(-1);
   const auto uid = find_uid(rule.owner);
-  const auto gid =
-      rule.group.empty() ? std::optional<gid_t>(static_cast<gid_t>(-1)) : find_gid(rule.group);
+  auto gid = rule.group.empty() ? std::optional(kSame) : find_gid(rule.group);
+  mode_t mode = rule.mode;
+  if (!gid && rule.group == daemon::kRoleGroup) {
+    gid = kSame;
+    mode &= ~mode_t{S_IRWXG};
+  }
   if (!uid) {
     problems.push_back(warning(rule.path, fmt::format("there is no user {}", rule.owner)));
     return;
@@ -70,7 +76,7 @@ void apply(const OwnerRule& rule, int fd, Problems& problems) {
     return;
   }
   // The mode last: a change of owner clears the set-gid bit.
-  if (fchown(fd, *uid, *gid) != 0 || fchmod(fd, rule.mode) != 0) {
+  if (fchown(fd, *uid, *gid) != 0 || fchmod(fd, mode) != 0) {
     problems.push_back(
         warning(rule.path, fmt::format("cannot set owner and mode: {}", sys::errno_text(errno))));
   }

@@ -1,7 +1,8 @@
 // postern set-permissions: the accounts, and owners and modes of conf/owners.
 //
-// Run after an installation or when `check` complains. It makes the user of mail_owner and the
-// group of setgid_group where they are missing, with the system's own commands.
+// Run after an installation or when `check` complains. It makes the user of mail_owner, the group
+// of setgid_group and the accounts of the daemons beside mail_owner (common/daemon/confinement.h)
+// where they are missing, with the system's own commands.
 
 #include <fmt/format.h>
 #include <grp.h>
@@ -15,6 +16,7 @@
 
 #include "common/config/load.h"
 #include "common/config/values.h"
+#include "common/daemon/confinement.h"
 #include "postern/check.h"
 #include "postern/owners.h"
 
@@ -53,12 +55,23 @@ std::string free_system_uid() {
   return std::to_string(uid);
 }
 
-bool make_user(const std::string& name, const std::string& home) {
+bool make_user(const std::string& name, const std::string& group, const std::string& home) {
   if (getpwnam(name.c_str()) != nullptr) return true;
-  return make_group(name) &&
-         run_command({"/usr/sbin/useradd", "--system", "--uid", free_system_uid(), "--gid", name,
+  return make_group(group) &&
+         run_command({"/usr/sbin/useradd", "--system", "--uid", free_system_uid(), "--gid", group,
                       "--home-dir", home, "--no-create-home", "--shell", "/usr/sbin/nologin",
                       name});
+}
+
+// After mail_owner, who gets the number that he would get with Postfix. A machine where they cannot
+// be made runs with one account.
+void make_role_accounts(const Values& values) {
+  if (values.text("process_confinement") == "none") return;
+  for (const auto name : daemon::role_accounts()) {
+    if (make_user(std::string(name), std::string(daemon::kRoleGroup), "/nonexistent")) continue;
+    fmt::print(stderr, "postern: warning: cannot make the user {}\n", name);
+    return;
+  }
 }
 
 }  // namespace
@@ -85,7 +98,7 @@ int set_permissions_main(int argc, char** argv) {
   const Values values(loaded->snapshot);
   const std::string user = values.text("mail_owner");
   const std::string group = values.text("setgid_group");
-  if (!make_user(user, values.text("queue_directory"))) {
+  if (!make_user(user, user, values.text("queue_directory"))) {
     fmt::print(stderr, "postern: fatal: cannot make the user {}\n", user);
     return 1;
   }
@@ -93,6 +106,7 @@ int set_permissions_main(int argc, char** argv) {
     fmt::print(stderr, "postern: fatal: cannot make the group {}\n", group);
     return 1;
   }
+  make_role_accounts(values);
   const Problems problems = set_permissions(values);
   for (const Problem& problem : problems) {
     fmt::print(stderr, "postern: warning: {}\n", log_text(problem));

@@ -61,6 +61,7 @@ Server::~Server() { unwatch(); }
 void Server::start() {
   process_.on_reload([this] { reload(); });
   process_.on_drain([this] { drain(); });
+  process_.on_hurry([this] { say_farewell(); });
   process_.on_share([this](std::int64_t limit, bool is_stress) {
     limit_ = limit;
     is_stress_ = is_stress;
@@ -226,8 +227,17 @@ void Server::session_ended() {
 void Server::drain() {
   unwatch();
   listeners_.clear();
+  if (in_use() == 0) return process_.finish();
+  // A new program is no reason to send clients away: another process takes those that come.
+  if (process_.patience().count() > 0) {
+    farewell_timer_.arm(loop::Clock::now() + process_.patience());
+  } else {
+    say_farewell();
+  }
+}
+
+void Server::say_farewell() {
   for (Session* session : sessions_) session->drain();
-  if (in_use() == 0) process_.finish();
 }
 
 }  // namespace postern::smtpd

@@ -60,6 +60,7 @@ class Server final : loop::Watched {
   void unwatch();
   void reload();
   void drain();
+  void say_farewell();
   loop::Task<void> serve(sys::Accepted client);
   loop::Task<void> serve_session(Admitted admitted);
   void session_ended();
@@ -86,6 +87,7 @@ class Server final : loop::Watched {
   bool watching_ = false;
   std::int64_t last_session_ = 0;
   loop::CallbackTimer room_timer_{[this] { watch(); }};
+  loop::CallbackTimer farewell_timer_{[this] { say_farewell(); }};
 };
 
 }  // namespace postern::smtpd

@@ -7,6 +7,7 @@
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "spawn");
+  process.forbid_system_changes();
   process.drop_rights();
   spawn::Service service(process);
   service.start();

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "common/config/values.h"
+#include "common/daemon/confinement.h"
 #include "common/log/log.h"
 #include "common/sys/socket.h"
 
@@ -115,10 +116,12 @@ void Service::configure() {
   }
   // A command that a client talks to gets no rights that it could use against the mail system.
   if (account_.uid == 0) log::fatal("user= of service {} may not be root", process_.service());
-  if (account_.uid == process_.mail_owner().uid) {
-    log::fatal("user= of service {} may not be mail_owner {}", process_.service(), account_.name);
+  const auto own = daemon::own_users(process_.mail_owner());
+  if (std::ranges::find(own, account_.uid) != own.end()) {
+    log::fatal("user= of service {} may not be {}, an account of the mail system",
+               process_.service(), account_.name);
   }
-  if (account_.gid == 0 || account_.gid == process_.mail_owner().gid) {
+  if (account_.gid == 0 || daemon::is_own_group(account_.gid, process_.mail_owner())) {
     log::fatal("group of service {} may be neither root's nor mail_owner's", process_.service());
   }
   environment_.clear();

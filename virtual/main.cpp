@@ -3,6 +3,7 @@
 #include "common/agent/broker.h"
 #include "common/agent/service.h"
 #include "common/config/params/virtual.h"
+#include "common/daemon/confinement.h"
 #include "common/daemon/daemon.h"
 #include "common/log/log.h"
 #include "virtual/delivery.h"
@@ -10,13 +11,14 @@
 int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "virtual");
+  process.forbid_system_changes();
   agent::BrokerPolicy policy;
   policy.minimum_uid = static_cast<uid_t>(
       std::max<std::int64_t>(1, process.load<config::VirtualParams>().virtual_minimum_uid));
-  policy.forbidden_uids = {process.mail_owner().uid};
+  policy.forbidden_uids = daemon::own_users(process.mail_owner());
   const auto chroot =
       process.values().service()->is_chroot ? agent::Chroot::kHere : agent::Chroot::kNone;
-  auto broker = agent::split_rights(policy, process.mail_owner(), chroot);
+  auto broker = agent::split_rights(policy, process.account(), chroot);
   if (!broker) log::fatal("{}", broker.error().text);
   process.drop_rights();
 

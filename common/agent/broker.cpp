@@ -130,6 +130,7 @@ Result<sys::Account> check_request(const BrokerRequest& request, const BrokerPol
     if (request.user.size() > kMaxUser) return fail_temporary("bad user name");
     TRY(account, sys::find_account(request.user));
     if (account.uid == 0) account = policy.fallback;
+    DO(sys::find_groups(account));
     if (account.uid != static_cast<uid_t>(request.uid) && request.uid != 0) {
       return fail_temporary(fmt::format("user {} has another uid", request.user));
     }
@@ -165,11 +166,12 @@ Result<sys::Fd> fork_broker(const BrokerPolicy& policy) {
   serve_broker(policy);
 }
 
-Result<sys::Fd> split_rights(const BrokerPolicy& policy, const sys::Account& owner, Chroot chroot) {
+Result<sys::Fd> split_rights(const BrokerPolicy& policy, const sys::Account& account,
+                             Chroot chroot) {
   TRY(sys::Fd broker, fork_broker(policy));
   if (sys::is_root()) {
     if (chroot == Chroot::kHere) DO(sys::change_root("."));
-    DO(sys::become(owner, sys::Groups::kNone));
+    DO(sys::become(account, sys::Groups::kSupplementary));
   }
   return broker;
 }

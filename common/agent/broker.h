@@ -37,10 +37,10 @@ struct BrokerPolicy {
 // The socket to the broker, non-blocking.
 [[nodiscard]] Result<sys::Fd> fork_broker(const BrokerPolicy& policy);
 
-// The same, and then main goes on as `owner` (where it is root), behind a chroot to the working
-// directory if master.cf asks for one.
+// The same, and then main goes on as `account` with its groups (where it is root), behind a chroot
+// to the working directory if master.cf asks for one.
 enum class Chroot : unsigned char { kNone, kHere };
-[[nodiscard]] Result<sys::Fd> split_rights(const BrokerPolicy& policy, const sys::Account& owner,
+[[nodiscard]] Result<sys::Fd> split_rights(const BrokerPolicy& policy, const sys::Account& account,
                                            Chroot chroot);
 
 }  // namespace postern::agent

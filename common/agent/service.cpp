@@ -88,7 +88,9 @@ loop::Task<void> AgentService::run(std::shared_ptr<Delivery> delivery, UnderWay:
   if (delivery->request().is_probe && !handles_probes_) {
     // What delivers here looks no further than the tables have done already.
     for (std::size_t i = 0; i < delivery->recipients().size(); ++i) {
-      delivery->delivered(i, {.status = "2.0.0", .text = "delivers to mailbox"});
+      delivery->delivered(i, {.status = "2.0.0",
+                              .text = "delivers to mailbox",
+                              .relay = delivery->request().transport});
     }
   } else {
     co_await handler_(delivery);

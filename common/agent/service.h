@@ -42,6 +42,8 @@ class AgentService {
     process.on_share([this](std::int64_t limit, bool) { set_limit(limit); });
     process.on_drain([this, &process] { drain([&process] { process.finish(); }); });
     program_ = process.program();
+    // qmgr's deliveries: any other would be mail that nobody has queued.
+    server_.only_for(process.mail_owner().uid);
     configure(process.values());
     on_load_ = [&process](std::int64_t in_use, bool is_busy) {
       process.report_load(in_use, is_busy);

@@ -1,18 +1,69 @@
-// confinement.h - what each daemon needs of the machine. It gets nothing else.
+// confinement.h - what each daemon needs of the machine, and whose rights it has. It gets nothing
+// else.
+//
+// Rights are split by account, so that a daemon that was taken over finds nobody to signal or to
+// trace and no file to open, even where the kernel has nothing but users.
+//
+//     postern-in    speaks with clients: smtpd, and anvil, which counts them
+//     postern-out   speaks with next hops, or delivers: smtp, sts, local, virtual, pipe, error,
+//                   discard (those who write a user's mailbox have that user's rights)
+//     postern-chk   judges what strangers wrote: mailauth, resolver
+//     postern-key   private keys: keyring
+//     postern-auth  takes passwords from clients: auth
+//     postern-log   writes the log: postlog
+//     mail_owner    all others
+//
+// mail_owner keeps those who own the queue (qmgr, cleanup, pickup, showq, flush, bounce), those who
+// share a data base in data_directory with nobody outside (verify, reports), and those to whom
+// sites give files and sockets by that name, as Postfix's guides say: broker by its groups, lmtp
+// (private/dovecot-lmtp, mode 0600), tables and proxymap (tables with passwords, root:postfix 0640
+// or postfix 0600), and the workers of auth (sasldb2). tables and proxymap are kept from the mail
+// in the queue by Landlock instead, unless files lie beside the queue that may be tables.
+//
+// The accounts share the group `postern` and nothing else; private/ lets that group in. Where an
+// account or the group is missing, or the directories are those of Postfix, a daemon has
+// mail_owner's rights. Names of the mail system's own accounts are never recipients or users of
+// commands.
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/config/values.h"
+#include "common/sys/privilege.h"
 #include "common/sys/sandbox.h"
 
 namespace postern::daemon {
 
+// The group of all accounts beside mail_owner.
+inline constexpr std::string_view kRoleGroup = "postern";
+// Their names.
+[[nodiscard]] std::span<const std::string_view> role_accounts();
+
+// Whose rights the program gets, `groups` being all that it is to have. `mail_owner` where its role
+// has no account of its own, or none that could be used.
+[[nodiscard]] sys::Account account_of(std::string_view program, const config::Values& values,
+                                      const sys::Account& mail_owner);
+
+// Why daemons share mail_owner's account; empty when they do not, or are not meant to.
+[[nodiscard]] std::string why_accounts_are_shared(const config::Values& values);
+
+// Users whom nothing is delivered or run for: mail_owner and those of the roles.
+[[nodiscard]] std::vector<uid_t> own_users(const sys::Account& mail_owner);
+// The same for groups.
+[[nodiscard]] bool is_own_group(gid_t group, const sys::Account& mail_owner);
+
 // Whether the program runs in the network of the host; the others have one in which nobody is.
 [[nodiscard]] bool needs_network(std::string_view program);
+
+// Whether the program keeps to what it needs; what it starts may have a name of its own.
+[[nodiscard]] bool is_confined(std::string_view program);
 
 // Nothing for a program that runs what others wrote (commands, PAM modules) and for one that is
 // none of ours.

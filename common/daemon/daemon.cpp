@@ -29,6 +29,9 @@ constexpr std::size_t kMaxSnapshot = std::size_t{64} << 20;
 // How long what is under way may take once master is gone.
 constexpr std::chrono::seconds kOrphanLimit{300};
 
+// What is told to end within that time is not replaced: all end.
+constexpr std::chrono::seconds kLongestStop{10};
+
 // How often master hears of a changed load.
 constexpr std::chrono::seconds kLoadPeriod{1};
 
@@ -85,6 +88,7 @@ Process::Process(int argc, char** argv, std::string_view program)
   const auto owner = sys::find_account(load<config::PathsParams>().mail_owner);
   if (!owner) log::fatal("mail_owner: {}", owner.error().text);
   mail_owner_ = *owner;
+  account_ = account_of(daemon_, *values_, mail_owner_);
   for (unsigned i = 0; i < listener_count_; ++i) {
     const int fd = kFirstListenerFd + static_cast<int>(i);
     set_close_on_exec(fd);
@@ -181,18 +185,31 @@ std::optional<sys::Sandbox> Process::prepare_sandbox() const {
   return *std::move(sandbox);
 }
 
-void Process::drop_rights(Groups groups) {
+void Process::forbid_system_changes() const {
+  const std::string mode = load<config::ProcessParams>().process_confinement;
+  if (mode == "none") return;
+  const auto done = sys::forbid_system_changes();
+  // A container may have no right to it.
+  if (!done && mode == "strict") log::fatal("{}", done.error().text);
+}
+
+void Process::drop_rights(Groups groups, Root root) {
+  if (root == Root::kNever) wants_owner_ = true;
   const auto sandbox = prepare_sandbox();
+  if (groups == Groups::kSupplementary && sys::is_root()) {
+    if (const auto found = sys::find_groups(mail_owner_); !found) {
+      log::fatal("{}", found.error().text);
+    }
+  }
   if (sys::is_root()) {
     if (wants_chroot_) {
       ::tzset();  // the zone file is outside
       if (const auto done = sys::change_root("."); !done) log::fatal("{}", done.error().text);
     }
     if (wants_owner_) {
-      const auto which =
-          groups == Groups::kSupplementary ? sys::Groups::kSupplementary : sys::Groups::kNone;
-      if (const auto done = sys::become(mail_owner_, which); !done) {
-        log::fatal("become {}: {}", mail_owner_.name, done.error().text);
+      const sys::Account& who = groups == Groups::kSupplementary ? mail_owner_ : account_;
+      if (const auto done = sys::become(who, sys::Groups::kSupplementary); !done) {
+        log::fatal("become {}: {}", who.name, done.error().text);
       }
     }
   }
@@ -221,7 +238,10 @@ void Process::connect_control() {
       });
   control_dispatcher_.notice<ipc::control::Drain>(
       [this](ipc::control::Drain& notice, const ipc::ChannelPtr&) {
-        drain(std::chrono::seconds(notice.seconds));
+        const std::chrono::seconds limit(notice.seconds);
+        patience_ = std::max(limit, kLongestStop) - kLongestStop;
+        if (draining_ && patience_.count() == 0 && on_hurry_) on_hurry_();
+        drain(limit);
       });
   control_dispatcher_.notice<ipc::control::Wakeup>(
       [this](ipc::control::Wakeup& notice, const ipc::ChannelPtr&) {

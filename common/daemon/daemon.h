@@ -6,7 +6,8 @@
 //
 // in the queue directory, with these descriptors: 3 the control socket (ipc/control.h), 4 the
 // configuration snapshot, 5 the log pipe, from 6 on the listeners. -c asks for a chroot to the
-// queue directory, -u for mail_owner's rights, as master.cf says.
+// queue directory, -u for the rights of an account of the mail system (confinement.h), as master.cf
+// says.
 //
 //     int main(int argc, char** argv) {
 //       daemon::Process process(argc, argv, "bounce");
@@ -42,7 +43,10 @@ inline constexpr int kSnapshotFd = 4;
 inline constexpr int kLogFd = 5;
 inline constexpr int kFirstListenerFd = 6;
 
+// kSupplementary: all groups of mail_owner, for those who reach what sites have given to it.
 enum class Groups : unsigned char { kNone, kSupplementary };
+// kNever: not even where master.cf leaves root's rights, which are meant for others then.
+enum class Root : unsigned char { kWhereAsked, kNever };
 
 class Process final {
  public:
@@ -52,16 +56,23 @@ class Process final {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  // Chroot, mail_owner, no_new_privs, as master.cf asks, and the confinement of this program
+  // Chroot, account, no_new_privs, as master.cf asks, and the confinement of this program
   // (confinement.h). Fatal when it fails. What must be opened with more rights or outside the
   // chroot is opened before; threads come after. `-u` absent: stays root.
-  void drop_rights(Groups groups = Groups::kNone);
+  void drop_rights(Groups groups = Groups::kNone, Root root = Root::kWhereAsked);
+
+  // For programs that run what others wrote, with rights that they need for it: neither this
+  // process nor any that it makes can trace others, or change mounts, modules and the like
+  // (sandbox.h). Before the rights are dropped, and before the first fork.
+  void forbid_system_changes() const;
 
   [[nodiscard]] const config::Values& values() const { return *values_; }
   [[nodiscard]] const std::string& service() const { return service_; }
   [[nodiscard]] const std::string& type() const { return type_; }
   [[nodiscard]] const std::string& program() const { return program_; }
   [[nodiscard]] const sys::Account& mail_owner() const { return mail_owner_; }
+  // Whose rights it has once it gives up root's; with exactly these groups.
+  [[nodiscard]] const sys::Account& account() const { return account_; }
   // Distinguishes all processes that run at the same time; 0 to 255.
   [[nodiscard]] unsigned slot() const { return slot_; }
   // The listeners, for the one who serves them.
@@ -83,6 +94,8 @@ class Process final {
   // Accept nothing more; call finish() when the last session has ended. Without a handler the
   // process ends at once.
   void on_drain(std::function<void()> call) { on_drain_ = std::move(call); }
+  // The mail system stops while the process drains: patience() is over.
+  void on_hurry(std::function<void()> call) { on_hurry_ = std::move(call); }
   void on_wakeup(std::function<void(bool is_flush)> call) { on_wakeup_ = std::move(call); }
   void on_share(std::function<void(std::int64_t limit, bool is_stress)> call) {
     on_share_ = std::move(call);
@@ -98,6 +111,9 @@ class Process final {
   int serve();
   void finish() { loop_->stop(); }
   [[nodiscard]] bool is_draining() const { return draining_; }
+  // How long clients of a draining process may go on and begin something new: zero where the mail
+  // system stops, or master has died.
+  [[nodiscard]] std::chrono::seconds patience() const { return patience_; }
 
  private:
   void parse_arguments(int argc, char** argv);
@@ -120,6 +136,7 @@ class Process final {
   unsigned listener_count_ = 0;
   std::unique_ptr<config::Values> values_;
   sys::Account mail_owner_;
+  sys::Account account_;
   std::vector<sys::Fd> listeners_;
   std::optional<loop::Loop> loop_;  // made when strangers' descriptors are closed
   ipc::Dispatcher control_dispatcher_;
@@ -131,10 +148,12 @@ class Process final {
   std::int64_t told_in_use_ = 0;
   bool told_busy_ = false;
   bool draining_ = false;
+  std::chrono::seconds patience_{0};
   loop::CallbackTimer drain_timer_;
   loop::CallbackTimer load_timer_;
   std::function<void()> on_reload_;
   std::function<void()> on_drain_;
+  std::function<void()> on_hurry_;
   std::function<void(bool)> on_wakeup_;
   std::function<void(std::int64_t, bool)> on_share_;
   std::function<void(ipc::keyring::Keys&)> on_keys_;

@@ -6,7 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
-#include "common/mail/address.h"
+#include "common/mail/date.h"
 #include "common/queuefile/envelope.h"
 
 namespace postern::daemon {
@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::chrono::seconds kSubmitTime{100};
 
-std::string qualified(std::string address, const config::Values& values) {
-  if (address.find('@') == std::string::npos) address += "@" + values.text("myorigin");
+std::string qualified(std::string address, const std::string& domain) {
+  if (address.find('@') == std::string::npos) address += "@" + domain;
   return address;
 }
 
@@ -32,20 +32,22 @@ loop::Task<void> send_notice(ipc::CleanupClient& cleanup, config::Values values,
                              std::string subject, std::string text,
                              std::string recipient_parameter) {
   queuefile::Envelope envelope;
-  envelope.sender = qualified(values.text("double_bounce_sender"), values);
+  const std::string host = values.text("myhostname");
+  const std::string origin = values.text("myorigin");
+  envelope.sender = qualified(values.text("double_bounce_sender"), host);
   envelope.origin = queuefile::Origin::kNotice;
   envelope.rewrite_context = "local";
   envelope.flags = queuefile::kFlagInternal;
   queuefile::Recipient& to = envelope.recipients.emplace_back();
-  to.address = qualified(values.text(recipient_parameter), values);
-  to.orig_to = to.address;
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(
-      std::chrono::system_clock::now().time_since_epoch());
-  envelope.arrival = {now.count(), 0};
+  to.orig_to = values.text(recipient_parameter);
+  to.address = qualified(to.orig_to, origin);
+  const auto now = std::chrono::system_clock::now();
+  envelope.arrival = {
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count(), 0};
   const std::string content = fmt::format(
-      "From: Mail Delivery System <MAILER-DAEMON>\nTo: Postmaster <{}>\nSubject: {}\n"
-      "Auto-Submitted: auto-generated\n\n{}",
-      mail::quote_address(to.address), subject, text);
+      "Date: {}\nFrom: Mail Delivery System <MAILER-DAEMON@{}>\nTo: Postmaster <postmaster@{}>\n"
+      "Subject: {}\n\n{}",
+      mail::format_date(now), host, origin, subject, text);
   ipc::SubmissionStart start;
   queuefile::append_envelope(start.envelope, envelope);
   start.is_internal = true;

@@ -71,6 +71,13 @@ class Dispatcher {
 // temporary error with this text.
 inline constexpr std::string_view kChannelClosed = "connection to the service was lost";
 
+// From a service that is to be replaced: send nothing new over this connection.
+struct Leaving {
+  static constexpr std::uint16_t kType = 0x0003;
+  template <typename Self, typename Fields>
+  static void fields(Self& /*self*/, Fields& /*field*/) {}
+};
+
 class Channel final : public std::enable_shared_from_this<Channel>, loop::TurnEnd {
  public:
   // `dispatcher` outlives the channel.

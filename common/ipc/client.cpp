@@ -13,8 +13,22 @@ constexpr std::chrono::milliseconds kFirstBackOff{20};
 constexpr std::chrono::seconds kLongestBackOff{10};
 }  // namespace
 
+Client::Client(std::string path, std::size_t window) : path_(std::move(path)), window_(window) {
+  dispatcher_.notice<Leaving>([this](Leaving&, const ChannelPtr& channel) { leave(channel); });
+}
+
 Client::~Client() {
   if (channel_ != nullptr) channel_->close();
+  for (const auto& left : left_) {
+    if (const auto channel = left.lock()) channel->close();
+  }
+}
+
+void Client::leave(const ChannelPtr& channel) {
+  if (channel != channel_) return;
+  std::erase_if(left_, [](const auto& left) { return left.expired(); });
+  left_.push_back(channel_);
+  channel_ = nullptr;
 }
 
 ChannelPtr Client::channel_now() {

@@ -3,6 +3,9 @@
 // The connection is made with the first call, kept, and made again with back-off when it is lost. A
 // request that may be repeated safely (Request::kRepeatable) is repeated then; any other fails with
 // a temporary error. At most `window` calls are under way, the others wait here in order.
+//
+// A service that is to be replaced says so (Leaving) and answers what it was asked before: what
+// comes next goes over a new connection, to its successor.
 
 #pragma once
 
@@ -19,8 +22,7 @@ concept Repeatable = requires { requires Request::kRepeatable; };
 class Client {
  public:
   // `path` is relative to the queue directory (every daemon's working directory or root).
-  explicit Client(std::string path, std::size_t window = 1000)
-      : path_(std::move(path)), window_(window) {}
+  explicit Client(std::string path, std::size_t window = 1000);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -56,6 +58,7 @@ class Client {
  private:
   static constexpr std::size_t kMaxPendingNotices = std::size_t{1} << 20;
   void connection_closed(const ChannelPtr& channel);
+  void leave(const ChannelPtr& channel);
 
   std::string path_;
   std::size_t window_;
@@ -64,6 +67,7 @@ class Client {
   Dispatcher dispatcher_;
   std::function<void(const ChannelPtr&)> on_connected_;
   ChannelPtr channel_;
+  std::vector<std::weak_ptr<Channel>> left_;  // for calls that were under way
   loop::TimePoint not_before_{};
   loop::Clock::duration back_off_{};
 };

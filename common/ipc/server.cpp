@@ -1,5 +1,8 @@
 #include "common/ipc/server.h"
 
+#include <utility>
+
+#include "common/log/log.h"
 #include "common/sys/socket.h"
 
 namespace postern::ipc {
@@ -27,16 +30,32 @@ void Server::stop_accepting() {
   listener_.reset();
 }
 
+void Server::leave() {
+  stop_accepting();
+  for (const auto& channel : std::unordered_set<ChannelPtr>(channels_)) channel->notify(Leaving{});
+}
+
 void Server::on_events(std::uint32_t /*events*/) {
   for (int i = 0; i < kAcceptsPerTurn && channels_.size() < limit_; ++i) {
     auto accepted = sys::accept_connection(listener_.get());
     if (!accepted || !accepted->fd) break;
-    adopt(std::move(accepted->fd));
+    if (is_wanted(accepted->fd.get())) adopt(std::move(accepted->fd));
   }
   if (channels_.size() >= limit_ && watching_) {
     loop::Loop::current().unwatch(listener_.get(), *this);
     watching_ = false;
   }
+}
+
+bool Server::is_wanted(int fd) {
+  if (!only_for_) return true;
+  const auto user = sys::peer_user(fd);
+  if (user && (*user == *only_for_ || *user == 0)) return true;
+  if (!std::exchange(has_warned_, true)) {
+    log::warning("process {} of user {} was refused: the service is not for it",
+                 sys::peer_process(fd), user ? static_cast<long>(*user) : -1L);
+  }
+  return false;
 }
 
 void Server::adopt(sys::Fd fd) {

@@ -2,7 +2,10 @@
 
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
+#include <optional>
 #include <unordered_set>
 
 #include "common/ipc/channel.h"
@@ -25,13 +28,19 @@ class Server final : loop::Watched {
   // No more than this many connections; further ones wait in the listener's queue, where another
   // process of the same service may take them.
   void limit_connections(std::size_t limit) { limit_ = limit; }
+  // Whoever else connects is told nothing, root aside: a directory lets more in than each service
+  // is for.
+  void only_for(uid_t user) { only_for_ = user; }
 
   void start();
   void stop_accepting();
+  // Stops accepting, and asks all clients to send nothing new. What was on its way still comes.
+  void leave();
   [[nodiscard]] const std::unordered_set<ChannelPtr>& channels() const { return channels_; }
 
  private:
   void on_events(std::uint32_t events) override;
+  [[nodiscard]] bool is_wanted(int fd);
   void adopt(sys::Fd fd);
 
   sys::Fd listener_;
@@ -40,6 +49,8 @@ class Server final : loop::Watched {
   std::function<void(const ChannelPtr&)> on_closed_;
   std::unordered_set<ChannelPtr> channels_;
   std::size_t limit_ = SIZE_MAX;
+  std::optional<uid_t> only_for_;
+  bool has_warned_ = false;
   bool watching_ = false;
   bool stopped_ = false;
 };

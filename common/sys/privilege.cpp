@@ -27,18 +27,24 @@ Result<Account> find_account(std::string_view user) {
   const int error = ::getpwnam_r(name.c_str(), &entry, buffer.get(), kPasswdBuffer, &found);
   if (error != 0) return fail_errno(fmt::format("look up user {}", user), error);
   if (found == nullptr) return fail(Error::Kind::kConfig, fmt::format("unknown user: {}", user));
-  Account account{.name = name,
-                  .uid = entry.pw_uid,
-                  .gid = entry.pw_gid,
-                  .home = entry.pw_dir,
-                  .shell = entry.pw_shell,
-                  .groups = std::vector<gid_t>(kMaxGroups)};
+  return Account{.name = name,
+                 .uid = entry.pw_uid,
+                 .gid = entry.pw_gid,
+                 .home = entry.pw_dir,
+                 .shell = entry.pw_shell,
+                 .groups = {entry.pw_gid}};
+}
+
+Result<void> find_groups(Account& account) {
+  std::vector<gid_t> groups(kMaxGroups);
   int count = kMaxGroups;
-  if (::getgrouplist(name.c_str(), entry.pw_gid, account.groups.data(), &count) < 0) {
-    return fail_temporary(fmt::format("user {} is in too many groups", user));
+  if (::getgrouplist(account.name.c_str(), account.gid, groups.data(), &count) < 0) {
+    return fail_temporary(
+        fmt::format("user {} is in more than {} groups", account.name, kMaxGroups));
   }
-  account.groups.resize(static_cast<std::size_t>(count));
-  return account;
+  groups.resize(static_cast<std::size_t>(count));
+  account.groups = std::move(groups);
+  return {};
 }
 
 Result<gid_t> find_group(std::string_view group) {

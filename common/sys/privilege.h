@@ -18,11 +18,14 @@ struct Account {
   gid_t gid = 0;
   std::string home;
   std::string shell;
-  std::vector<gid_t> groups;  // supplementary, gid included
+  std::vector<gid_t> groups;  // gid, and what find_groups() has added
 };
 
 // From passwd and group; kConfig error when there is no such user. Call it before any chroot.
 [[nodiscard]] Result<Account> find_account(std::string_view user);
+// All groups of the account. It takes more than the account itself: every module that nsswitch.conf
+// names is loaded and asked.
+[[nodiscard]] Result<void> find_groups(Account& account);
 [[nodiscard]] Result<gid_t> find_group(std::string_view group);
 
 enum class Groups : unsigned char { kNone, kSupplementary };

@@ -13,8 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -90,13 +92,18 @@ std::uint64_t handled_files(int version) {
 Result<void> allow(int ruleset, const std::string& path, bool may_change, std::uint64_t handled) {
   const Fd fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!fd) {
-    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES) return {};
+    // Not there; or a file system whose server or program is not.
+    constexpr int kAway[] = {ENOENT, ENOTDIR, EACCES, ESTALE, ENOTCONN, EIO, EHOSTDOWN, ETIMEDOUT};
+    if (std::ranges::find(kAway, errno) != std::end(kAway)) return {};
     return fail_errno(fmt::format("open {}", path));
   }
-  struct stat st{};
-  if (::fstat(fd.get(), &st) < 0) return fail_errno(fmt::format("fstat {}", path));
+  // A server that does not answer must not hold us: the kind is known without it.
+  struct statx found{};
+  if (::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &found) < 0) {
+    return fail_errno(fmt::format("statx {}", path));
+  }
   std::uint64_t access = may_change ? kReadFile | kChangeFile | kTruncate : kReadFile;
-  if (S_ISDIR(st.st_mode)) {
+  if (S_ISDIR(found.stx_mode)) {
     access = may_change ? kChangeTree | kTruncate | LANDLOCK_ACCESS_FS_REFER : kReadTree;
   }
   landlock_path_beneath_attr rule{};
@@ -252,6 +259,48 @@ constexpr const char* kToChange[] = {
     "sync_file_range", "syncfs",    "truncate",  "umask",     "unlink", "unlinkat", "utime",
     "utimensat",       "utimes",    "chmod",     "chown",     "lchown"};
 
+// No work for a command that delivers mail, whatever rights it has.
+constexpr const char* kSystemChanges[] = {"acct",
+                                          "clock_settime",
+                                          "delete_module",
+                                          "finit_module",
+                                          "fsconfig",
+                                          "fsmount",
+                                          "fsopen",
+                                          "fspick",
+                                          "init_module",
+                                          "ioperm",
+                                          "iopl",
+                                          "kcmp",
+                                          "kexec_file_load",
+                                          "kexec_load",
+                                          "mount",
+                                          "mount_setattr",
+                                          "move_mount",
+                                          "open_by_handle_at",
+                                          "open_tree",
+                                          "pidfd_getfd",
+                                          "pivot_root",
+                                          "process_madvise",
+                                          "process_vm_readv",
+                                          "process_vm_writev",
+                                          "ptrace",
+                                          "quotactl",
+                                          "quotactl_fd",
+                                          "reboot",
+                                          "settimeofday",
+                                          "swapoff",
+                                          "swapon",
+                                          "syslog",
+                                          "umount",
+                                          "umount2",
+                                          "vhangup"};
+// Programs that try these can do without.
+constexpr const char* kRarelyNeeded[] = {
+    "add_key",        "bpf",    "io_uring_enter",  "io_uring_register",
+    "io_uring_setup", "keyctl", "perf_event_open", "request_key",
+    "userfaultfd",    "uselib"};
+
 bool has(std::uint8_t calls, Calls group) { return (calls & static_cast<unsigned>(group)) != 0; }
 
 // What is neither allowed nor refused ends the process in a debug build, so that a test tells of
@@ -267,7 +316,20 @@ using Conditions = std::span<const scmp_arg_cmp>;
 
 class Filter {
  public:
-  Filter() : filter_(::seccomp_init(kEndsProcess ? SCMP_ACT_KILL_PROCESS : kRefused)) {}
+  explicit Filter(std::uint32_t otherwise) : filter_(::seccomp_init(otherwise)) {}
+
+  // Programs for the processor's other modes are judged alike; those for others pass.
+  void cover_all_modes() {
+    if (filter_ == nullptr) return;
+    if (::seccomp_arch_native() == SCMP_ARCH_X86_64) {
+      for (const auto mode : {std::uint32_t{SCMP_ARCH_X86}, std::uint32_t{SCMP_ARCH_X32}}) {
+        if (error_ == 0) error_ = ::seccomp_arch_add(filter_.get(), mode);
+      }
+    }
+    if (error_ == 0) {
+      error_ = ::seccomp_attr_set(filter_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+    }
+  }
 
   void allow(const char* name, Conditions conditions = {}) {
     add(SCMP_ACT_ALLOW, name, conditions);
@@ -277,6 +339,7 @@ class Filter {
     if (kEndsProcess) add(kRefused, name, conditions);
   }
   void deny_as_unknown(const char* name) { add(SCMP_ACT_ERRNO(ENOSYS), name, {}); }
+  void deny(const char* name) { add(kRefused, name, {}); }
 
   [[nodiscard]] Result<void> load() {
     if (filter_ == nullptr) return fail_temporary("seccomp: no memory for a filter");
@@ -360,7 +423,7 @@ void allow_own_threads(Filter& filter) {
 
 Result<void> confine_calls(std::uint8_t calls) {
   if constexpr (POSTERN_IS_SANITIZED != 0) return {};
-  Filter filter;
+  Filter filter(kEndsProcess ? SCMP_ACT_KILL_PROCESS : kRefused);
   for (const char* const name : kAlways) filter.allow(name);
   allow_files(filter, calls);
   allow_memory(filter, calls);
@@ -414,6 +477,15 @@ Result<void> Sandbox::enforce() const {
     return fail_errno("Landlock");
   }
   return confine_calls(calls_);
+}
+
+Result<void> forbid_system_changes() {
+  if constexpr (POSTERN_IS_SANITIZED != 0) return {};
+  Filter filter(SCMP_ACT_ALLOW);
+  filter.cover_all_modes();
+  for (const char* const name : kSystemChanges) filter.deny(name);
+  for (const char* const name : kRarelyNeeded) filter.deny_as_unknown(name);
+  return filter.load();
 }
 
 Result<Fd> make_empty_network() {

@@ -62,6 +62,13 @@ class Sandbox {
   std::uint8_t calls_ = 0;
 };
 
+// For processes that run what others wrote: commands, modules of PAM. They may do all that programs
+// do, but not trace other processes, change mounts, modules, swap or the clock, nor use what few
+// programs do and many attacks on the kernel need (bpf, userfaultfd, keyrings, io_uring): there the
+// kernel is as if it had been built without. It stays over exec, for set-uid programs, too. Needs
+// CAP_SYS_ADMIN or no_new_privs, and one thread.
+[[nodiscard]] Result<void> forbid_system_changes();
+
 // A network without any address or route: what runs in it reaches nobody by TCP, UDP or raw
 // sockets. Made once and entered by many. Needs root and one thread.
 [[nodiscard]] Result<Fd> make_empty_network();

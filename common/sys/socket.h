@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,6 +60,8 @@ struct Accepted {
 
 // Who connected to a UNIX socket; 0 when the kernel does not say.
 [[nodiscard]] pid_t peer_process(int fd);
+// Whose rights it had when it connected; nothing when that is not known.
+[[nodiscard]] std::optional<uid_t> peer_user(int fd);
 
 // At most this many descriptors travel with one sendmsg (the kernel's SCM_MAX_FD is 253).
 inline constexpr std::size_t kMaxFdsPerMessage = 64;

@@ -1,5 +1,5 @@
-// faults.cpp - a preloaded library that makes the system calls of a commit, or of marking what is
-// done, fail, or kills the process before or after one of them. For tests only.
+// faults.cpp - a preloaded library that makes the system calls of a commit, of a delivery, or of
+// marking what is done, fail, or kills the process before or after one of them. For tests only.
 //
 // POSTERN_TEST_FAULTS names a file that is mapped at start, before rights are dropped; the test
 // writes its plan there while the daemon runs. Only files that the process has created itself
@@ -10,7 +10,9 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
@@ -34,13 +36,17 @@ enum Call : std::uint32_t {
   kPwrite = 128,
   kFork = 256,
   kTimes = 512,
+  // Of any socket: peers, neighbours, and what passes between the parts of an agent.
+  kConnect = 1024,
+  kSend = 2048,
+  kReceive = 4096,
 };
-enum Action : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter };
+enum Action : std::uint32_t { kNone, kFail, kKillBefore, kKillAfter, kDelay };
 
 // As tests/system/harness.py writes it.
 struct Plan {
   std::uint32_t calls;
-  std::int32_t error;
+  std::int32_t error;  // with kDelay milliseconds
   std::uint32_t action;
   std::int32_t at;  // the call with this number, or all of them when 0
   std::uint32_t count;
@@ -52,6 +58,17 @@ constexpr int kMaxFd = 65536;
 
 Plan* plan = nullptr;
 std::array<std::atomic<bool>, kMaxFd> is_ours;
+
+// A disk that takes its time for a flush, below a journal: what was written before a flush began is
+// safe with its end, whoever asked for it.
+std::array<std::atomic<std::int64_t>, kMaxFd> written_at;
+std::atomic<std::int64_t> flushed_until = 0;
+
+std::int64_t now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 [[gnu::constructor]] void map_plan() {
   const char* path = std::getenv("POSTERN_TEST_FAULTS");
@@ -81,6 +98,15 @@ Action next(Call call) {
   if (plan->chance != 0 && (number * 2654435761U >> 8) % 1000 >= plan->chance) return kNone;
   if (plan->action == kKillBefore) ::kill(::getpid(), SIGKILL);
   return static_cast<Action>(plan->action);
+}
+
+void flush_slowly(int fd) {
+  const std::int64_t begin = now();
+  if (fd < 0 || fd >= kMaxFd || written_at[static_cast<std::size_t>(fd)] < flushed_until) return;
+  ::usleep(static_cast<useconds_t>(plan->error) * 1000);
+  std::int64_t before = flushed_until;
+  while (before < begin && !flushed_until.compare_exchange_weak(before, begin)) {
+  }
 }
 
 template <class Function, class... Arguments>
@@ -160,7 +186,43 @@ int open64(const char* path, int flags, ...) {
 
 ssize_t write(int fd, const void* data, std::size_t size) {
   static auto* const real = find<ssize_t(int, const void*, std::size_t)>("write");
+  if (counts(fd)) written_at[static_cast<std::size_t>(fd)] = now();
   return counts(fd) ? perform(kWrite, real, fd, data, size) : real(fd, data, size);
+}
+
+ssize_t writev(int fd, const iovec* pieces, int count) {
+  static auto* const real = find<ssize_t(int, const iovec*, int)>("writev");
+  return counts(fd) ? perform(kWrite, real, fd, pieces, count) : real(fd, pieces, count);
+}
+
+int connect(int fd, const sockaddr* address, socklen_t size) {
+  static auto* const real = find<int(int, const sockaddr*, socklen_t)>("connect");
+  return perform(kConnect, real, fd, address, size);
+}
+
+ssize_t send(int fd, const void* data, std::size_t size, int flags) {
+  static auto* const real = find<ssize_t(int, const void*, std::size_t, int)>("send");
+  return perform(kSend, real, fd, data, size, flags);
+}
+
+ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  static auto* const real = find<ssize_t(int, const msghdr*, int)>("sendmsg");
+  return perform(kSend, real, fd, message, flags);
+}
+
+ssize_t recv(int fd, void* data, std::size_t size, int flags) {
+  static auto* const real = find<ssize_t(int, void*, std::size_t, int)>("recv");
+  return perform(kReceive, real, fd, data, size, flags);
+}
+
+// What the compiler makes of recv() where it knows the size of the buffer.
+ssize_t __recv_chk(int fd, void* data, std::size_t size, std::size_t, int flags) {
+  return recv(fd, data, size, flags);
+}
+
+ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  static auto* const real = find<ssize_t(int, msghdr*, int)>("recvmsg");
+  return perform(kReceive, real, fd, message, flags);
 }
 
 int fchmod(int fd, mode_t mode) noexcept {
@@ -175,6 +237,7 @@ int utimensat(int dir, const char* path, const timespec times[2], int flags) noe
 
 int fsync(int fd) {
   static auto* const real = find<int(int)>("fsync");
+  if (plan != nullptr && plan->action == kDelay) flush_slowly(fd);
   return perform(kFsync, real, fd);
 }
 

@@ -12,6 +12,14 @@ OWNER = USERS["postfix"]
 # Who may be root: master, and the brokers of local and virtual.
 MAY_BE_ROOT = {"master", "local", "virtual"}
 CONFINED = {"smtpd", "cleanup", "qmgr", "tables", "resolver", "smtp", "bounce", "pickup", "showq"}
+# Whose account is not mail_owner's.
+ROLE_OF = {"smtpd": "postern-in", "anvil": "postern-in", "smtp": "postern-out", "sts": "postern-out",
+           "local": "postern-out", "virtual": "postern-out", "pipe": "postern-out",
+           "error": "postern-out", "discard": "postern-out", "resolver": "postern-chk",
+           "mailauth": "postern-chk", "keyring": "postern-key", "auth": "postern-auth",
+           "postlog": "postern-log"}
+# They hand mail to cleanup.
+REACHES_PUBLIC = {"postern-in", "postern-out"}
 
 
 def status(pid):
@@ -54,13 +62,17 @@ def rights():
                 facts = status(pid)
                 uids = {int(uid) for uid in facts["Uid"].split()}
                 if program in CONFINED:
-                    check_equal(uids, {OWNER}, f"uids of {program}")
-                    check_equal({int(g) for g in facts["Gid"].split()}, {GROUPS["postfix"]},
-                                f"gids of {program}")
+                    role = ROLE_OF.get(program)
+                    check_equal(uids, {ROLES[role] if role else OWNER}, f"uids of {program}")
+                    check_equal({int(g) for g in facts["Gid"].split()},
+                                {GROUPS["postern" if role else "postfix"]}, f"gids of {program}")
+                    wanted = {GROUPS["postern" if role else "postfix"]}
+                    if role in REACHES_PUBLIC:
+                        wanted.add(GROUPS["postdrop"])
+                    check_equal({int(g) for g in facts["Groups"].split()}, wanted,
+                                f"groups of {program}")
                     check_equal(facts["NoNewPrivs"].strip(), "1", f"NoNewPrivs of {program}")
                     check_equal(int(facts["CapEff"], 16), 0, f"capabilities of {program}")
-                    groups = facts["Groups"].split()
-                    check("0" not in groups, f"groups of {program}: {groups}")
                 elif 0 in uids:
                     roots.append(program)
             check(set(roots) <= MAY_BE_ROOT, "run as root:", *roots)
@@ -163,7 +175,7 @@ def secrets_are_for_those_who_need_them():
 # Who reaches the outside, and who runs what others wrote.
 HAS_NETWORK = {"master", "broker", "resolver", "smtp", "lmtp", "local", "pipe", "sts", "auth",
                "proxymap"}
-IS_UNFILTERED = {"master", "auth", "spawn"}
+IS_UNFILTERED = {"master"}
 
 
 def is_as_declared(mta, running):
@@ -173,23 +185,24 @@ def is_as_declared(mta, running):
     host = os.readlink("/proc/self/ns/net")
     for pid, program in running.items():
         facts = status(pid)
-        is_root = "0" in facts["Uid"].split()
-        is_confined = program not in IS_UNFILTERED and not is_root
-        if program in ("local", "virtual") and not is_root:
-            # One is the agent; the others act for a user, who may do what he may.
-            is_confined = facts["Uid"].split()[0] == str(OWNER)
+        # Brokers and deliverers have names of their own; nobody keeps them to a list of calls.
+        is_itself = facts["Name"].strip() == program
+        if is_itself and program not in IS_UNFILTERED:
+            role = ROLE_OF.get(program)
+            check_equal(facts["Uid"].split()[0], str(ROLES[role] if role else OWNER), program)
         has_network = os.readlink(f"/proc/{pid}/ns/net") == host
         check_equal(has_network, program in HAS_NETWORK, f"network of {program}")
         if SANITIZED:
             continue
-        if is_confined:
+        if program not in IS_UNFILTERED:
             check_equal(facts["Seccomp"].strip(), "2", f"system calls of {program}")
         row = rows.get(str(pid))
         check(row is not None, program, pid, "is not in", told)
         uid = int(facts["Uid"].split()[0])
         users = [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == uid] or [str(uid)]
         check(row.split()[3] in users, row, users)
-        check_equal("filtered" in row, facts["Seccomp"].strip() == "2", row)
+        word = "all" if program in IS_UNFILTERED else "filtered" if is_itself else "restricted"
+        check(f" {word} " in row, word, row)
         check_equal(" empty " in row, not has_network, row)
         if program == "smtpd":
             check(row.rstrip().endswith("none"), row)
@@ -231,6 +244,141 @@ def hostile_code_gets_nowhere():
         run("umount", target)
 
 
+def tables_open_no_mail():
+    """Their account owns the queue, and they open files everywhere else."""
+    if SANITIZED:
+        return
+    names = ["open-queue", "open-passwd"]
+    # The same directories under another name would be let in by that.
+    run("umount", REAL)
+    for program, daemon in (("trivial-rewrite", "tables"), ("proxymap", "proxymap")):
+        target = f"{PREFIX}/libexec/postern/{daemon}"
+        run("mount", "--bind", f"{SUPPORT}/hostile", target)
+        try:
+            with Mta({"process_confinement": "best_effort"},
+                     [f"try-{name} unix - - n - - {program}" for name in names], may_log=r".*") as mta:
+                found = {}
+                for name in names:
+                    with socket.socket(socket.AF_UNIX) as client:
+                        client.connect(f"{QUEUE}/private/try-{name}")
+                        found[name] = mta.wait_log(rf"try-{name}: (.*)").group(1) == "done"
+                check_equal(found, {"open-queue": False, "open-passwd": True}, daemon)
+        finally:
+            run("umount", "-l", target)
+    run("mount", "--bind", PREFIX, REAL)
+
+
+# With the account of smtpd alone, on a kernel that has nothing else.
+BARE = ["qmgr-signal", "qmgr-trace", "qmgr-memory", "qmgr-open", "qmgr-descriptor",
+        "keyring-signal", "keyring-trace", "keyring-memory", "keyring-open", "keyring-descriptor",
+        "queue-list", "queue-file", "data-list", "data-file", "maildrop-list", "agent-local",
+        "agent-smtp"]
+# What mail_owner's own may do, whatever the kernel forbids to all.
+BARE_OF_OWNER = ["qmgr-signal", "queue-list", "queue-file", "data-list", "data-file", "maildrop-list",
+                 "agent-local"]
+
+
+def accounts_are_apart():
+    """Without seccomp and Landlock a taken smtpd still has nothing of qmgr's and keyring's."""
+    lines = [f"bare-{name} unix - - n - - smtpd" for name in BARE]
+    target = f"{PREFIX}/libexec/postern/smtpd"
+    for is_apart in (False, True):
+        run("mount", "--bind", f"{SUPPORT}/hostile", target)
+        try:
+            with Mta({"process_confinement": "best_effort" if is_apart else "none",
+                      "defer_transports": "smtp"}, lines, may_log=r".*") as mta:
+                with socket.socket(socket.AF_UNIX) as keyring:
+                    keyring.connect(f"{QUEUE}/private/keyring")
+                    wait_for("keyring", lambda: daemons("keyring"))
+                mta.tool("sendmail", "-f", "u1@box.test", "r@away.test", data=b"Subject: x\n\nx\n")
+                wait_for("a deferred message", lambda: glob.glob(f"{QUEUE}/deferred/*"))
+                found = {}
+                for name in BARE:
+                    with socket.socket(socket.AF_UNIX) as client:
+                        client.connect(f"{QUEUE}/private/bare-{name}")
+                        found[name] = mta.wait_log(rf"bare-{name}: (.*)").group(1)
+                done = [name for name in BARE if found[name] == "done"]
+                if is_apart:
+                    check_equal(done, [], f"done by smtpd with an account of its own: {found}")
+                else:
+                    check_equal([name for name in BARE_OF_OWNER if name not in done], [],
+                                f"nothing forbids it to mail_owner: {found}")
+        finally:
+            run("umount", target)
+
+
+def one_account_is_enough():
+    """As on a system of Postfix's making: no accounts, or a private/ that lets none of them in."""
+    with Mta() as mta:
+        mta.stop()
+        check(b"note:" not in mta.tool("postern", "check").stdout)
+        os.chmod(QUEUE + "/private", 0o700)
+        told = mta.tool("postern", "check")
+        check(told.returncode == 0 and b"note: daemons share the account of mail_owner" in told.stdout,
+              told)
+        mta.start()
+        mta.wait_log(r"daemons share the account of mail_owner: .*/private is closed to the group of "
+                     r"postern-in")
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+        wait_for("delivery", lambda: len(maildir("u1")) == 1)
+        for program in ("smtpd", "postlog", "anvil"):
+            for pid in daemons(program):
+                check_equal(status(pid)["Uid"].split()[0], str(OWNER), program)
+        # And back: what one account has kept is taken over by the other.
+        mta.tool("postern", "ban", "add", "198.51.100.77", "1h")
+        mta.stop()
+        kept = f"{VAR}/lib/postern/anvil/bans"
+        check_equal(os.stat(kept).st_uid, OWNER, kept)
+        os.rename(kept, f"{VAR}/lib/postern/bans")  # where it was once
+        os.chmod(QUEUE + "/private", 0o710)
+        check(b"note:" not in mta.tool("postern", "check").stdout)
+        mta.start()
+        listed = mta.tool("postern", "ban", "list")
+        check(b"198.51.100.77" in listed.stdout, listed)
+        check_equal(os.stat(kept).st_uid, ROLES["postern-in"], kept)
+        mta.tool("postern", "ban", "remove", "198.51.100.77")
+        check(b"198.51.100.77" not in mta.tool("postern", "ban", "list").stdout)
+        for program in ("postlog", "anvil"):
+            for pid in daemons(program):
+                check_equal(status(pid)["Uid"].split()[0], str(ROLES[ROLE_OF[program]]), program)
+
+
+def commands_change_no_system():
+    """Commands of users, set-uid ones too, do what they did, but for what no mail needs."""
+    probe = f"{ROOT}/probe"
+    shutil.copy(f"{SUPPORT}/probe", probe)
+    os.chmod(probe, 0o4755)
+    os.makedirs(f"{ROOT}/told", exist_ok=True)
+    os.chmod(f"{ROOT}/told", 0o1777)
+    subprocess.run([probe, f"{ROOT}/told/control"], check=True)
+    check(b"let through" in read(f"{ROOT}/told/control"), "the machine itself allows none of it")
+    with Mta({"process_confinement": "best_effort", "alias_maps": f"texthash:{CONF}/aliases",
+              "command_time_limit": "20s"},
+             [f"probe unix - n n - - pipe user=bob argv={probe} {ROOT}/told/pipe",
+              f"127.0.0.1:2526 inet n n n - 0 spawn user=bob argv={probe} {ROOT}/told/spawn"],
+             start=False) as mta:
+        write(CONF + "/aliases", "")
+        write(f"{ROOT}/home/alice/.forward", f'"|{probe} {ROOT}/told/forward"\n', 0o644)
+        os.chown(f"{ROOT}/home/alice/.forward", USERS["alice"], USERS["alice"])
+        mta.write_main_cf(transport_maps=f"inline:{{p.test=probe:}}", relay_domains="p.test")
+        mta.start()
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["alice@home.test", "x@p.test"],
+                                    b"Subject: x\n\nx\n"), 250)
+        socket.create_connection(("127.0.0.1", 2526), 10).close()
+        for name in ("pipe", "spawn", "forward"):
+            told = wait_for(name, lambda: os.path.exists(f"{ROOT}/told/{name}") and
+                            read(f"{ROOT}/told/{name}").decode())
+            facts = dict(line.split(": ", 1) for line in told.splitlines())
+            check_equal(facts["uid"], "0", f"set-uid program of {name}: {told}")
+            for call in ("ptrace", "mount", "keyctl", "bpf", "userfaultfd"):
+                check_equal(facts[call], "refused" if not SANITIZED else facts[call],
+                            f"{call} of {name}")
+            print(f"     {name}:", ", ".join(told.split("\n")))
+        mta.wait_drained()
+
+
 def a_container_gives_less():
     """Without the right to make namespaces the rest is in force, and the log says what is missing."""
     with Mta(start=False) as mta:
@@ -269,5 +417,6 @@ def set_gid_tools_only():
     check_equal(found, {"postdrop": 0o2755, "postqueue": 0o2755}, "set-id programs")
 
 
-main([rights, hostile_code_gets_nowhere, secrets_are_for_those_who_need_them,
+main([rights, hostile_code_gets_nowhere, tables_open_no_mail, accounts_are_apart, one_account_is_enough,
+      commands_change_no_system, secrets_are_for_those_who_need_them,
       a_container_gives_less, a_strict_system_does_not_start_with_less, set_gid_tools_only])

@@ -38,7 +38,10 @@ QUEUE = VAR + "/spool/postern"
 HOST = "192.0.2.1"
 CLIENT = "198.51.100.200"  # a stranger
 USERS = {"postfix": 2090, "alice": 2001, "bob": 2002, "vmail": 2005}
-GROUPS = {"postfix": 2090, "postdrop": 2091, "alice": 2001, "bob": 2002, "vmail": 2005}
+# The accounts of daemons; they share a group.
+ROLES = {"postern-in": 2093, "postern-out": 2094, "postern-chk": 2095, "postern-key": 2096,
+         "postern-auth": 2097, "postern-log": 2098}
+GROUPS = {"postfix": 2090, "postdrop": 2091, "postern": 2092, "alice": 2001, "bob": 2002, "vmail": 2005}
 
 PARAMETERS = {
     "compatibility_level": "3.6",
@@ -174,11 +177,14 @@ def build_world():
 def private_etc():
     """Accounts with the same numbers on every machine, our own name server, no other hosts."""
     with open("/etc/passwd", encoding="utf-8") as file:
-        passwd = [line for line in file.read().splitlines() if line.split(":")[0] not in USERS]
+        passwd = [line for line in file.read().splitlines()
+                  if line.split(":")[0] not in USERS | ROLES]
     with open("/etc/group", encoding="utf-8") as file:
         group = [line for line in file.read().splitlines() if line.split(":")[0] not in GROUPS]
     passwd += [f"{name}:x:{uid}:{uid}:{name.capitalize()} Test:{ROOT}/home/{name}:/bin/sh"
                for name, uid in USERS.items()]
+    passwd += [f"{name}:x:{uid}:{GROUPS['postern']}::/nonexistent:/usr/sbin/nologin"
+               for name, uid in ROLES.items()]
     group += [f"{name}:x:{gid}:" for name, gid in GROUPS.items()]
     files = {
         "passwd": "\n".join(passwd) + "\n",
@@ -431,8 +437,8 @@ def body_of(message):
 class Faults:
     """The control page of the preloaded library (tests/support/faults.cpp) in one daemon."""
     CALLS = {"open": 1, "write": 2, "fchmod": 4, "fsync": 8, "close": 16, "unlink": 32, "rename": 64,
-             "pwrite": 128, "fork": 256, "utimens": 512}
-    FAIL, KILL_BEFORE, KILL_AFTER = 1, 2, 3
+             "pwrite": 128, "fork": 256, "utimens": 512, "connect": 1024, "send": 2048, "receive": 4096}
+    FAIL, KILL_BEFORE, KILL_AFTER, DELAY = 1, 2, 3, 4  # DELAY: a flush takes `error` milliseconds
     PATH = ROOT + "/faults"
 
     def __init__(self, program):
@@ -466,18 +472,29 @@ class Faults:
 
 
 class LaterClock:
-    """One daemon that starts from now on sees a later time of day (tests/support/clock.cpp)."""
+    """One daemon that starts from now on sees a later time of day (tests/support/clock.cpp), which
+    set() changes while it runs."""
+    PATH = ROOT + "/clock"
 
     def __init__(self, program, seconds):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.PATH)  # it may be mapped
+        self.file = open(self.PATH, "w+b", buffering=0)
+        self.set(seconds)
         script = f"{ROOT}/later-{program}"
         write(script, "#!/bin/sh\n"
-              f"LD_PRELOAD={SUPPORT}/libclock.so POSTERN_TEST_CLOCK={seconds}\n"
+              f"LD_PRELOAD={SUPPORT}/libclock.so POSTERN_TEST_CLOCK={self.PATH}\n"
               "export LD_PRELOAD POSTERN_TEST_CLOCK\n"
               f'exec {REAL}/libexec/postern/{program} "$@"\n', 0o755)
         self.target = f"{PREFIX}/libexec/postern/{program}"
         run("mount", "--bind", script, self.target)
 
+    def set(self, seconds):
+        self.file.seek(0)
+        self.file.write(struct.pack("=q", seconds))
+
     def close(self):
+        self.file.close()
         run("umount", self.target)
 
 
@@ -593,8 +610,9 @@ class Message:
 
 
 class Sink(Server):
-    """An SMTP server that keeps what it gets. `replies` gives the bytes said to a verb instead,
-    b"" for none; `banner` those said first; `talk(connection)` replaces the whole conversation."""
+    """An SMTP and LMTP server that keeps what it gets. `replies` gives the bytes said to a verb
+    instead, b"" for none; `banner` those said first; `talk(connection)` replaces the whole
+    conversation."""
 
     KEYWORDS = ("PIPELINING", "SIZE 100000000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN")
 
@@ -615,7 +633,7 @@ class Sink(Server):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(self.banner)
         buffer = bytearray()
-        sender, recipients = None, []
+        sender, recipients, is_lmtp = None, [], False
         while True:
             while b"\r\n" not in buffer:
                 more = connection.recv(65536)
@@ -626,7 +644,8 @@ class Sink(Server):
             buffer = bytearray(rest)
             verb = line[:4].decode("latin-1").upper()
             answer = b"250 2.0.0 Ok\r\n"
-            if verb == "EHLO":
+            if verb in ("EHLO", "LHLO"):
+                is_lmtp = verb == "LHLO"
                 lines = ["mx.away.test", *self.KEYWORDS]
                 answer = "".join(f"250{'- '[i == len(lines) - 1]}{text}\r\n"
                                  for i, text in enumerate(lines)).encode()
@@ -656,6 +675,8 @@ class Sink(Server):
                 content = content.replace(b"\r\n..", b"\r\n.")
                 self.messages.append(
                     Message(sender, recipients, content[content.startswith(b".."):]))
+                # RFC 2033 4.2: one answer for each of them.
+                answer *= len(recipients) if is_lmtp else 1
             connection.sendall(self.replies.get(verb, answer))
             if verb == "QUIT":
                 return
@@ -742,7 +763,7 @@ class Load:
     def __init__(self, threads=4, recipients=("u1@box.test", "r@away.test"), size=500, seed=0):
         self.acknowledged = set()
         self.refusals = []
-        self.drops = 0
+        self.drops, self.reasons = 0, []
         self.slowest = 0.0
         self.is_over = False
         self.recipients, self.size = recipients, size
@@ -782,9 +803,10 @@ class Load:
                             if code == 421:
                                 raise ConnectionError("421")
                             client.command("RSET")
-            except OSError:
+            except OSError as error:
                 if not self.is_over:
                     self.drops += 1
+                    self.reasons.append(f"{time.strftime('%H:%M:%S')} {error}")
                     time.sleep(0.02)  # a client that was dropped comes back after a moment
 
     def end(self):

@@ -56,6 +56,56 @@ def no_session_is_dropped():
         check_equal(max(delivered_names(sink=sink).values()), 1, "copies")
 
 
+def a_new_binary_takes_over_under_load():
+    """Each daemon's program is replaced, one after the other, while mail flows: no session ends, and
+    who has nothing left to do is soon gone."""
+    programs = ("smtpd", "cleanup", "qmgr", "tables", "virtual", "smtp", "bounce")
+    mounted = []
+    try:
+        with Mta() as mta:
+            sink = mta.sink()
+            held = Client()
+            load = Load(threads=3, seed=3)
+            wait_for("first mail", lambda: len(load.acknowledged) > 10)
+            figures = []
+            for program in programs:
+                target, new = f"{PREFIX}/libexec/postern/{program}", f"{ROOT}/new-{program}"
+                shutil.copy2(f"{REAL}/libexec/postern/{program}", new)
+                run("mount", "--bind", new, target)
+                mounted.append(target)
+                begun, before = time.monotonic(), len(load.acknowledged)
+                check_equal(mta.tool("postern", "reload").returncode, 0)
+                node = os.stat(new).st_ino
+
+                def is_new(pid):
+                    with contextlib.suppress(OSError):
+                        return os.stat(f"/proc/{pid}/exe").st_ino == node
+                    return False
+                if program != "bounce":
+                    wait_for(f"the new {program}", lambda: any(is_new(pid) for pid in daemons(program)))
+                wait_for("mail goes on", lambda: len(load.acknowledged) > before + 20)
+                figures.append(f"{program} {time.monotonic() - begun:.1f} s")
+            load.end()
+            check_equal(load.drops, 0, f"dropped sessions: {load.reasons}")
+            check_equal(load.refusals, [], "refused")
+            # Its own smtpd, of three reloads ago or more, still serves it.
+            check_equal(held.send("s@away.test", ["u4@box.test"],
+                                  b"Subject: held\nX-Load: held\n\nend held\n"), 250, held.last)
+            held.close()
+            load.acknowledged.add("held")
+            mta.wait_drained()
+            check_nothing_lost(load, sink)
+            # A delivery that the old queue manager was about to note is made again by the new one.
+            found = delivered_names(sink=sink)
+            twice = sum(found.values()) - len(found)
+            check(twice <= 10, "delivered twice:", twice)
+            print(f"     {len(load.acknowledged)} messages, 0 lost, {twice} twice, 0 dropped, slowest "
+                  f"{load.slowest * 1000:.0f} ms; " + ", ".join(figures))
+    finally:
+        for target in mounted:
+            run("umount", "-l", target)
+
+
 def wrong_configuration_is_refused():
     with Mta(may_log="postfix-script|main.cf|master.cf") as mta:
         before = sorted(daemons().values())
@@ -109,4 +159,4 @@ def tables_are_made_anew():
                  lambda: (answer("u2@box.test"), answer("u3@box.test")) == (250, 554), 30)
 
 
-main([no_session_is_dropped, wrong_configuration_is_refused, tables_are_made_anew])
+main([no_session_is_dropped, a_new_binary_takes_over_under_load, wrong_configuration_is_refused, tables_are_made_anew])

@@ -221,4 +221,87 @@ TEST_CASE("a client connects again when its service was restarted, and repeats w
   ::unlink(path.c_str());
 }
 
+namespace {
+
+// A question that must not be put twice.
+struct Order {
+  static constexpr std::uint16_t kType = 0x7002;
+  using Reply = Ask::Reply;
+  template <typename Self, typename Fields>
+  static void fields(Self& /*self*/, Fields& /*field*/) {}
+};
+
+struct Succession {
+  std::vector<std::string> replies;
+  int failures = 0;
+};
+
+loop::Task<void> order_many(Client& to, int count, Succession& out) {
+  for (int i = 0; i < count; ++i) {
+    const auto reply = co_await to.call(Order{}, loop::Clock::now() + 5s);
+    if (reply) {
+      out.replies.push_back(reply->text);
+    } else {
+      ++out.failures;
+    }
+  }
+  loop::Loop::current().stop();
+}
+
+}  // namespace
+
+TEST_CASE("a service that leaves answers what it was asked, and its successor the rest") {
+  loop::Loop loop;
+  const std::string path = "/tmp/postern-ipc-leave." + std::to_string(::getpid());
+  auto listener = *sys::listen_unix(path, 0600, 10);
+  Server first(*sys::duplicate(listener.get()));
+  Server second(std::move(listener));
+  const auto serve = [](Server& server, std::string name) {
+    server.dispatcher().serve<Order>([name](Order, ChannelPtr) -> loop::Task<Result<Ask::Reply>> {
+      co_await loop::sleep_for(2ms);
+      co_return Ask::Reply{name, {}};
+    });
+  };
+  serve(first, "first");
+  serve(second, "second");
+  first.start();
+  Client client(path);
+  Succession seen;
+  loop::spawn(order_many(client, 20, seen));
+  loop::CallbackTimer leave([&] {
+    first.leave();
+    second.start();
+  });
+  leave.arm(loop::Clock::now() + 15ms);
+  // Long after the last question that it was asked.
+  loop::CallbackTimer end([&] {
+    for (const auto& channel : std::unordered_set<ChannelPtr>(first.channels())) channel->close();
+  });
+  end.arm(loop::Clock::now() + 30ms);
+  loop.run();
+  CHECK(seen.failures == 0);
+  REQUIRE(seen.replies.size() == 20);
+  CHECK(seen.replies.front() == "first");
+  CHECK(seen.replies.back() == "second");
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("a service for one user refuses others") {
+  loop::Loop loop;
+  const std::string path = "/tmp/postern-ipc-user." + std::to_string(::getpid());
+  // Root is let in wherever it knocks.
+  const bool is_ours = ::geteuid() == 0 || GENERATE(false, true);
+  Server server(*sys::listen_unix(path, 0600, 10));
+  server.only_for(is_ours ? ::geteuid() : ::geteuid() + 1);
+  server.dispatcher().answer<Order>(
+      [](Order&, const ChannelPtr&) -> Result<Ask::Reply> { return Ask::Reply{"x", {}}; });
+  server.start();
+  Client client(path);
+  Succession seen;
+  loop::spawn(order_many(client, 2, seen));
+  loop.run();
+  CHECK(seen.failures == (is_ours ? 0 : 2));
+  ::unlink(path.c_str());
+}
+
 }  // namespace postern::ipc

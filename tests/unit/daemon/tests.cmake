@@ -1,0 +1,1 @@
+postern_unit_test(daemon LINK postern_daemon)
