@@ -37,6 +37,7 @@ Settings load_settings(const config::Values& values, std::string service) {
   s.expand_owner_alias = params.expand_owner_alias;
   s.frozen_delivered_to = params.frozen_delivered_to;
   s.require_home_directory = params.require_home_directory;
+  s.biff = params.biff;
   s.home_mailbox = params.home_mailbox;
   s.mail_spool_directory = params.mail_spool_directory;
   for (const auto element : split_words_braced(params.forward_path)) {

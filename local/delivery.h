@@ -37,6 +37,7 @@ struct Settings {
   bool expand_owner_alias = false;
   bool frozen_delivered_to = true;
   bool require_home_directory = false;
+  bool biff = true;
   std::string home_mailbox{};
   std::string mail_spool_directory{};
   std::vector<std::string> forward_path{};  // one element each, not expanded

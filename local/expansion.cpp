@@ -23,6 +23,8 @@ constexpr std::chrono::seconds kCleanupTime{300};
 // Aliases of aliases of aliases; and all that one recipient may set going.
 constexpr std::size_t kMaxDepth = 100;
 constexpr std::size_t kMaxTasks = 100'000;
+// Questions under way for one list.
+constexpr std::size_t kAskedAhead = 100;
 constexpr std::size_t kMaxListFile = std::size_t{4} << 20;
 
 bool has_word(const std::vector<std::string>& words, std::string_view word) {
@@ -155,16 +157,40 @@ void Expansion::add(const std::vector<Destination>& destinations,
   }
 }
 
+loop::Task<void> Expansion::ask(ipc::TablesClient& tables, ipc::tables::Resolve question,
+                                std::shared_ptr<Answer> answer,
+                                std::shared_ptr<loop::Condition> answered) {
+  auto resolved = co_await tables.resolve(std::move(question), loop::Clock::now() + kTablesTime);
+  answer->emplace(std::move(resolved));
+  answered->notify_all();
+}
+
+// Of a list: the questions for the next ones travel together with that for the first.
+void Expansion::ask_ahead(Task& first) {
+  const auto ask_for = [&](Task& task) {
+    ipc::tables::Resolve question;
+    question.sender = sender_of(*task.origin);
+    question.address = task.destination.text;
+    task.answer = std::make_shared<Answer>();
+    loop::spawn(ask(agent_.tables_, std::move(question), task.answer, answered_));
+  };
+  ask_for(first);
+  for (std::size_t i = 0; i < std::min(kAskedAhead, tasks_.size()); ++i) {
+    Task& next = tasks_[i];
+    if (next.destination.kind != DestinationKind::kAddress || next.is_resolved) continue;
+    if (next.answer == nullptr) ask_for(next);
+  }
+}
+
 loop::Task<void> Expansion::deliver_address(Task task) {
   if (task.is_resolved) {
     co_await deliver_local(task.destination.text, task.origin);
     co_return;
   }
-  ipc::tables::Resolve question;
-  question.sender = sender_of(*task.origin);
-  question.address = task.destination.text;
-  const auto resolved =
-      co_await agent_.tables_.resolve(std::move(question), loop::Clock::now() + kTablesTime);
+  if (task.answer == nullptr) ask_ahead(task);
+  const std::shared_ptr<Answer> answer = task.answer;
+  while (!*answer) co_await answered_->wait(loop::kNever);
+  const Result<ipc::tables::Resolved>& resolved = **answer;
   if (!resolved) {
     log::warning("{}: {}", delivery_.queue_id(), resolved.error().text);
     finish(task.origin->address, "4.3.0", "address resolver failure");
@@ -410,6 +436,7 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     job.failure_prefix =
         fmt::format("cannot update mailbox {} for user {}. ", place.path, user.name);
     job.must_exist = place.is_spool;
+    if (settings_->biff) job.biff_user = user.name;
   }
   const agent::Identity who = identity_of(user);
   if (place.is_spool) {
@@ -598,10 +625,6 @@ loop::Task<void> Expansion::deliver_file(Task task) {
 loop::Task<void> Expansion::deliver_include(Task task) {
   const Origin& origin = *task.origin;
   const std::string path = task.destination.text;
-  if (origin.source == Source::kForward) {
-    finish(origin.address, "5.7.1", "mail to :include: is restricted");
-    co_return;
-  }
   if (!done_.insert("include " + path).second) co_return;
   if (!path.starts_with('/')) {
     finish(origin.address, "5.3.5", fmt::format(":include:{}: not an absolute name", path));

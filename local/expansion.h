@@ -39,10 +39,13 @@ class Expansion {
     bool is_luser = false;               // luser_relay has been here
     std::string delivered_to{};          // of Delivered-To:, quoted
   };
+  // Where an address goes, as soon as the tables have said it.
+  using Answer = std::optional<Result<ipc::tables::Resolved>>;
   struct Task {
     Destination destination{};
     std::shared_ptr<const Origin> origin{};
     bool is_resolved = false;  // kAddress: the text is an address of ours
+    std::shared_ptr<Answer> answer{};
   };
   struct Forward {
     std::string sender{};
@@ -54,6 +57,10 @@ class Expansion {
 
   [[nodiscard]] loop::Task<void> work(Task task);
   [[nodiscard]] loop::Task<void> deliver_address(Task task);
+  static loop::Task<void> ask(ipc::TablesClient& tables, ipc::tables::Resolve question,
+                              std::shared_ptr<Answer> answer,
+                              std::shared_ptr<loop::Condition> answered);
+  void ask_ahead(Task& first);
   [[nodiscard]] loop::Task<void> deliver_local(std::string address,
                                                std::shared_ptr<const Origin> origin);
   // False: no such alias.
@@ -118,6 +125,8 @@ class Expansion {
   std::string domain_;
 
   std::deque<Task> tasks_;
+  // Some of the answers have come; who asks may live longer than this.
+  std::shared_ptr<loop::Condition> answered_ = std::make_shared<loop::Condition>();
   std::size_t done_tasks_ = 0;
   std::set<std::string, std::less<>> done_;  // mailboxes, files and addresses: each once
   std::map<std::pair<std::string, std::string>, Forward> forwards_;

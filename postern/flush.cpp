@@ -7,7 +7,10 @@
 
 #include <ctime>
 #include <functional>
+#include <utility>
+#include <vector>
 
+#include "common/config/networks.h"
 #include "common/config/param.h"
 #include "common/ipc/client.h"
 #include "common/ipc/qmgr.h"
@@ -44,6 +47,9 @@ class Onlooker {
 
  private:
   void end(End end);
+  void take(const Event& event) {
+    if (!is_over_ && !on_event_(event)) end(End::kAsked);
+  }
   static loop::Task<void> ask(Onlooker* self, ipc::ChannelPtr channel);
 
   ipc::qmgr::Watch request_;
@@ -53,6 +59,8 @@ class Onlooker {
   bool is_answered_ = false;
   loop::Loop loop_;
   std::function<void(std::int64_t)> on_start_;
+  std::function<bool(const Event&)> on_event_;
+  std::vector<Event> early_;  // they came together with the answer, and are told after it
 };
 
 void Onlooker::end(End end) {
@@ -67,6 +75,7 @@ loop::Task<void> Onlooker::ask(Onlooker* self, ipc::ChannelPtr channel) {
   self->is_answered_ = true;
   if (answer) {
     self->on_start_(answer->messages);
+    for (const Event& event : std::exchange(self->early_, {})) self->take(event);
     if (self->is_over_) self->loop_.stop();
     co_return;
   }
@@ -79,9 +88,11 @@ End Onlooker::look(const std::string& socket, std::function<void(std::int64_t)> 
   auto fd = sys::connect_unix(socket);
   if (!fd) return End::kLost;
   on_start_ = std::move(on_start);
+  on_event_ = std::move(on_event);
   ipc::Dispatcher dispatcher;
-  dispatcher.notice<Event>([&](Event& event, const ipc::ChannelPtr&) {
-    if (!is_over_ && !on_event(event)) end(End::kAsked);
+  dispatcher.notice<Event>([this](Event& event, const ipc::ChannelPtr&) {
+    if (is_answered_) return take(event);
+    early_.push_back(std::move(event));
   });
   const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
   channel->start([this](const ipc::ChannelPtr&) { end(End::kLost); });
@@ -110,22 +121,33 @@ struct Options {
   bool is_live = false;
   bool is_json = false;
   std::chrono::seconds time{};
+  config::Networks clients{};
 };
+
+// An address, a network or a list of them. False when it is none, which was said.
+bool read_clients(const char* text, config::Networks& clients) {
+  std::vector<std::string> faults;
+  const auto no_file = [](std::string_view) { return std::optional<std::string>(); };
+  clients = config::Networks::parse(text, no_file, faults);
+  if (faults.empty() && !clients.empty() && clients.tables().empty()) return true;
+  fmt::print(stderr, "postern: --client {}: not an address or a network\n", text);
+  return false;
+}
 
 // Nothing when the words are no such options, which was said.
 std::optional<Options> read_options(int argc, char** argv, const char* usage,
                                     std::chrono::seconds time) {
-  constexpr option kOptions[] = {{"wait", no_argument, nullptr, 'w'},
-                                 {"live", no_argument, nullptr, 'l'},
-                                 {"json", no_argument, nullptr, 'j'},
-                                 {"time", required_argument, nullptr, 't'},
-                                 {nullptr, 0, nullptr, 0}};
+  constexpr option kOptions[] = {
+      {"wait", no_argument, nullptr, 'w'},         {"live", no_argument, nullptr, 'l'},
+      {"json", no_argument, nullptr, 'j'},         {"time", required_argument, nullptr, 't'},
+      {"client", required_argument, nullptr, 'c'}, {nullptr, 0, nullptr, 0}};
   Options options;
   options.time = time;
   for (int letter = 0; (letter = ::getopt_long(argc, argv, "v", kOptions, nullptr)) != -1;) {
     if (letter == 'w') options.is_wait = true;
     if (letter == 'l') options.is_live = true;
     if (letter == 'j') options.is_json = true;
+    if (letter == 'c' && !read_clients(::optarg, options.clients)) return std::nullopt;
     if (letter == 't') {
       const auto given = config::parse_duration(::optarg);
       if (!given) {
@@ -182,9 +204,13 @@ int flush_and_wait(const MailSystem& system, const Options& options) {
 }  // namespace
 
 int flush_main(int argc, char** argv) {
-  const auto options =
-      read_options(argc, argv, "usage: postern flush [--wait [--time time] [--json]]", kFlushTime);
+  constexpr const char* kUsage = "usage: postern flush [--wait [--time time] [--json]]";
+  const auto options = read_options(argc, argv, kUsage, kFlushTime);
   if (!options) return EX_USAGE;
+  if (!options->clients.empty()) {
+    fmt::print(stderr, "{}\n", kUsage);
+    return EX_USAGE;
+  }
   const auto system = open_mail_system();
   if (!system) return 1;
   if (options->is_wait) return flush_and_wait(*system, *options);
@@ -199,14 +225,15 @@ int flush_main(int argc, char** argv) {
 
 int trace_main(int argc, char** argv) {
   constexpr const char* kUsage =
-      "usage: postern trace --live [--time time] [--json] [queue-id|address|domain]";
-  const auto options = read_options(argc, argv, kUsage, std::chrono::hours(24 * 365));
+      "usage: postern trace --live [--client address] [--time time] [--json] "
+      "[queue-id|address|domain]";
+  auto options = read_options(argc, argv, kUsage, std::chrono::hours(24 * 365));
   if (!options) return EX_USAGE;
   if (!options->is_live || argc - ::optind > 1) {
     fmt::print(stderr, "{}\n", kUsage);
     return EX_USAGE;
   }
-  EventFilter filter(::optind < argc ? argv[::optind] : "");
+  EventFilter filter(::optind < argc ? argv[::optind] : "", std::move(options->clients));
   const auto system = open_mail_system();
   if (!system) return 1;
   if (::geteuid() != 0) return refuse("trace needs the superuser");

@@ -69,8 +69,11 @@ std::string print_event(const Event& event) {
     case EventKind::kTriedAgain: {
       const std::string more =
           event.recipients > 1 ? fmt::format(" and {} more", event.recipients - 1) : std::string();
-      return fmt::format("{}  {}: from {} to {}{}, {} bytes\n", id, kind_word(event.kind),
-                         address_text(event.sender), address_text(event.recipient), more,
+      const std::string client = event.client.empty()
+                                     ? std::string()
+                                     : fmt::format(" [{}]", log::clean(event.client, kMaxText));
+      return fmt::format("{}  {}: from {}{} to {}{}, {} bytes\n", id, kind_word(event.kind),
+                         address_text(event.sender), client, address_text(event.recipient), more,
                          event.size);
     }
     case EventKind::kOutcome: {
@@ -101,6 +104,7 @@ std::string print_event_json(const Event& event, std::int64_t time) {
                             event.kind == EventKind::kTriedAgain ||
                             event.kind == EventKind::kOutcome;
   if (has_envelope) object["sender"] = event.sender;
+  if (has_envelope) put("client", event.client);
   put("recipient", event.recipient);
   if (event.recipients > 0) object["recipients"] = event.recipients;
   if (event.size > 0) object["size"] = event.size;
@@ -111,7 +115,14 @@ std::string print_event_json(const Event& event, std::int64_t time) {
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-EventFilter::EventFilter(std::string_view wanted) : wanted_(to_lower(wanted)) {}
+EventFilter::EventFilter(std::string_view wanted, config::Networks clients)
+    : wanted_(to_lower(wanted)), clients_(std::move(clients)) {}
+
+bool EventFilter::is_from(std::string_view client) const {
+  if (clients_.empty()) return true;
+  const auto address = config::parse_ip_address(client);
+  return address && clients_.contains(*address);
+}
 
 bool EventFilter::is_about(std::string_view address) const {
   const std::string lower = to_lower(address);
@@ -121,10 +132,11 @@ bool EventFilter::is_about(std::string_view address) const {
 }
 
 bool EventFilter::takes(const Event& event) {
-  if (wanted_.empty() || shown_.contains(event.queue_id)) return true;
-  const bool is_it =
-      to_lower(event.queue_id) == wanted_ || is_about(event.sender) || is_about(event.recipient);
-  if (!is_it) return false;
+  if (wanted_.empty() && clients_.empty()) return true;
+  if (shown_.contains(event.queue_id)) return true;
+  const bool is_it = wanted_.empty() || to_lower(event.queue_id) == wanted_ ||
+                     is_about(event.sender) || is_about(event.recipient);
+  if (!is_it || !is_from(event.client)) return false;
   if (shown_.size() >= kMaxShown) shown_.clear();
   shown_.insert(event.queue_id);
   return true;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "common/config/networks.h"
 #include "common/ipc/qmgr.h"
 
 namespace postern::control {
@@ -17,16 +18,18 @@ namespace postern::control {
 // One object, with its line end. `time` is seconds since 1970.
 [[nodiscard]] std::string print_event_json(const ipc::qmgr::Event& event, std::int64_t time);
 
-// The events that one wants to see: all, or those of a queue id, an address or a domain. A message
-// that one of its events has shown is shown to its end.
+// The events that one wants to see: all, or those of a queue id, an address or a domain, and of
+// clients with these addresses. A message that one of its events has shown is shown to its end.
 class EventFilter {
  public:
-  explicit EventFilter(std::string_view wanted);
+  explicit EventFilter(std::string_view wanted, config::Networks clients = {});
   [[nodiscard]] bool takes(const ipc::qmgr::Event& event);
 
  private:
   [[nodiscard]] bool is_about(std::string_view address) const;
+  [[nodiscard]] bool is_from(std::string_view client) const;
   std::string wanted_;
+  config::Networks clients_;
   std::unordered_set<std::string> shown_;
 };
 

@@ -17,7 +17,9 @@
 #include "common/config/tool.h"
 #include "common/queuefile/listing.h"
 #include "common/queuefile/queue_id.h"
+#include "common/queuefile/reader.h"
 #include "common/sys/privilege.h"
+#include "postern/lifetimes.h"
 #include "postern/queue_tools.h"
 #include "postern/why_story.h"
 
@@ -35,14 +37,31 @@ int fail_with(std::string_view text) {
   return 1;
 }
 
-struct Lifetimes {
-  std::int64_t mail = 0;
-  std::int64_t notice = 0;
+// Of a header more is not looked through.
+constexpr std::uint64_t kMaxHeader = std::uint64_t{256} << 10;
+
+// What a story needs beside the queue.
+struct Knowledge {
+  Lifetimes lifetimes;
+  std::string authserv_id;
 };
+
+// That of all who wait, where they have the same; else what holds where no table says otherwise.
+Lifetime common_lifetime(const Story& story, const Lifetimes& lifetimes) {
+  const Lifetime* common = nullptr;
+  for (const StoryRecipient& entry : story.recipients) {
+    if (entry.recipient.state != queuefile::State::kPending) continue;
+    if (common != nullptr && *common != entry.lifetime) {
+      return lifetimes.usual(story.envelope.sender);
+    }
+    common = &entry.lifetime;
+  }
+  return common == nullptr ? lifetimes.usual(story.envelope.sender) : *common;
+}
 
 // Nothing when the message is gone, unfinished or not ours.
 std::optional<Story> read_story(const queuefile::QueueDirs& dirs, Queue queue,
-                                const queuefile::QueueEntry& entry, Lifetimes lifetimes) {
+                                const queuefile::QueueEntry& entry, Knowledge& knowledge) {
   const auto fd = dirs.open_path(entry.path);
   if (!fd || !*fd) return std::nullopt;
   auto message = queuefile::open_message((*fd)->get(), {.verify = queuefile::Verify::kStructure});
@@ -55,16 +74,19 @@ std::optional<Story> read_story(const queuefile::QueueDirs& dirs, Queue queue,
   story.envelope = std::move(message->envelope);
   for (auto& recipient : story.envelope.recipients) {
     if (recipient.state == queuefile::State::kRemoved) continue;
-    story.recipients.push_back({std::move(recipient), {}});
+    auto lifetime = knowledge.lifetimes.of(story.envelope.sender, recipient.address);
+    story.recipients.push_back({std::move(recipient), std::move(lifetime), {}});
   }
   story.envelope.recipients.clear();
   struct stat status{};
   if (queue == Queue::kDeferred && ::fstat((*fd)->get(), &status) == 0) {
     story.next_attempt = status.st_mtime;
   }
-  const bool is_notice = story.envelope.sender.empty();
-  story.lifetime = is_notice ? "bounce_queue_lifetime" : "maximal_queue_lifetime";
-  story.gives_up = story.envelope.arrival.seconds + (is_notice ? lifetimes.notice : lifetimes.mail);
+  story.lifetime = common_lifetime(story, knowledge.lifetimes);
+  queuefile::Extent header = message->layout.header;
+  header.length = std::min(header.length, kMaxHeader);
+  const auto text = queuefile::read_extent((*fd)->get(), header, kMaxHeader);
+  add_facts(story, text ? std::string_view(*text) : std::string_view(), knowledge.authserv_id);
   return story;
 }
 
@@ -94,7 +116,8 @@ struct Found {
   std::size_t more = 0;
 };
 
-Found find_stories(const queuefile::QueueDirs& dirs, std::string_view wanted, Lifetimes lifetimes) {
+Found find_stories(const queuefile::QueueDirs& dirs, std::string_view wanted,
+                   Knowledge& knowledge) {
   Found found;
   const auto by_age = [](const Story& a, const Story& b) {
     return a.envelope.arrival.seconds < b.envelope.arrival.seconds;
@@ -105,7 +128,7 @@ Found find_stories(const queuefile::QueueDirs& dirs, std::string_view wanted, Li
       const auto entry = walk.next();
       if (!entry) continue;
       if (!*entry) break;
-      auto story = read_story(dirs, queue, **entry, lifetimes);
+      auto story = read_story(dirs, queue, **entry, knowledge);
       if (!story) continue;
       std::erase_if(story->recipients, [&](const StoryRecipient& recipient) {
         return !is_for(recipient.recipient, wanted);
@@ -127,9 +150,9 @@ Found find_stories(const queuefile::QueueDirs& dirs, std::string_view wanted, Li
 }
 
 std::optional<Story> find_message(const queuefile::QueueDirs& dirs, std::string_view id,
-                                  Lifetimes lifetimes) {
+                                  Knowledge& knowledge) {
   for (const Queue queue : queuefile::kListedQueues) {
-    auto story = read_story(dirs, queue, {std::string(id), dirs.path_of(queue, id)}, lifetimes);
+    auto story = read_story(dirs, queue, {std::string(id), dirs.path_of(queue, id)}, knowledge);
     if (!story) continue;
     read_attempts(dirs, *story);
     return story;
@@ -181,6 +204,8 @@ int why_main(int argc, char** argv) {
   config::Problems problems;
   const auto paths = config::load<config::PathsParams>(tool->values, problems);
   const auto params = config::load<config::QueueParams>(tool->values, problems);
+  // Tables may be for root's eyes.
+  Knowledge knowledge{Lifetimes(tool->values), tool->values.text("mailauth_authserv_id")};
   if (const auto taken = take_rights_of(paths.mail_owner); !taken) {
     return fail_with(taken.error().text);
   }
@@ -188,16 +213,14 @@ int why_main(int argc, char** argv) {
       paths.queue_directory,
       {params.hash_queue_names, static_cast<unsigned>(params.hash_queue_depth)});
   if (!dirs) return fail_with(dirs.error().text);
-  const Lifetimes lifetimes{params.maximal_queue_lifetime.count(),
-                            params.bounce_queue_lifetime.count()};
   if (queuefile::is_valid_queue_id(wanted)) {
-    if (auto story = find_message(*dirs, wanted, lifetimes)) {
+    if (auto story = find_message(*dirs, wanted, knowledge)) {
       Found found;
       found.stories.push_back(*std::move(story));
       return tell(found, wanted, is_json);
     }
   }
-  return tell(find_stories(*dirs, wanted, lifetimes), wanted, is_json);
+  return tell(find_stories(*dirs, wanted, knowledge), wanted, is_json);
 }
 
 }  // namespace postern::control

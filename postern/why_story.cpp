@@ -6,8 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "common/base/number.h"
 #include "common/base/text.h"
+#include "common/ipc/mailauth.h"
 #include "common/log/clean.h"
+#include "common/mail/header.h"
+#include "common/mailauth/results_header.h"
 #include "postern/queue_groups.h"
 #include "postern/why_cause.h"
 
@@ -41,6 +45,27 @@ std::string origin_text(const queuefile::Envelope& envelope) {
                                         : ", authenticated as " + envelope.sasl_username;
   if (!envelope.sasl_method.empty()) out += " (" + envelope.sasl_method + ")";
   return log::clean(out);
+}
+
+// The first line of what smtpd writes into Received: "using TLSv1.3 with cipher ...".
+std::string tls_text(std::string_view trace) {
+  constexpr std::string_view kUsing = "using ";
+  std::string_view line = trace.substr(0, trace.find('\n'));
+  if (line.starts_with(kUsing)) line.remove_prefix(kUsing.size());
+  return line.empty() ? "TLS" : std::string(line);
+}
+
+std::string facts_text(const Story& story) {
+  if (story.envelope.origin != queuefile::Origin::kNetwork) return {};
+  std::string out =
+      fmt::format("  secrecy   {}\n",
+                  story.secrecy.empty() ? "none, it came in the clear" : log::clean(story.secrecy));
+  std::vector<std::string> words;
+  for (const auto& [method, result] : story.verdicts) {
+    words.push_back(fmt::format("{} {}", to_upper(method), log::clean(result)));
+  }
+  if (!words.empty()) out += fmt::format("  verdicts  {}\n", join(words, ", "));
+  return out;
 }
 
 std::string_view state_text(queuefile::State state) {
@@ -78,7 +103,17 @@ std::string attempts_text(const std::vector<Attempt>& attempts, std::int64_t now
   return out;
 }
 
-std::string recipient_text(const StoryRecipient& entry, std::int64_t now) {
+std::string end_text(const Lifetime& lifetime, std::int64_t arrival, std::int64_t now) {
+  if (lifetime.is_unknown) return fmt::format("gives up when {} says so", lifetime.parameter);
+  return fmt::format("gives up {} ({} {})", moment_text(arrival + lifetime.seconds, now),
+                     lifetime.parameter, span_text(lifetime.seconds));
+}
+
+bool is_waiting(const StoryRecipient& entry) {
+  return entry.recipient.state == queuefile::State::kPending;
+}
+
+std::string recipient_text(const Story& story, const StoryRecipient& entry, std::int64_t now) {
   const auto& recipient = entry.recipient;
   std::string line = recipient.address;
   if (!recipient.orig_to.empty() && recipient.orig_to != recipient.address) {
@@ -88,6 +123,9 @@ std::string recipient_text(const StoryRecipient& entry, std::int64_t now) {
   if (recipient.resolved) {
     line += fmt::format("  by {}, next hop {}", recipient.resolved->transport,
                         recipient.resolved->nexthop);
+  }
+  if (is_waiting(entry) && entry.lifetime != story.lifetime && !story.is_forced_expire) {
+    line += "  " + end_text(entry.lifetime, story.envelope.arrival.seconds, now);
   }
   return fmt::format("  {}\n{}", log::clean(line, 2000), attempts_text(entry.attempts, now));
 }
@@ -104,9 +142,12 @@ std::string prospect_text(const Story& story, std::int64_t now) {
                        span_text(story.next_attempt - now));
   }
   if (story.is_forced_expire) return out + ", given up then (an operator has expired it)\n";
-  return out + fmt::format(", gives up {} ({} {})\n", moment_text(story.gives_up, now),
-                           story.lifetime,
-                           span_text(story.gives_up - story.envelope.arrival.seconds));
+  // Where each has a time of its own, it stands beside it.
+  const bool is_for_any = std::ranges::any_of(story.recipients, [&](const auto& entry) {
+    return is_waiting(entry) && entry.lifetime == story.lifetime;
+  });
+  if (!is_for_any) return out + "\n";
+  return out + ", " + end_text(story.lifetime, story.envelope.arrival.seconds, now) + "\n";
 }
 
 // What holds the message up, each cause once, with the recipient that shows it.
@@ -118,7 +159,7 @@ struct Finding {
 
 std::vector<Finding> find_causes(const Story& story) {
   std::vector<Finding> out;
-  for (const auto& [recipient, attempts] : story.recipients) {
+  for (const auto& [recipient, lifetime, attempts] : story.recipients) {
     if (recipient.state != queuefile::State::kPending && story.queue_name != "maildrop") continue;
     const Attempt last = attempts.empty() ? Attempt{} : attempts.back();
     const Cause cause = find_cause({story.queue_name, last.status, last.text});
@@ -149,7 +190,12 @@ std::string findings_text(const Story& story) {
   return out;
 }
 
-nlohmann::ordered_json json_of(const StoryRecipient& entry) {
+void put_end(nlohmann::ordered_json& out, const Lifetime& lifetime, std::int64_t arrival) {
+  if (!lifetime.is_unknown) out["gives_up_time"] = arrival + lifetime.seconds;
+  out["lifetime_parameter"] = lifetime.parameter;
+}
+
+nlohmann::ordered_json json_of(const Story& story, const StoryRecipient& entry) {
   const auto& recipient = entry.recipient;
   nlohmann::ordered_json out = {{"address", recipient.address},
                                 {"state", state_text(recipient.state)}};
@@ -158,6 +204,7 @@ nlohmann::ordered_json json_of(const StoryRecipient& entry) {
     out["transport"] = recipient.resolved->transport;
     out["next_hop"] = recipient.resolved->nexthop;
   }
+  if (is_waiting(entry)) put_end(out, entry.lifetime, story.envelope.arrival.seconds);
   out["attempts"] = nlohmann::ordered_json::array();
   for (const auto& attempt : entry.attempts) {
     out["attempts"].push_back(
@@ -178,13 +225,15 @@ nlohmann::ordered_json json_of(const Story& story) {
                                 {"helo", envelope.client.helo},
                                 {"protocol", envelope.client.protocol},
                                 {"sasl_username", envelope.sasl_username},
-                                {"forced_expire", story.is_forced_expire},
-                                {"gives_up_time", story.gives_up},
-                                {"lifetime_parameter", story.lifetime}};
+                                {"forced_expire", story.is_forced_expire}};
+  put_end(out, story.lifetime, envelope.arrival.seconds);
+  if (envelope.origin == queuefile::Origin::kNetwork) out["tls"] = story.secrecy;
+  for (const auto& [method, verdict] : story.verdicts) out["verdicts"][method] = verdict;
   if (story.next_attempt != 0) out["next_attempt_time"] = story.next_attempt;
   if (story.warned != 0) out["sender_warned_time"] = story.warned;
   out["recipients"] = nlohmann::ordered_json::array();
-  for (const auto& recipient : story.recipients) out["recipients"].push_back(json_of(recipient));
+  for (const auto& recipient : story.recipients)
+    out["recipients"].push_back(json_of(story, recipient));
   out["causes"] = nlohmann::ordered_json::array();
   for (const auto& finding : find_causes(story)) {
     out["causes"].push_back({{"cause", finding.cause.key},
@@ -196,6 +245,31 @@ nlohmann::ordered_json json_of(const Story& story) {
 }
 
 }  // namespace
+
+void add_facts(Story& story, std::string_view header, std::string_view authserv_id) {
+  std::int64_t wanted = 0;
+  for (const auto& [name, value] : story.envelope.attributes) {
+    if (name == "received_secret" && story.secrecy.empty()) story.secrecy = "TLS";
+    if (name == "received_tls") story.secrecy = tls_text(value);
+    if (name == ipc::mailauth::kAttribute) wanted = parse_integer<std::int64_t>(value).value_or(0);
+  }
+  constexpr std::int64_t kVerdicts =
+      ipc::mailauth::kSpf | ipc::mailauth::kDkim | ipc::mailauth::kDmarc | ipc::mailauth::kArc;
+  // Where nothing was examined, a field in our name is the sender's.
+  if ((wanted & kVerdicts) == 0) return;
+  for (const auto& field : mail::split_header(header)) {
+    if (!equal_nocase(field.name, "Authentication-Results")) continue;
+    const std::string value = mail::unfold(field.body);
+    const auto id = mailauth::authserv_id_of(value);
+    if (!id || !equal_nocase(*id, authserv_id)) continue;
+    for (const std::string_view method : {"spf", "dkim", "dmarc", "arc"}) {
+      if (auto result = mailauth::find_result(value, method)) {
+        story.verdicts.emplace_back(method, *std::move(result));
+      }
+    }
+    return;
+  }
+}
 
 void add_attempts(Story& story, const std::vector<queuefile::Reason>& history) {
   std::unordered_map<std::uint64_t, StoryRecipient*> by_offset;
@@ -226,8 +300,9 @@ std::string print_story(const Story& story, std::int64_t now) {
                                 log::clean(to), size_text(story.size), story.queue_name);
   out += fmt::format("  {}  received {}\n", moment_text(envelope.arrival.seconds, now),
                      origin_text(envelope));
+  out += facts_text(story);
   const std::size_t shown = std::min(story.recipients.size(), kShownRecipients);
-  for (std::size_t i = 0; i < shown; ++i) out += recipient_text(story.recipients[i], now);
+  for (std::size_t i = 0; i < shown; ++i) out += recipient_text(story, story.recipients[i], now);
   if (shown < story.recipients.size()) {
     out += fmt::format("  ... and {} more recipients\n", story.recipients.size() - shown);
   }

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/queuefile/envelope.h"
 #include "common/queuefile/reason_log.h"
+#include "postern/lifetimes.h"
 
 namespace postern::control {
 
@@ -21,6 +23,7 @@ struct Attempt {
 
 struct StoryRecipient {
   queuefile::Recipient recipient{};
+  Lifetime lifetime{};
   std::vector<Attempt> attempts{};  // the oldest first
 };
 
@@ -33,9 +36,14 @@ struct Story {
   std::vector<StoryRecipient> recipients{};
   std::int64_t warned = 0;        // when the sender was told of the delay; 0: not
   std::int64_t next_attempt = 0;  // 0: it is not deferred
-  std::int64_t gives_up = 0;
-  std::string lifetime{};  // the parameter that says so
+  Lifetime lifetime{};            // of the recipients that have no other
+  std::string secrecy{};          // "TLSv1.3 with cipher ...", "TLS"; empty: in the clear
+  // What was found out about the sender when it came: {"spf", "pass"}.
+  std::vector<std::pair<std::string, std::string>> verdicts{};
 };
+
+// From what the envelope and the header say; `authserv_id` is our own in Authentication-Results.
+void add_facts(Story& story, std::string_view header, std::string_view authserv_id);
 
 // Gives each recipient the entries of the message's logs that are about it.
 void add_attempts(Story& story, const std::vector<queuefile::Reason>& history);

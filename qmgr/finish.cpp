@@ -51,16 +51,16 @@ loop::Task<void> Manager::send_trace(Message& message, ipc::bounce::Kind kind) {
   if (!sent) log::warning("{}: delivery status report: {}", message.id, sent.error().text);
 }
 
-bool Manager::may_have_warned(const Message& message) const {
+bool Manager::may_have_warned(const Message& message) {
   if (!settings_.confirm_delay_cleared || settings_.delay_warning_time.count() == 0) return false;
-  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  const auto age = age_of(message);
   return message.was_deferred && age >= settings_.delay_warning_time;
 }
 
 // Asked at the end of each round; bounce knows whether the sender has been told.
 loop::Task<void> Manager::warn_of_delay(Message& message) {
   if (settings_.delay_warning_time.count() == 0 || message.sender.empty()) co_return;
-  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  const auto age = age_of(message);
   if (age < settings_.delay_warning_time) co_return;
   auto fd = dirs_.open_message(message.queue, message.id);
   if (!fd || !*fd) co_return;
@@ -163,7 +163,7 @@ void Manager::defer(Message& message) {
 void Manager::forget(Message& message, ipc::qmgr::EventKind end) {
   if (!watchers_.empty()) watchers_.ended(message.id, end);
   active_recipients_ -= message.recipients.size();
-  active_.erase(std::string(message.id));
+  active_.erase(active_.find(message.id));
   take_due();
 }
 

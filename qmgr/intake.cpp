@@ -52,6 +52,7 @@ Recipient from_envelope(const queuefile::Recipient& recipient) {
 
 void fill(Message& message, const queuefile::Envelope& envelope) {
   message.sender = envelope.sender;
+  message.client = envelope.client.address;
   message.is_probe = envelope.origin == queuefile::Origin::kProbe;
   message.content_filter = envelope.content_filter;
   message.redirect = envelope.redirect;
@@ -69,6 +70,10 @@ void fill(Message& message, const queuefile::Envelope& envelope) {
   for (const auto& recipient : envelope.recipients) {
     if (recipient.state == queuefile::State::kRemoved) continue;
     message.recipients.push_back(from_envelope(recipient));
+  }
+  // A notice may say what it likes.
+  if (!std::ranges::is_sorted(message.recipients, {}, &Recipient::state_offset)) {
+    std::ranges::sort(message.recipients, {}, &Recipient::state_offset);
   }
 }
 
@@ -141,7 +146,7 @@ loop::Task<Result<ipc::qmgr::Watching>> Manager::watch(ipc::qmgr::Watch request,
   co_await scan_all(false);
   std::unordered_set<std::string> ids;
   schedule_.for_each_id([&](const std::string& id) { ids.insert(id); });
-  for (const auto& [id, message] : active_) ids.insert(id);
+  active_.for_each([&](auto slot) { ids.insert(active_.id(slot)); });
   ids.insert(loading_ids_.begin(), loading_ids_.end());
   answer.messages = static_cast<std::int64_t>(ids.size());
   watchers_.wait_for(channel, std::move(ids));
@@ -264,11 +269,11 @@ loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
   message->id = id;
   message->queue = queue;
   const bool is_read = co_await read(id, queue, *message);
-  bool is_taken = active_.contains(id);
-  if (is_read && !active_.contains(id)) {
+  bool is_taken = find(id) != nullptr;
+  if (is_read && find(id) == nullptr) {
     const Result<void> resolved = co_await resolve(*message);
-    is_taken = resolved.has_value() || active_.contains(id);
-    if (active_.contains(id)) {
+    is_taken = resolved.has_value() || find(id) != nullptr;
+    if (find(id) != nullptr) {
       // Its notice came in meanwhile.
     } else if (resolved) {
       activate(std::move(message));
@@ -379,11 +384,12 @@ void Manager::keep_one_recipient(Message& message) {
 }
 
 // FILTER: where the recipients' own mail goes does not count.
-void Manager::send_to_filter(Message& message) {
+void Manager::send_to_filter(Message& message) const {
   const auto colon = message.content_filter.find(':');
   const std::string transport = message.content_filter.substr(0, colon);
-  const std::string nexthop =
+  std::string nexthop =
       colon == std::string::npos ? std::string() : message.content_filter.substr(colon + 1);
+  if (nexthop.empty()) nexthop = settings_.default_filter_nexthop;
   for (auto& recipient : message.recipients) {
     if (recipient.progress != Progress::kWaiting) continue;
     recipient.transport = transport;
@@ -420,7 +426,7 @@ void Manager::activate(std::unique_ptr<Message> owned) {
   if (!message.redirect.empty()) keep_one_recipient(message);
   if (!message.content_filter.empty()) send_to_filter(message);
   active_recipients_ += message.recipients.size();
-  active_.emplace(message.id, std::move(owned));
+  active_[active_.find_or_add(message.id)] = std::move(owned);
   assign(message);
   finish_if_done(message);
 }

@@ -2,6 +2,7 @@
 // while others of the same message still wait (destination_queue_lifetime_maps).
 
 #include <algorithm>
+#include <ctime>
 #include <map>
 
 #include "common/base/text.h"
@@ -35,6 +36,17 @@ std::chrono::seconds Manager::usual_lifetime(const Message& message) const {
                                 : settings_.maximal_queue_lifetime;
 }
 
+void Manager::look_at_clocks() {
+  timespec unset{};
+  ::clock_gettime(CLOCK_BOOTTIME, &unset);
+  leaps_.look(wall_clock_us(), unset.tv_sec * 1'000'000 + unset.tv_nsec / 1000);
+}
+
+std::chrono::microseconds Manager::age_of(const Message& message) {
+  look_at_clocks();
+  return std::chrono::microseconds(leaps_.age_of(message.arrival_us));
+}
+
 loop::Task<std::optional<std::chrono::seconds>> Manager::lifetime_for(
     std::string domain, std::chrono::seconds otherwise) {
   ipc::tables::Lookup question;
@@ -57,7 +69,7 @@ loop::Task<std::optional<std::chrono::seconds>> Manager::lifetime_for(
 
 loop::Task<std::vector<Recipient*>> Manager::find_expired(Message& message) {
   std::vector<Recipient*> expired;
-  const auto age = std::chrono::microseconds(wall_clock_us() - message.arrival_us);
+  const auto age = age_of(message);
   const auto usual = usual_lifetime(message);
   std::map<std::string, bool, std::less<>> is_over;
   for (Recipient& recipient : message.recipients) {

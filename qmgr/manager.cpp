@@ -72,8 +72,10 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
         for (auto& [name, service] : transports_) {
           if (service->destinations() > kManyDestinations) service->forget_idle(now);
         }
+        look_at_clocks();
         housekeeping_timer_.arm(now + kHousekeeping);
       }) {
+  look_at_clocks();
   configure();
 }
 
@@ -89,6 +91,7 @@ void Manager::configure() {
   settings_.message_recipient_limit = static_cast<std::size_t>(queue.qmgr_message_recipient_limit);
   settings_.defer_transports = queue.defer_transports;
   settings_.destination_queue_lifetime_maps = scheduling.destination_queue_lifetime_maps;
+  settings_.default_filter_nexthop = process_.values().text("default_filter_nexthop");
   settings_.confirm_delay_cleared = process_.values().flag("confirm_delay_cleared");
   settings_.delay_warning_time = process_.values().duration("delay_warning_time");
   const auto parents = process_.values().list("parent_domain_matches_subdomains");
@@ -118,8 +121,8 @@ Limits Manager::limits_of(const std::string& transport) const {
 }
 
 Message* Manager::find(const std::string& id) {
-  const auto found = active_.find(id);
-  return found == active_.end() ? nullptr : found->second.get();
+  const auto slot = active_.find(id);
+  return slot == active_.kNone ? nullptr : active_[slot].get();
 }
 
 void Manager::start() {

@@ -24,6 +24,7 @@
 #include "common/ipc/qmgr.h"
 #include "common/ipc/server.h"
 #include "common/ipc/tables.h"
+#include "qmgr/leaps.h"
 #include "qmgr/message.h"
 #include "qmgr/schedule.h"
 #include "qmgr/transport.h"
@@ -43,6 +44,7 @@ struct Settings {
   std::size_t message_recipient_limit = 20'000;
   std::vector<std::string> defer_transports;
   std::vector<std::string> destination_queue_lifetime_maps;
+  std::string default_filter_nexthop;
   config::SiteList fast_flush_domains;
   uid_t owner = 0;
 };
@@ -77,7 +79,7 @@ class Manager {
   // Into active/, into the destinations' queues.
   void activate(std::unique_ptr<Message> message);
   static void keep_one_recipient(Message& message);
-  static void send_to_filter(Message& message);
+  void send_to_filter(Message& message) const;
   [[nodiscard]] bool has_room() const;
   [[nodiscard]] bool has_room_for_old_mail() const;
 
@@ -124,7 +126,7 @@ class Manager {
   // kTrace or kSuccess: what the trace log holds.
   [[nodiscard]] loop::Task<void> send_trace(Message& message, ipc::bounce::Kind kind);
   // confirm_delay_cleared: a delay of the message may have been announced.
-  [[nodiscard]] bool may_have_warned(const Message& message) const;
+  [[nodiscard]] bool may_have_warned(const Message& message);
   // delay_warning_time: bounce tells the sender, once.
   [[nodiscard]] loop::Task<void> warn_of_delay(Message& message);
   [[nodiscard]] static ipc::bounce::Notify notice_of(const Message& message,
@@ -134,6 +136,9 @@ class Manager {
   void forget(Message& message, ipc::qmgr::EventKind end);
 
   // ---- lifetime.cpp
+  // Not what a clock that was set makes of it.
+  [[nodiscard]] std::chrono::microseconds age_of(const Message& message);
+  void look_at_clocks();
   [[nodiscard]] std::chrono::seconds usual_lifetime(const Message& message) const;
   // Nothing where destination_queue_lifetime_maps cannot be asked, or its answer is no time.
   [[nodiscard]] loop::Task<std::optional<std::chrono::seconds>> lifetime_for(
@@ -159,7 +164,8 @@ class Manager {
   ipc::Client verify_;
 
   Schedule schedule_;
-  std::unordered_map<std::string, std::unique_ptr<Message>> active_;
+  Leaps leaps_;
+  IdTable<std::unique_ptr<Message>> active_;
   std::size_t active_recipients_ = 0;
   std::size_t loading_ = 0;
   std::unordered_set<std::string> loading_ids_;

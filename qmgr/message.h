@@ -41,6 +41,7 @@ struct Message {
   std::string id;
   queuefile::Queue queue = queuefile::Queue::kIncoming;
   std::string sender;
+  std::string client;          // its address, for those who look on
   std::string verp_delims;     // empty, or two characters: a sender address for each recipient
   std::string content_filter;  // transport:nexthop for all recipients, FILTER of access(5)
   std::string redirect;        // one address instead of all recipients
@@ -61,12 +62,17 @@ struct Message {
   bool is_dry_run = false;  // sendmail -bv: one attempt that delivers nothing, all of it traced
   bool is_probe = false;    // tells verify what became of it, and nobody else; one attempt
   bool is_finishing = false;
-  bool was_held = false;  // an agent of an earlier queue manager had it: told once
-  std::vector<Recipient> recipients;
-  std::size_t waiting = 0;    // recipients in Progress::kWaiting
-  std::size_t remaining = 0;  // recipients not kDone
-  unsigned flights = 0;       // deliveries with agents
-  unsigned jobs = 0;          // of destinations that point here
+  bool was_held = false;              // an agent of an earlier queue manager had it: told once
+  std::vector<Recipient> recipients;  // in the order of their state_offset
+  std::size_t waiting = 0;            // recipients in Progress::kWaiting
+  std::size_t remaining = 0;          // recipients not kDone
+  unsigned flights = 0;               // deliveries with agents
+  unsigned jobs = 0;                  // of destinations that point here
 };
+
+// The recipient whose state byte is there; nullptr if there is none. A list of ten thousand is not
+// searched for each of them.
+[[nodiscard]] const Recipient* find_recipient(const Message& message, std::int64_t state_offset);
+[[nodiscard]] Recipient* find_recipient(Message& message, std::int64_t state_offset);
 
 }  // namespace postern::qmgr

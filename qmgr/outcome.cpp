@@ -20,17 +20,7 @@
 namespace postern::qmgr {
 
 namespace {
-
 constexpr std::chrono::seconds kBounceTime{100};
-
-Recipient* find_recipient(Message& message, std::int64_t state_offset) {
-  const auto found = std::find_if(
-      message.recipients.begin(), message.recipients.end(), [&](const Recipient& recipient) {
-        return recipient.state_offset == static_cast<std::uint64_t>(state_offset);
-      });
-  return found == message.recipients.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::ChannelPtr channel) {
@@ -71,6 +61,7 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
 // Address verification: an answer that gets lost is asked for again.
 void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
   for (const auto& entry : report.recipients) {
+    if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
     Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     if (recipient->progress == Progress::kWaiting) --message.waiting;

@@ -1,88 +1,89 @@
 #include "qmgr/schedule.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace postern::qmgr {
 
-namespace {
-constexpr std::size_t kChildren = 4;
-}  // namespace
-
-void Schedule::push(Node& node) {
-  ++node.second.places;
-  const Place added{node.second.due, &node};
-  heap_.push_back(added);
-  std::size_t place = heap_.size() - 1;
-  while (place > 0) {
-    const std::size_t above = (place - 1) / kChildren;
-    if (heap_[above].due <= added.due) break;
-    heap_[place] = heap_[above];
-    place = above;
-  }
-  heap_[place] = added;
+Schedule::Second Schedule::second_of(loop::TimePoint due) {
+  return std::chrono::floor<std::chrono::seconds>(due.time_since_epoch()).count();
 }
 
-void Schedule::move_down(std::size_t place) {
-  const Place moved = heap_[place];
-  for (;;) {
-    const std::size_t first = place * kChildren + 1;
-    if (first >= heap_.size()) break;
-    std::size_t least = first;
-    for (std::size_t i = first + 1; i < std::min(first + kChildren, heap_.size()); ++i) {
-      if (heap_[i].due < heap_[least].due) least = i;
-    }
-    if (moved.due <= heap_[least].due) break;
-    heap_[place] = heap_[least];
-    place = least;
+void Schedule::add_place(Entries::Slot slot) {
+  Entry& entry = entries_[slot];
+  ++entry.places;
+  ++places_;
+  const Place added{entry.due, slot};
+  const Second second = second_of(entry.due);
+  if (second > first_second_) {
+    later_[second].push_back(added);
+    return;
   }
-  heap_[place] = moved;
+  first_.push_back(added);
+  std::push_heap(first_.begin(), first_.end());
 }
 
 void Schedule::pop() {
-  --heap_.front().node->second.places;
-  heap_.front() = heap_.back();
-  heap_.pop_back();
-  if (!heap_.empty()) move_down(0);
+  --entries_[first_.front().slot].places;
+  --places_;
+  std::pop_heap(first_.begin(), first_.end());
+  first_.pop_back();
 }
 
 void Schedule::pass_over() {
-  while (!heap_.empty()) {
-    const Place first = heap_.front();
-    const Entry& entry = first.node->second;
+  for (;;) {
+    if (first_.empty()) {
+      if (later_.empty()) {
+        first_second_ = std::numeric_limits<Second>::min();
+        return;
+      }
+      const auto earliest = later_.begin();
+      first_second_ = earliest->first;
+      first_ = std::move(earliest->second);
+      later_.erase(earliest);
+      std::make_heap(first_.begin(), first_.end());
+    }
+    const Place first = first_.front();
+    const Entry& entry = entries_[first.slot];
     if (!entry.is_gone && entry.due == first.due) return;
     pop();
-    if (entry.is_gone && entry.places == 0) entries_.erase(first.node->first);
+    if (entry.is_gone && entry.places == 0) entries_.erase(first.slot);
   }
 }
 
 void Schedule::rebuild() {
-  std::erase_if(entries_, [](const Node& node) { return node.second.is_gone; });
-  heap_.clear();
-  for (Node& node : entries_) {
-    node.second.places = 1;
-    heap_.push_back({node.second.due, &node});
-  }
-  for (std::size_t place = heap_.size(); place-- > 0;) move_down(place);
+  first_.clear();
+  later_.clear();
+  first_second_ = std::numeric_limits<Second>::min();
+  places_ = 0;
+  std::vector<Entries::Slot> gone;
+  entries_.for_each([&](Entries::Slot slot) {
+    if (entries_[slot].is_gone) return gone.push_back(slot);
+    entries_[slot].places = 0;
+    add_place(slot);
+  });
+  for (const Entries::Slot slot : gone) entries_.erase(slot);
+  pass_over();
 }
 
 void Schedule::put(const std::string& id, queuefile::Queue queue, loop::TimePoint due) {
-  Node& node = *entries_.try_emplace(id).first;
-  Entry& entry = node.second;
+  const Entries::Slot slot = entries_.find_or_add(id);
+  Entry& entry = entries_[slot];
   if (entry.places == 0 || entry.is_gone) ++size_;
   entry.due = due;
   entry.queue = queue;
   entry.is_gone = false;
-  push(node);
+  add_place(slot);
   pass_over();
   // Mostly what counts.
   constexpr std::size_t kFew = 64;
-  if (heap_.size() > 2 * size_ + kFew) rebuild();
+  if (places_ > 2 * size_ + kFew) rebuild();
 }
 
 void Schedule::remove(const std::string& id) {
-  const auto found = entries_.find(id);
-  if (found == entries_.end() || found->second.is_gone) return;
-  found->second.is_gone = true;
+  const Entries::Slot slot = entries_.find(id);
+  if (slot == Entries::kNone || entries_[slot].is_gone) return;
+  entries_[slot].is_gone = true;
   --size_;
   pass_over();
 }
@@ -90,37 +91,41 @@ void Schedule::remove(const std::string& id) {
 bool Schedule::contains(const std::string& id) const { return queue_of(id).has_value(); }
 
 std::optional<queuefile::Queue> Schedule::queue_of(const std::string& id) const {
-  const auto found = entries_.find(id);
-  if (found == entries_.end() || found->second.is_gone) return std::nullopt;
-  return found->second.queue;
+  const Entries::Slot slot = entries_.find(id);
+  if (slot == Entries::kNone || entries_[slot].is_gone) return std::nullopt;
+  return entries_[slot].queue;
 }
 
 void Schedule::make_due(const std::string& id, loop::TimePoint now) {
-  const auto found = entries_.find(id);
-  if (found == entries_.end() || found->second.is_gone || found->second.due <= now) return;
-  put(id, found->second.queue, now);
+  const Entries::Slot slot = entries_.find(id);
+  if (slot == Entries::kNone || entries_[slot].is_gone || entries_[slot].due <= now) return;
+  put(id, entries_[slot].queue, now);
 }
 
 void Schedule::make_all_due(loop::TimePoint now) {
-  for (auto& [id, entry] : entries_) entry.due = std::min(entry.due, now);
+  entries_.for_each(
+      [&](Entries::Slot slot) { entries_[slot].due = std::min(entries_[slot].due, now); });
   rebuild();
 }
 
 std::optional<Schedule::Due> Schedule::take_due(loop::TimePoint now) {
-  if (heap_.empty() || heap_.front().due > now) return std::nullopt;
-  Node& node = *heap_.front().node;
-  Due due{node.first, node.second.queue};
+  if (first_.empty() || first_.front().due > now) return std::nullopt;
+  const Entries::Slot slot = first_.front().slot;
+  Entry& entry = entries_[slot];
+  Due due{entries_.id(slot), entry.queue};
   pop();
   --size_;
-  if (node.second.places == 0) {
-    entries_.erase(due.id);
+  if (entry.places == 0) {
+    entries_.erase(slot);
   } else {
-    node.second.is_gone = true;
+    entry.is_gone = true;
   }
   pass_over();
   return due;
 }
 
-loop::TimePoint Schedule::next() const { return heap_.empty() ? loop::kNever : heap_.front().due; }
+loop::TimePoint Schedule::next() const {
+  return first_.empty() ? loop::kNever : first_.front().due;
+}
 
 }  // namespace postern::qmgr

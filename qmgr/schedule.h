@@ -1,15 +1,20 @@
 // schedule.h - what is due when: the deferred messages, by the time of their next attempt.
+//
+// Those of one second lie together, unordered, until it is their turn; only those of the earliest
+// second stand in a heap. So a message that comes is written to the end of a list, and one that
+// goes is near others that went before it: with a million of them it is the cache that counts.
 
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "common/loop/loop.h"
 #include "common/queuefile/queue_dir.h"
+#include "qmgr/id_table.h"
 
 namespace postern::qmgr {
 
@@ -37,35 +42,40 @@ class Schedule {
   // All that is here, in no order.
   template <typename Call>
   void for_each_id(Call call) const {
-    for (const auto& [id, entry] : entries_) {
-      if (!entry.is_gone) call(id);
-    }
+    entries_.for_each([&](Entries::Slot slot) {
+      if (!entries_[slot].is_gone) call(entries_.id(slot));
+    });
   }
 
  private:
   struct Entry {
-    loop::TimePoint due;
-    std::uint32_t places = 0;  // of the heap that point here
-    queuefile::Queue queue;
+    loop::TimePoint due{};
+    std::uint32_t places = 0;  // that point here
+    queuefile::Queue queue{};
     bool is_gone = false;  // kept for its places alone
   };
-  using Entries = std::unordered_map<std::string, Entry>;
-  using Node = Entries::value_type;  // does not move
+  using Entries = IdTable<Entry>;
   // A place whose time is not its entry's any more is passed over when its turn comes: what changes
-  // or goes costs as little as what comes, and nothing is written but the heap itself.
+  // or goes costs as little as what comes.
   struct Place {
     loop::TimePoint due;
-    Node* node;
+    Entries::Slot slot;
+    // The earliest is on top of a heap.
+    friend bool operator<(const Place& a, const Place& b) { return a.due > b.due; }
   };
-  void push(Node& node);
+  using Second = std::int64_t;
+  [[nodiscard]] static Second second_of(loop::TimePoint due);
+  void add_place(Entries::Slot slot);
   void pop();
-  void move_down(std::size_t place);
   // The first place is one that counts, or there is none.
   void pass_over();
   void rebuild();
 
   Entries entries_;
-  std::vector<Place> heap_;  // four children a node: they share a cache line
+  std::vector<Place> first_;                    // a heap: all of one second, and what came late
+  Second first_second_ = 0;                     // nothing of it or before is in later_
+  std::map<Second, std::vector<Place>> later_;  // as they came
+  std::size_t places_ = 0;
   std::size_t size_ = 0;
 };
 

@@ -6,9 +6,7 @@
 namespace postern::qmgr {
 
 Destination& Transport::destination(const std::string& nexthop) {
-  auto& place = destinations_[nexthop];
-  if (place == nullptr) place = std::make_unique<Destination>(nexthop, limits_);
-  return *place;
+  return destinations_.try_emplace(nexthop, nexthop, limits_).first->second;
 }
 
 void Transport::list(Destination& destination) {
@@ -60,15 +58,15 @@ Destination* Transport::next(loop::TimePoint now, loop::TimePoint& wake_at) {
 }
 
 void Transport::for_each(const std::function<void(Destination&)>& call) {
-  for (auto& [nexthop, destination] : destinations_) call(*destination);
+  for (auto& [nexthop, destination] : destinations_) call(destination);
 }
 
 void Transport::forget_idle(loop::TimePoint now) {
   std::unordered_set<const Destination*> listed(with_new_mail_.begin(), with_new_mail_.end());
   listed.insert(with_old_mail_.begin(), with_old_mail_.end());
   std::erase_if(destinations_, [&](const auto& entry) {
-    return entry.second->is_forgettable(now) && !listed.contains(entry.second.get()) &&
-           !entry.second->is_delayed;
+    return entry.second.is_forgettable(now) && !listed.contains(&entry.second) &&
+           !entry.second.is_delayed;
   });
 }
 

@@ -10,13 +10,6 @@ constexpr std::size_t kMaxWatchers = 16;
 // Beyond this an onlooker reads too slowly; its connection holds no more.
 constexpr std::size_t kMaxUnread = std::size_t{1} << 20;
 
-const Recipient* find_recipient(const Message& message, std::int64_t state_offset) {
-  const auto found = std::ranges::find_if(message.recipients, [&](const Recipient& recipient) {
-    return recipient.state_offset == static_cast<std::uint64_t>(state_offset);
-  });
-  return found == message.recipients.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 Result<void> Watchers::add(const ipc::ChannelPtr& channel, bool is_live) {
@@ -72,6 +65,7 @@ void Watchers::arrived(const Message& message) {
         message.was_deferred ? ipc::qmgr::EventKind::kTriedAgain : ipc::qmgr::EventKind::kArrived;
     event.queue_id = message.id;
     event.sender = message.sender;
+    event.client = message.client;
     event.size = static_cast<std::int64_t>(message.size);
     for (const Recipient& recipient : message.recipients) {
       if (recipient.progress != Progress::kWaiting) continue;
@@ -93,6 +87,7 @@ void Watchers::reported(const Message& message, const ipc::agent::Report& report
       event.kind = ipc::qmgr::EventKind::kOutcome;
       event.queue_id = message.id;
       event.sender = message.sender;
+      event.client = message.client;
       event.recipient = recipient->address;
       event.transport = recipient->transport;
       event.outcome = entry.outcome;

@@ -44,6 +44,9 @@ class PartialJob final : public smtpclient::Job {
   void failed(std::size_t recipient, const smtpclient::Verdict& verdict) override {
     whole_.failed(indices_[recipient], verdict);
   }
+  void reroute(std::size_t recipient, const std::string& transport_and_nexthop) override {
+    whole_.reroute(indices_[recipient], transport_and_nexthop);
+  }
   [[nodiscard]] bool is_reported(std::size_t recipient) const override {
     return whole_.is_reported(indices_[recipient]);
   }

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kRelay = "virtual";
 
 // Recipients of one delivery that are delivered to at the same time.
-constexpr unsigned kAtOnce = 20;
+constexpr unsigned kAtOnce = 32;
 
 agent::Verdict verdict(std::string_view status, std::string text) {
   agent::Verdict result;
@@ -66,6 +66,7 @@ loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
   if (message == nullptr) co_return;
   // Several at once: their flushes are then one flush.
   const auto progress = std::make_shared<Progress>();
+  progress->header = agent::header_of(*delivery, *message);
   for (std::size_t i = 0; i < delivery->recipients().size(); ++i) {
     while (progress->under_way >= kAtOnce) co_await progress->landed.wait(loop::kNever);
     ++progress->under_way;
@@ -77,7 +78,7 @@ loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
 loop::Task<void> Agent::deliver_one(std::shared_ptr<agent::Delivery> delivery,
                                     const queuefile::Message& message, std::size_t index,
                                     std::shared_ptr<Progress> progress) {
-  agent::Verdict result = co_await deliver_to(*delivery, message, index);
+  agent::Verdict result = co_await deliver_to(*delivery, message, index, progress->header);
   if (result.status.starts_with('2')) {
     result.action = "delivered";
     delivery->delivered(index, result);
@@ -88,28 +89,33 @@ loop::Task<void> Agent::deliver_one(std::shared_ptr<agent::Delivery> delivery,
   progress->landed.notify_all();
 }
 
-loop::Task<Result<unsigned>> Agent::find_id(std::vector<std::string> maps,
-                                            std::vector<ipc::tables::Key> keys,
+loop::Task<Result<unsigned>> Agent::find_id(const std::vector<std::string>& maps,
+                                            const std::vector<ipc::tables::Key>& keys,
                                             std::int64_t minimum, std::string_view what) {
-  const std::string address = keys.front().text;
-  CO_TRY(const auto found, co_await look_up(tables_, std::move(maps), std::move(keys)));
-  if (!found) {
+  std::optional<std::string> found;
+  std::optional<std::string_view> value = static_value(maps);
+  if (!value) {
+    CO_TRY(found, co_await look_up(tables_, maps, keys));
+    value = found;
+  }
+  const std::string& address = keys.front().text;
+  if (!value) {
     co_return fail(Error::Kind::kConfig, fmt::format("recipient {}: {} not found", address, what));
   }
-  const auto id = parse_id(*found, minimum);
+  const auto id = parse_id(*value, minimum);
   if (!id) {
     co_return fail(Error::Kind::kConfig,
-                   fmt::format("recipient {}: bad {} {}", address, what, *found));
+                   fmt::format("recipient {}: bad {} {}", address, what, *value));
   }
   co_return *id;
 }
 
 loop::Task<agent::Verdict> Agent::deliver_to(const agent::Delivery& delivery,
-                                             const queuefile::Message& message, std::size_t index) {
+                                             const queuefile::Message& message, std::size_t index,
+                                             const std::string& header) {
   const auto settings = settings_;
   const auto& recipient = delivery.recipients()[index];
   const std::string shown = mail::quote_address(recipient.address);
-  const std::string header = agent::header_of(delivery, message);
   if (agent::was_delivered_to(header, shown)) {
     co_return verdict("5.4.6", fmt::format("mail forwarding loop for {}", recipient.address));
   }

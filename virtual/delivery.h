@@ -33,6 +33,7 @@ class Agent {
 
  private:
   struct Progress {
+    std::string header;  // of the message
     unsigned under_way = 0;
     loop::Condition landed;
   };
@@ -41,9 +42,10 @@ class Agent {
                                std::shared_ptr<Progress> progress);
   [[nodiscard]] loop::Task<agent::Verdict> deliver_to(const agent::Delivery& delivery,
                                                       const queuefile::Message& message,
-                                                      std::size_t index);
-  [[nodiscard]] loop::Task<Result<unsigned>> find_id(std::vector<std::string> maps,
-                                                     std::vector<ipc::tables::Key> keys,
+                                                      std::size_t index, const std::string& header);
+  // `maps` and `keys` are the caller's, who waits.
+  [[nodiscard]] loop::Task<Result<unsigned>> find_id(const std::vector<std::string>& maps,
+                                                     const std::vector<ipc::tables::Key>& keys,
                                                      std::int64_t minimum, std::string_view what);
 
   // Deliveries under way keep the settings that they began with.

@@ -16,6 +16,12 @@ constexpr std::chrono::seconds kTablesTime{100};
 constexpr std::string_view kStatic = "static:";
 }  // namespace
 
+std::optional<std::string_view> static_value(const std::vector<std::string>& maps) {
+  if (maps.empty() || !maps.front().starts_with(kStatic)) return std::nullopt;
+  const std::string_view value = std::string_view(maps.front()).substr(kStatic.size());
+  return value.starts_with('{') ? std::nullopt : std::optional(value);
+}
+
 std::vector<ipc::tables::Key> lookup_keys(std::string_view address,
                                           std::string_view recipient_delimiter) {
   std::vector<ipc::tables::Key> keys;
@@ -38,10 +44,7 @@ loop::Task<Result<std::optional<std::string>>> look_up(ipc::TablesClient& tables
                                                        std::vector<ipc::tables::Key> keys) {
   using Value = Result<std::optional<std::string>>;
   if (maps.empty()) co_return Value(std::nullopt);
-  if (maps.front().starts_with(kStatic)) {
-    std::string_view value = std::string_view(maps.front()).substr(kStatic.size());
-    if (!value.starts_with('{')) co_return Value(std::string(value));
-  }
+  if (const auto value = static_value(maps)) co_return Value(std::string(*value));
   ipc::tables::Lookup question;
   question.tables = std::move(maps);
   question.keys = std::move(keys);

@@ -18,6 +18,9 @@ namespace postern::virtual_mailbox {
 [[nodiscard]] std::vector<ipc::tables::Key> lookup_keys(std::string_view address,
                                                         std::string_view recipient_delimiter);
 
+// What a list of only static: tables says of every key; a view into the list.
+[[nodiscard]] std::optional<std::string_view> static_value(const std::vector<std::string>& maps);
+
 // The value, or nothing. A list of only static: tables is answered without asking.
 [[nodiscard]] loop::Task<Result<std::optional<std::string>>> look_up(
     ipc::TablesClient& tables, std::vector<std::string> maps, std::vector<ipc::tables::Key> keys);

@@ -116,7 +116,7 @@ Image image_of(const CommandRequest& request) {
     for (const auto word : split_words(request.shell)) image.arguments.emplace_back(word);
     image.arguments.push_back(request.line);
   } else {
-    image.shell_arguments = {kShell, "-c", request.line};
+    image.shell_arguments = {"sh", "-c", request.line};
     image.arguments = plain_words(request.line);
     if (image.arguments.empty()) image.arguments = image.shell_arguments;
   }

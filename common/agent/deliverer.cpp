@@ -5,18 +5,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 
+#include "common/agent/biff.h"
 #include "common/agent/command.h"
 #include "common/agent/maildir.h"
 #include "common/agent/mbox.h"
 #include "common/agent/packet.h"
+#include "common/sys/flush.h"
 
 namespace postern::agent {
 
@@ -79,7 +84,8 @@ bool is_missing(const std::string& path) {
 // gathers, and the larger it is, the fewer flushes a delivery costs. A batch that takes longer than
 // this hangs in some mailbox (a file server that does not answer); the next one begins beside it.
 constexpr std::chrono::milliseconds kPatience{100};
-constexpr std::size_t kMaxBatch = 64;
+// What a reply takes of a packet, beside its texts; and the packet itself.
+constexpr std::size_t kReplyOverhead = 128;
 
 MaildirRequest maildir_request(const Job& job) {
   return {.path = job.path, .host = job.host, .limit = static_cast<std::uint64_t>(job.limit)};
@@ -166,22 +172,27 @@ class Threads {
 
   struct Work {
     Job job;
-    sys::Fd message;
+    int message = -1;  // owned by the batch
+  };
+  // What came in one packet or in several, with the descriptors that it needs.
+  struct Batch {
+    std::vector<Work> works;
+    std::vector<std::vector<sys::Fd>> messages;
   };
 
   void work() {
     for (;;) {
       if (!become_reader()) return;
-      auto first = take(wait_packet(socket_));
-      if (!first) return end();
+      Batch batch;
+      if (!take(wait_packet(socket_), batch)) return end();
       bool is_going_on = true;
-      if (first->job.kind == JobKind::kMaildir) {
-        const std::uint64_t batch = begin_batch();
-        is_going_on = run_batch(*std::move(first));
-        end_batch(batch);
+      if (is_maildirs(batch)) {
+        const std::uint64_t number = begin_batch();
+        is_going_on = run_batch(batch);
+        end_batch(number);
       } else {
         hand_over();
-        is_going_on = run_one(*first);
+        is_going_on = run_each(batch);
       }
       if (!is_going_on) return end();
     }
@@ -249,61 +260,114 @@ class Threads {
     has_reader_ = false;
   }
 
-  static std::optional<Work> take(std::optional<Packet> packet) {
-    if (!packet) return std::nullopt;
-    auto job = ipc::decode<Job>(packet->bytes);
-    if (!job) return std::nullopt;
-    return Work{*std::move(job), packet->fds.empty() ? sys::Fd() : std::move(packet->fds.front())};
+  static bool is_maildirs(const Batch& batch) {
+    return batch.works.front().job.kind == JobKind::kMaildir;
   }
 
-  bool run_one(Work& work) {
-    sys::Fd opened;
-    const JobReply reply = do_job(work.job, work.message.get(), &opened);
-    work.message.reset();
-    return send_packet(socket_, ipc::encode(reply), opened.get());
+  // Adds what is in the packet, at least one job; false when it is none.
+  static bool take(std::optional<Packet> packet, Batch& batch) {
+    if (!packet) return false;
+    auto jobs = ipc::decode<JobPacket>(packet->bytes);
+    if (!jobs || jobs->jobs.empty() || jobs->jobs.size() != jobs->messages.size()) return false;
+    for (std::size_t i = 0; i < jobs->jobs.size(); ++i) {
+      auto job = ipc::decode<Job>(jobs->jobs[i]);
+      const auto message = static_cast<std::uint64_t>(jobs->messages[i]);
+      if (!job || message > packet->fds.size()) return false;
+      batch.works.push_back({*std::move(job), message == 0 ? -1 : packet->fds[message - 1].get()});
+    }
+    batch.messages.push_back(std::move(packet->fds));
+    return true;
   }
 
-  // All Maildir deliveries that wait are written, then flushed: the first flush makes the file
-  // system commit what the others have written as well, and one flush of a directory serves all.
-  bool run_batch(Work first) {
-    std::vector<Work> batch;
-    std::optional<Work> other;
-    batch.push_back(std::move(first));
-    while (batch.size() < kMaxBatch) {
-      auto next = take(next_packet(socket_));
-      if (!next) break;
-      if (next->job.kind != JobKind::kMaildir) {
+  bool run_each(Batch& batch) {
+    for (Work& work : batch.works) {
+      sys::Fd opened;
+      JobReplies replies;
+      replies.replies.push_back(do_job(work.job, work.message, &opened));
+      if (!send_packet(socket_, ipc::encode(replies), opened.get())) return false;
+    }
+    return true;
+  }
+
+  // All Maildir deliveries that wait are written, then flushed together: the file system commits
+  // once for all of them, and one flush of a directory serves all.
+  bool run_batch(Batch& batch) {
+    Batch other;
+    while (batch.works.size() < kMaxBatch) {
+      Batch next;
+      if (!take(next_packet(socket_), next)) break;
+      if (!is_maildirs(next)) {
         other = std::move(next);
         break;
       }
-      batch.push_back(*std::move(next));
+      std::ranges::move(next.works, std::back_inserter(batch.works));
+      std::ranges::move(next.messages, std::back_inserter(batch.messages));
     }
-    std::vector<std::unique_ptr<MaildirDelivery>> deliveries(batch.size());
-    std::vector<std::optional<MailboxResult>> results(batch.size());
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      deliveries[i] = std::make_unique<MaildirDelivery>(maildir_request(batch[i].job));
-      results[i] = batch[i].message
-                       ? deliveries[i]->write(message_of(batch[i].job, batch[i].message.get()))
+    std::vector<MailboxResult> results = deliver(batch.works);
+    batch.messages.clear();
+    return send_results(batch.works, std::move(results)) && run_each(other);
+  }
+
+  // What was written is flushed, all of it together, and gets its name.
+  static void publish(std::span<const std::unique_ptr<MaildirDelivery>> deliveries,
+                      std::span<std::optional<MailboxResult>> results) {
+    std::vector<int> fds;
+    for (std::size_t i = 0; i < deliveries.size(); ++i) {
+      if (!results[i]) fds.push_back(deliveries[i]->fd());
+    }
+    std::vector<int> errors(fds.size());
+    for (std::size_t i = 0; i < fds.size(); i += sys::kMaxFlushes) {
+      const std::size_t count = std::min(sys::kMaxFlushes, fds.size() - i);
+      sys::flush_all(std::span(fds).subspan(i, count), std::span(errors).subspan(i, count));
+    }
+    auto error = errors.begin();
+    for (std::size_t i = 0; i < deliveries.size(); ++i) {
+      if (!results[i]) results[i] = deliveries[i]->publish(*error++);
+    }
+  }
+
+  static std::vector<MailboxResult> deliver(const std::vector<Work>& works) {
+    std::vector<std::unique_ptr<MaildirDelivery>> deliveries(works.size());
+    std::vector<std::optional<MailboxResult>> results(works.size());
+    // Mostly it is one message for many.
+    LoadedMessage loaded;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      deliveries[i] = std::make_unique<MaildirDelivery>(maildir_request(works[i].job));
+      MailboxMessage message = message_of(works[i].job, works[i].message);
+      message.loaded = loaded.find(message);
+      results[i] = works[i].message >= 0
+                       ? deliveries[i]->write(message)
                        : MailboxResult{.status = "4.3.0", .text = "no message came with the job"};
     }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (!results[i]) results[i] = deliveries[i]->publish();
-    }
+    publish(deliveries, results);
     std::map<std::string, int> flushed;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (results[i]) continue;
-      const auto [place, is_new] = flushed.try_emplace(deliveries[i]->path(), 0);
-      if (is_new) place->second = deliveries[i]->flush_new();
-      results[i] = deliveries[i]->finish(place->second);
+    std::vector<MailboxResult> all;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      if (!results[i]) {
+        const auto [place, is_new] = flushed.try_emplace(deliveries[i]->path(), 0);
+        if (is_new) place->second = deliveries[i]->flush_new();
+        results[i] = deliveries[i]->finish(place->second);
+      }
+      all.push_back(*std::move(results[i]));
     }
-    bool is_good = true;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      batch[i].message.reset();
-      const JobReply reply = maildir_reply(batch[i].job, *std::move(results[i]));
-      is_good = is_good && send_packet(socket_, ipc::encode(reply));
+    return all;
+  }
+
+  bool send_results(const std::vector<Work>& works, std::vector<MailboxResult> results) {
+    JobReplies replies;
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      JobReply reply = maildir_reply(works[i].job, std::move(results[i]));
+      const std::size_t more = reply.text.size() + reply.warning.size() + kReplyOverhead;
+      if (!replies.replies.empty() && size + more > kMaxPacket) {
+        if (!send_packet(socket_, ipc::encode(replies))) return false;
+        replies.replies.clear();
+        size = 0;
+      }
+      size += more;
+      replies.replies.push_back(std::move(reply));
     }
-    if (other) is_good = is_good && run_one(*other);
-    return is_good;
+    return send_packet(socket_, ipc::encode(replies));
   }
 
   const int socket_;
@@ -342,7 +406,11 @@ JobReply do_job(const Job& job, int fd, sys::Fd* opened) {
   if (job.kind == JobKind::kMaildir) {
     return maildir_reply(job, deliver_to_maildir(message, maildir_request(job)));
   }
-  return reply_of(job, deliver_to_mbox(message, mbox_request(job)));
+  MailboxResult result = deliver_to_mbox(message, mbox_request(job));
+  if (result.outcome == MailboxOutcome::kDelivered && !job.biff_user.empty()) {
+    tell_biff(job.biff_user, result.offset);
+  }
+  return reply_of(job, std::move(result));
 }
 
 void serve_jobs(int socket) { Threads(socket).run(); }

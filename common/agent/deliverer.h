@@ -13,6 +13,8 @@ namespace postern::agent {
 
 // Jobs at once in one deliverer; main keeps the rest.
 inline constexpr unsigned kDelivererThreads = 24;
+// Deliveries to Maildirs that are flushed together.
+inline constexpr unsigned kMaxBatch = 64;
 
 // Serves until the socket closes.
 void serve_jobs(int socket);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <deque>
 
 #include "common/agent/deliverer.h"
 #include "common/agent/packet.h"
@@ -21,7 +22,13 @@ constexpr std::size_t kMaxDeliverers = 50;
 constexpr std::chrono::seconds kIdleTime{60};
 // Jobs that one deliverer has: what is more than its threads waits in the socket, and is taken in
 // batches.
-constexpr unsigned kMaxUnderWay = 128;
+constexpr unsigned kMaxUnderWay = 2 * kMaxBatch;
+// Of one packet.
+constexpr std::size_t kMaxJobs = kMaxBatch;
+constexpr std::size_t kMaxMessages = sys::kMaxFdsPerMessage;
+// A job, or several with what they take beside.
+constexpr std::size_t kJobOverhead = 16;
+constexpr std::size_t kMaxJob = kMaxPacket - std::size_t{2} * kJobOverhead;
 // Longer than all lock attempts of any sane configuration.
 constexpr std::chrono::seconds kJobTime{900};
 constexpr std::chrono::seconds kBrokerTime{60};
@@ -29,9 +36,12 @@ constexpr std::chrono::seconds kBrokerTime{60};
 }  // namespace
 
 // The connection to one deliverer.
-class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
+class Deliverers::Deliverer final : public std::enable_shared_from_this<Deliverer>, loop::TurnEnd {
  public:
   explicit Deliverer(sys::Fd socket) : socket_(std::move(socket)), watch_(socket_.get()) {}
+  ~Deliverer() { loop::Loop::current().forget(*this); }
+  Deliverer(const Deliverer&) = delete;
+  Deliverer& operator=(const Deliverer&) = delete;
 
   void start() { loop::spawn(read_replies()); }
   void close() {
@@ -42,9 +52,18 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
   [[nodiscard]] bool is_idle() const { return users_ == 0; }
   [[nodiscard]] loop::TimePoint idle_since() const { return idle_since_; }
 
-  [[nodiscard]] loop::Task<Result<JobReply>> run(Job job, int fd, sys::Fd* opened) {
+  // A job, encoded: many wait at once, and what a Job has members for is mostly empty.
+  struct Unsent {
+    std::int64_t id = 0;
+    bool may_share = false;  // its packet
+    std::string bytes;
+    int fd = -1;
+  };
+
+  [[nodiscard]] loop::Task<Result<JobReply>> run(Unsent job, std::chrono::seconds time_limit,
+                                                 sys::Fd* opened) {
     ++users_;
-    const auto deadline = loop::Clock::now() + kJobTime + job.time_limit;
+    const auto deadline = loop::Clock::now() + kJobTime + time_limit;
     Result<JobReply> result = fail_temporary("deliverer does not answer");
     while (under_way_ >= kMaxUnderWay && is_open_) {
       const loop::Wait wait = co_await changed_.wait(deadline);
@@ -52,7 +71,7 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
     }
     if (is_open_ && under_way_ < kMaxUnderWay) {
       ++under_way_;
-      result = co_await exchange(std::move(job), fd, opened, deadline);
+      result = co_await exchange(std::move(job), opened, deadline);
       --under_way_;
       changed_.notify_one();
     }
@@ -62,51 +81,113 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
   }
 
  private:
-  struct Waiting {
-    loop::Condition answered;
-    std::optional<JobReply> reply;
+  struct Arrived {
+    JobReply reply;
     sys::Fd fd;
   };
+  // Who waits for the reply to one job.
+  class ReplyAwaiter final : public loop::Timer {
+   public:
+    ReplyAwaiter(Deliverer& deliverer, std::int64_t id, loop::Deadline deadline)
+        : deliverer_(deliverer), id_(id), deadline_(deadline) {}
+    [[nodiscard]] bool await_ready() const noexcept { return !deliverer_.is_open_; }
+    void await_suspend(std::coroutine_handle<> handle) {
+      handle_ = handle;
+      deliverer_.waiting_[id_] = this;
+      arm(deadline_);
+    }
+    // Nothing: the deliverer has ended, or the time is over.
+    [[nodiscard]] std::optional<Arrived> await_resume() { return std::move(arrived_); }
 
-  [[nodiscard]] loop::Task<Result<JobReply>> exchange(Job job, int fd, sys::Fd* opened,
+    void finish(std::optional<Arrived> arrived) {
+      disarm();
+      deliverer_.waiting_.erase(id_);
+      arrived_ = std::move(arrived);
+      loop::Loop::current().post(handle_);
+    }
+
+   private:
+    void on_timer() override { finish(std::nullopt); }
+    Deliverer& deliverer_;
+    std::int64_t id_;
+    loop::Deadline deadline_;
+    std::coroutine_handle<> handle_;
+    std::optional<Arrived> arrived_;
+  };
+
+  [[nodiscard]] loop::Task<Result<JobReply>> exchange(Unsent job, sys::Fd* opened,
                                                       loop::Deadline deadline) {
-    const auto waiting = std::make_shared<Waiting>();
     const std::int64_t id = job.id;
-    const std::string bytes = ipc::encode(job);
-    if (bytes.size() > kMaxPacket) co_return fail_temporary("delivery job is too large");
-    waiting_[id] = waiting;
-    for (;;) {
-      const std::array<std::string_view, 1> parts = {bytes};
-      const std::array<int, 1> fds = {fd};
-      const ssize_t sent = sys::send_with_fds(
-          socket_.get(), parts, fd < 0 ? std::span<const int>{} : std::span<const int>(fds));
-      if (sent >= 0) break;
-      if (errno == EINTR) continue;
-      loop::Wait wait = loop::Wait::kCancelled;
-      if (errno == EAGAIN && is_open_) {
-        watch_.clear_write();
-        // One coroutine at a time may wait to write; the others look again a little later.
-        if (is_writing_) {
-          co_await loop::sleep_for(std::chrono::milliseconds(2));
-          continue;
+    if (job.bytes.size() > kMaxJob) co_return fail_temporary("delivery job is too large");
+    unsent_.push_back(std::move(job));
+    loop::Loop::current().schedule(*this, loop::Loop::Order::kFrames);
+    // What nobody waits for any more is not sent: its descriptor may be another's by then.
+    ReplyAwaiter awaiter(*this, id, deadline);
+    std::optional<Arrived> arrived = co_await awaiter;
+    if (!arrived) co_return fail_temporary("deliverer has ended or hangs");
+    if (opened != nullptr) *opened = std::move(arrived->fd);
+    co_return std::move(arrived->reply);
+  }
+
+  void on_turn_end() override { send_unsent(); }
+
+  // As many jobs as fit into one packet, and how many of unsent_ they are.
+  struct Outgoing {
+    JobPacket packet;
+    std::vector<int> fds;
+    std::size_t count = 0;
+  };
+  [[nodiscard]] Outgoing next_packet_of_jobs() const {
+    Outgoing out;
+    std::size_t size = 0;
+    for (const Unsent& unsent : unsent_) {
+      const bool is_wanted = waiting_.contains(unsent.id);
+      if (is_wanted && !out.packet.jobs.empty()) {
+        const bool is_full = size + unsent.bytes.size() > kMaxJob ||
+                             out.packet.jobs.size() == kMaxJobs || out.fds.size() == kMaxMessages;
+        if (is_full || !unsent.may_share) break;
+      }
+      ++out.count;
+      if (!is_wanted) continue;
+      std::int64_t message = 0;
+      if (unsent.fd >= 0) {
+        auto place = std::ranges::find(out.fds, unsent.fd);
+        if (place == out.fds.end()) place = out.fds.insert(place, unsent.fd);
+        message = place - out.fds.begin() + 1;
+      }
+      size += unsent.bytes.size() + kJobOverhead;
+      out.packet.jobs.push_back(unsent.bytes);
+      out.packet.messages.push_back(message);
+      if (!unsent.may_share) break;
+    }
+    return out;
+  }
+
+  void send_unsent() {
+    while (is_open_ && !unsent_.empty()) {
+      const Outgoing out = next_packet_of_jobs();
+      if (!out.packet.jobs.empty()) {
+        const std::string bytes = ipc::encode(out.packet);
+        const std::array<std::string_view, 1> parts = {bytes};
+        const ssize_t sent = sys::send_with_fds(socket_.get(), parts, out.fds);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0 && errno == EAGAIN) {
+          watch_.clear_write();
+          if (!is_writing_) loop::spawn(send_later());
+          return;
         }
-        is_writing_ = true;
-        wait = co_await watch_.writable(deadline);
-        is_writing_ = false;
+        if (sent < 0) return close();
       }
-      if (wait != loop::Wait::kReady) {
-        waiting_.erase(id);
-        co_return fail_temporary("deliverer has ended");
-      }
+      unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(out.count));
     }
-    while (!waiting->reply && is_open_) {
-      const loop::Wait wait = co_await waiting->answered.wait(deadline);
-      if (wait == loop::Wait::kTimeout) break;
-    }
-    waiting_.erase(id);
-    if (!waiting->reply) co_return fail_temporary("deliverer has ended or hangs");
-    if (opened != nullptr) *opened = std::move(waiting->fd);
-    co_return std::move(*waiting->reply);
+  }
+
+  loop::Task<void> send_later() {
+    const auto self = shared_from_this();
+    is_writing_ = true;
+    const loop::Wait wait = co_await watch_.writable(loop::kNever);
+    is_writing_ = false;
+    if (wait == loop::Wait::kReady) send_unsent();
   }
 
   loop::Task<void> read_replies() {
@@ -122,21 +203,23 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
         continue;
       }
       if (count <= 0) break;
-      auto reply =
-          ipc::decode<JobReply>(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
-      if (!reply) break;
-      const auto found = waiting_.find(reply->id);
-      if (found == waiting_.end()) continue;  // its caller gave up
-      const auto waiting = found->second;
-      waiting->reply = *std::move(reply);
-      if (!fds.empty()) waiting->fd = std::move(fds.front());
-      waiting->answered.notify_all();
+      auto packet =
+          ipc::decode<JobReplies>(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+      if (!packet) break;
+      for (JobReply& reply : packet->replies) take(std::move(reply), fds);
     }
     is_open_ = false;
-    for (auto& [id, waiting] : waiting_) waiting->answered.notify_all();
+    while (!waiting_.empty()) waiting_.begin()->second->finish(std::nullopt);
     changed_.notify_all();
     watch_.close();
     socket_.reset();
+  }
+
+  void take(JobReply reply, std::vector<sys::Fd>& fds) {
+    const auto found = waiting_.find(reply.id);
+    if (found == waiting_.end()) return;  // its caller gave up
+    found->second->finish(
+        Arrived{std::move(reply), fds.empty() ? sys::Fd() : std::move(fds.front())});
   }
 
   sys::Fd socket_;
@@ -146,7 +229,8 @@ class Deliverers::Deliverer : public std::enable_shared_from_this<Deliverer> {
   unsigned users_ = 0;
   unsigned under_way_ = 0;
   loop::TimePoint idle_since_ = loop::Clock::now();
-  std::unordered_map<std::int64_t, std::shared_ptr<Waiting>> waiting_;
+  std::unordered_map<std::int64_t, ReplyAwaiter*> waiting_;
+  std::deque<Unsent> unsent_;
   loop::Condition changed_;
 };
 
@@ -271,7 +355,8 @@ loop::Task<Result<JobReply>> Deliverers::run(Identity who, Job job, int message_
   Result<JobReply> result = fail_temporary("not done");
   const auto deliverer = co_await find(std::move(who));
   if (deliverer) {
-    result = co_await (*deliverer)->run(std::move(job), message_fd, opened);
+    Deliverer::Unsent unsent{job.id, job.kind == JobKind::kMaildir, ipc::encode(job), message_fd};
+    result = co_await (*deliverer)->run(std::move(unsent), job.time_limit, opened);
   } else {
     result = std::unexpected(deliverer.error());
   }

@@ -80,6 +80,7 @@ struct Job {
   std::chrono::seconds stale_after{};
   std::string failure_prefix;
   std::string success_text;
+  std::string biff_user;  // who is told of the new message in this mbox, or empty
   // Of a command (command.h).
   std::vector<std::string> arguments;
   std::string line;
@@ -127,6 +128,20 @@ struct Job {
     field("quote_from", self.quote_from);
     field("stuff_dots", self.stuff_dots);
     field("end_blank", self.end_blank);
+    field("biff_user", self.biff_user);
+  }
+};
+
+// What travels to a deliverer at once. Only deliveries to Maildirs come several in a packet: they
+// are flushed together.
+struct JobPacket {
+  std::vector<std::string> jobs;  // each a Job
+  // For each the number of its message among the packet's descriptors, from 1; 0 if it has none.
+  std::vector<std::int64_t> messages;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("jobs", self.jobs);
+    field("messages", self.messages);
   }
 };
 
@@ -149,6 +164,15 @@ struct JobReply {
     field("warning", self.warning);
     field("diagnostic", self.diagnostic);
     field("output", self.output);
+  }
+};
+
+// What comes back at once; the descriptor of an opened file comes with its reply alone.
+struct JobReplies {
+  std::vector<JobReply> replies;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("replies", self.replies);
   }
 };
 

@@ -1,11 +1,15 @@
 #include "common/agent/mailbox.h"
 
 #include <fmt/format.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cassert>
 #include <cerrno>
 #include <optional>
+#include <span>
 
 #include "common/base/text.h"
 #include "common/sys/fd.h"
@@ -166,16 +170,61 @@ int copy_extent(int from, queuefile::Extent extent, std::string& buffer, LineFil
   return 0;
 }
 
+// The pieces of a small message: its own header lines, header, empty line, body.
+struct Pieces {
+  std::string bytes;  // what the views point into, unless it was loaded
+  std::string_view header;
+  std::string_view body;
+};
+
+int read_small(const MailboxMessage& message, queuefile::Extent whole, Pieces& pieces) {
+  std::string_view view = message.loaded;
+  if (view.size() != whole.length) {
+    if (const int error = read_extent(message.fd, whole, pieces.bytes); error != 0) return error;
+    view = pieces.bytes;
+  }
+  pieces.header = view.substr(message.header.offset - whole.offset, message.header.length);
+  pieces.body = view.substr(message.body.offset - whole.offset, message.body.length);
+  return 0;
+}
+
 int copy_small(const MailboxMessage& message, queuefile::Extent whole, LineFilter& filter) {
-  std::string bytes;
-  if (const int error = read_extent(message.fd, whole, bytes); error != 0) return error;
-  const std::string_view view = bytes;
-  const auto part = [&](queuefile::Extent extent) {
-    return view.substr(extent.offset - whole.offset, extent.length);
-  };
-  if (const int error = filter.add(part(message.header)); error != 0) return error;
+  Pieces pieces;
+  if (const int error = read_small(message, whole, pieces); error != 0) return error;
+  if (const int error = filter.add(pieces.header); error != 0) return error;
   if (const int error = filter.add("\n"); error != 0) return error;
-  return filter.add(part(message.body));
+  return filter.add(pieces.body);
+}
+
+// All pieces in one call where the kernel takes them so; 0 or an errno value.
+int write_pieces(int fd, std::span<const std::string_view> pieces) {
+  std::array<iovec, 4> vectors{};
+  assert(pieces.size() <= vectors.size());
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    vectors[i] = {const_cast<char*>(pieces[i].data()), pieces[i].size()};
+  }
+  ssize_t n = -1;
+  do {
+    n = ::writev(fd, vectors.data(), static_cast<int>(pieces.size()));
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return errno;
+  auto done = static_cast<std::size_t>(n);
+  for (const std::string_view piece : pieces) {
+    const std::size_t skipped = std::min(done, piece.size());
+    done -= skipped;
+    if (const int error = write_bytes(fd, piece.substr(skipped)); error != 0) return error;
+  }
+  return 0;
+}
+
+// A small message as it is: nothing is copied but by the kernel.
+int write_small(const MailboxMessage& message, queuefile::Extent whole, int out,
+                std::uint64_t limit) {
+  if (limit != 0 && message.prepended.size() + whole.length + 1 > limit) return EFBIG;
+  Pieces pieces;
+  if (const int error = read_small(message, whole, pieces); error != 0) return error;
+  const std::array<std::string_view, 4> all = {message.prepended, pieces.header, "\n", pieces.body};
+  return write_pieces(out, all);
 }
 
 int copy_runs(const MailboxMessage& message, FromQuoting quoting, Output& output,
@@ -238,11 +287,24 @@ MailboxResult mailbox_failure(int error, std::string text) {
   }
 }
 
+std::string_view LoadedMessage::find(const MailboxMessage& message) {
+  const auto whole = small_whole(message);
+  if (!whole || message.fd < 0) return {};
+  if (message.fd != fd_ || *whole != whole_) {
+    fd_ = -1;
+    if (read_extent(message.fd, *whole, bytes_) != 0) return {};
+    fd_ = message.fd;
+    whole_ = *whole;
+  }
+  return bytes_;
+}
+
 int copy_message(const MailboxMessage& message, int out, FromQuoting quoting, std::uint64_t limit) {
+  const auto whole = small_whole(message);
+  if (whole && quoting == FromQuoting::kNone) return write_small(message, *whole, out, limit);
   Output output(out, limit);
   LineFilter filter(output, quoting);
   if (const int error = filter.add(message.prepended); error != 0) return error;
-  const auto whole = small_whole(message);
   int error =
       whole ? copy_small(message, *whole, filter) : copy_runs(message, quoting, output, filter);
   if (error == 0) error = filter.finish();

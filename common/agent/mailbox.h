@@ -27,6 +27,21 @@ struct MailboxMessage {
   queuefile::Extent header{};
   queuefile::Extent body{};
   std::string prepended{};
+  std::string_view loaded{};  // the bytes of the file from the first extent to the last, or empty
+};
+
+// The bytes of a small message, read once for all who get it one after the other. The descriptor
+// stays open and its number the file's for as long as this lives.
+class LoadedMessage {
+ public:
+  // For MailboxMessage::loaded, good until the next call. Empty where the message is too long or
+  // cannot be read: whoever copies it then says why.
+  [[nodiscard]] std::string_view find(const MailboxMessage& message);
+
+ private:
+  int fd_ = -1;
+  queuefile::Extent whole_{};
+  std::string bytes_;
 };
 
 // "Return-Path: <sender>", "X-Original-To: orig_to", "Delivered-To: delivered_to", each with LF and

@@ -163,15 +163,13 @@ std::optional<MailboxResult> MaildirDelivery::write(const MailboxMessage& messag
                                               sys::errno_text(error)));
   }
   if (error != 0) return failed(error, "error writing message", name);
-  // With its blocks allocated now, the flush of another file of the batch commits this one as well.
-  ::sync_file_range(file_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
   return std::nullopt;
 }
 
-std::optional<MailboxResult> MaildirDelivery::publish() {
+std::optional<MailboxResult> MaildirDelivery::publish(int flush_error) {
+  if (flush_error != 0) return failed(flush_error, "flush", leftover_);
   struct stat status{};
   if (::fstat(file_.get(), &status) < 0) return failed(errno, "stat", leftover_);
-  if (::fsync(file_.get()) < 0) return failed(errno, "flush", leftover_);
   if (::close(file_.release()) < 0 && errno != EINTR) return failed(errno, "close", leftover_);
   const std::string name = fmt::format(
       "{}/new/{}", request_.path,
@@ -195,7 +193,8 @@ MailboxResult MaildirDelivery::finish(int flush_error) {
 MailboxResult deliver_to_maildir(const MailboxMessage& message, const MaildirRequest& request) {
   MaildirDelivery delivery(request);
   if (auto failure = delivery.write(message)) return *std::move(failure);
-  if (auto failure = delivery.publish()) return *std::move(failure);
+  const int flush_error = ::fsync(delivery.fd()) < 0 ? errno : 0;
+  if (auto failure = delivery.publish(flush_error)) return *std::move(failure);
   return delivery.finish(delivery.flush_new());
 }
 

@@ -35,8 +35,10 @@ class MaildirDelivery {
 
   // Into tmp/.
   [[nodiscard]] std::optional<MailboxResult> write(const MailboxMessage& message);
-  // Flushed, and under its name in new/.
-  [[nodiscard]] std::optional<MailboxResult> publish();
+  // The written file, to be flushed.
+  [[nodiscard]] int fd() const { return file_.get(); }
+  // Under its name in new/, with what the flush of the file gave: 0 or an errno value.
+  [[nodiscard]] std::optional<MailboxResult> publish(int flush_error);
   // Flushes new/: serves all deliveries to this Maildir that are published. 0 or an errno value.
   [[nodiscard]] int flush_new() const;
   // The end, with what flush_new() gave.

@@ -98,7 +98,7 @@ OpenedFile open_file(const MboxRequest& request) {
   const char* const path = request.path.c_str();
   constexpr int kFlags = O_RDWR | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
   opened.fd.reset(::open(path, kFlags | O_NOFOLLOW));
-  std::string_view doing = "cannot open file";
+  std::string doing = "cannot open file";
   if (!opened.fd && errno == ELOOP) {
     if (is_link_of_root(request.path)) {
       opened.fd.reset(::open(path, kFlags));
@@ -109,6 +109,11 @@ OpenedFile open_file(const MboxRequest& request) {
   } else if (!opened.fd && errno == ENOENT) {
     doing = "cannot create file exclusively";
     opened.fd.reset(::open(path, kFlags | O_NOFOLLOW | O_CREAT | O_EXCL, kFileMode));
+    // Its directory is not there: the lock is what would fail first.
+    if (!opened.fd && errno == ENOENT && request.locks.dotlock) {
+      doing = fmt::format("unable to create lock file {}.lock", request.path);
+      errno = ENOENT;
+    }
   }
   if (!opened.fd) {
     // A device or FIFO without a reader says ENXIO.

@@ -33,7 +33,7 @@ std::optional<Packet> receive_packet(int socket, int flags) {
   const auto buffer = scratch<Packet, kMaxPacket>();
   Packet packet;
   iovec vector{buffer.data(), buffer.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * sys::kMaxFdsPerMessage)> control;
   msghdr message{};
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
@@ -46,9 +46,12 @@ std::optional<Packet> receive_packet(int socket, int flags) {
   for (cmsghdr* header = count < 0 ? nullptr : CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    packet.fds.emplace_back(fd);
+    const std::size_t received = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < received; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      packet.fds.emplace_back(fd);
+    }
   }
   if (count <= 0 || (message.msg_flags & MSG_TRUNC) != 0) return std::nullopt;
   packet.bytes.assign(buffer.data(), static_cast<std::size_t>(count));

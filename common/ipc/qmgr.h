@@ -110,6 +110,7 @@ struct Event {
   std::int64_t size = 0;
   std::int64_t recipients = 0;
   std::int64_t dropped = 0;  // events that were dropped before this one
+  std::string client;        // the address that the message came from
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("kind", self.kind);
@@ -124,6 +125,7 @@ struct Event {
     field("size", self.size);
     field("recipients", self.recipients);
     field("dropped", self.dropped);
+    field("client", self.client);
   }
 };
 

@@ -345,7 +345,10 @@ Result<void> read_amendment(std::string_view run, std::uint64_t file_offset, Env
   for (;;) {
     TRY(const std::optional<Record> record, reader.next());
     if (!record) break;
-    if (record->type == RecordType::kRecipient && recipients == Recipients::kSkip) continue;
+    if (record->type == RecordType::kRecipient) {
+      if (recipients == Recipients::kStopThere) return {};
+      if (recipients == Recipients::kSkip) continue;
+    }
     const std::uint64_t payload_offset = file_offset + reader.payload_offset();
     if (auto applied = apply_record(*record, payload_offset, envelope); !applied) {
       return damage(fmt::format("{} at offset {}", applied.error().text, payload_offset));

@@ -187,8 +187,9 @@ void append_envelope(std::string& out, Envelope& envelope, std::uint64_t out_off
 void append_amendment(std::string& out, Amendment& amendment, std::uint64_t out_offset);
 
 // Reads one whole run: it must end with the view. `file_offset` is where the run starts in the
-// file. Any bytes give an envelope or kDamaged.
-enum class Recipients { kRead, kSkip };
+// file. Any bytes give an envelope or kDamaged. kStopThere ends at the first recipient: they are
+// the last records, so that the rest of the run need not even be read.
+enum class Recipients { kRead, kSkip, kStopThere };
 [[nodiscard]] Result<Envelope> read_envelope(std::string_view run, std::uint64_t file_offset = 0,
                                              Recipients recipients = Recipients::kRead);
 

@@ -14,6 +14,7 @@ namespace postern::queuefile {
 namespace {
 
 constexpr std::size_t kTailRead = 4096;
+constexpr std::size_t kFrontRead = std::size_t{16} << 10;
 constexpr std::size_t kChunk = std::size_t{256} << 10;
 
 std::unexpected<Refusal> refuse(RefusalKind kind, std::string text) {
@@ -120,6 +121,17 @@ Result<std::string> pread_string(int fd, std::uint64_t offset, std::size_t size)
   return bytes;
 }
 
+// The message without its recipients, where all that stands before them is in the first bytes, and
+// nothing behind the content. Nothing where it is not so.
+std::optional<Message> open_front(int fd, const Layout& layout) {
+  if (layout.envelope.end() <= kFrontRead || layout.extra.length > 0) return std::nullopt;
+  const auto front = pread_string(fd, 0, kFrontRead);
+  if (!front) return std::nullopt;
+  auto envelope = parse_runs({*front, {}}, layout, Recipients::kStopThere);
+  if (!envelope) return std::nullopt;
+  return Message{.envelope = *std::move(envelope), .layout = layout};
+}
+
 Opened<Message> open_large(int fd, std::uint64_t size, const OpenOptions& options) {
   const bool is_verified = options.verify == Verify::kEverything;
 
@@ -133,6 +145,10 @@ Opened<Message> open_large(int fd, std::uint64_t size, const OpenOptions& option
   auto layout = parse_trailer(*tail, size);
   if (!layout) return damaged(layout.error());
 
+  if (!is_verified && options.recipients != Recipients::kRead) {
+    // Of a list with ten thousand members each delivery would read all of them.
+    if (auto short_of_them = open_front(fd, *layout)) return *std::move(short_of_them);
+  }
   const auto head = pread_string(fd, 0, layout->envelope.end());
   if (!head) return not_read(head.error());
   const std::uint64_t beyond_extra = kTrailerSize + layout->extra.length;
@@ -235,7 +251,7 @@ Opened<Message> open_message(int fd, const OpenOptions& options) {
   }
   if (!message) return message;
   message->forced_expire = (mode & kForcedExpireBit) != 0;
-  if (options.recipients == Recipients::kSkip) {
+  if (options.recipients != Recipients::kRead) {
     // Not "= {}", which keeps the memory.
     message->envelope.recipients = std::vector<Recipient>();
   }

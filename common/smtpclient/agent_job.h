@@ -38,6 +38,9 @@ class AgentJob final : public Job {
   void failed(std::size_t recipient, const Verdict& verdict) override {
     delivery_->failed(recipient, convert(verdict));
   }
+  void reroute(std::size_t recipient, const std::string& transport_and_nexthop) override {
+    delivery_->reroute(recipient, transport_and_nexthop, {});
+  }
   [[nodiscard]] bool is_reported(std::size_t recipient) const override {
     return delivery_->is_reported(recipient);
   }

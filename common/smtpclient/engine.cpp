@@ -57,6 +57,15 @@ bool may_go_plain(const Job& job, const TlsPlan& plan, const Settings& settings)
   return job.age() >= settings.minimal_backoff_time;
 }
 
+// best_mx_transport: without a next hop of its own it gets that of the mail.
+void pass_to(std::string transport, Job& job) {
+  if (transport.find(':') == std::string::npos) transport += ':';
+  if (transport.ends_with(':')) transport += job.nexthop();
+  for (std::size_t i = 0; i < job.recipients(); ++i) {
+    if (!job.is_reported(i)) job.reroute(i, transport);
+  }
+}
+
 }  // namespace
 
 Engine::Engine(SettingsPtr settings, HostFinder find_hosts)
@@ -81,11 +90,15 @@ loop::Task<void> Engine::deliver(Job& job) {
     walk.is_last_destination = i + 1 == destinations.size();
     co_await try_destination(walk, destinations[i]);
     // A loop is ours to end: the fallback relay would only send it back.
-    if (walk.why.status == "5.4.6") break;
+    if (walk.is_ours || walk.why.status == "5.4.6") break;
   }
   if (job.unreported() == 0) co_return;
   if (walk.why.status.empty()) {
     walk.why = own_failure("4.3.5", "no destination in \"" + job.nexthop() + "\"");
+  }
+  if (walk.is_loop && !walk.settings->params.best_mx_transport.empty()) {
+    pass_to(walk.settings->params.best_mx_transport, job);
+    co_return;
   }
   job.mark_connected();
   if (walk.why.is_temporary()) job.mark_destination_failure();
@@ -140,6 +153,9 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
   if (walk.job.unreported() > 0) {
     walk.job.mark_connecting();
     const Route route = co_await find_route(walk, *destination);
+    walk.is_ours = route.is_ours;
+    walk.is_loop = route.is_loop;
+    walk.is_last_destination = walk.is_last_destination || walk.is_ours;
     if (route.targets.empty()) {
       walk.why = route.failure;
     } else {

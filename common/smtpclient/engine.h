@@ -75,7 +75,9 @@ class Engine {
     TlsPolicy policy{};  // of the destination
     RequireTls require_tls = RequireTls::kDisable;  // of job and destination
     bool is_last_destination = false;
-    std::string used{};  // the endpoint of a kept connection that was tried
+    bool is_ours = false;  // we are one of its mail servers: nobody else is asked
+    bool is_loop = false;  // and the best one
+    std::string used{};    // the endpoint of a kept connection that was tried
   };
   // How often a destination is delivered to: whether its connections are worth keeping.
   struct Traffic {

@@ -57,6 +57,8 @@ class Job {
   virtual void mark_connecting() = 0;
   virtual void mark_connected() = 0;
   virtual void delivered(std::size_t recipient, const Verdict& verdict) = 0;
+  // Another agent takes it from here, by "transport:nexthop" (best_mx_transport).
+  virtual void reroute(std::size_t recipient, const std::string& transport_and_nexthop) = 0;
   // 4.x.x defers, 5.x.x bounces.
   virtual void failed(std::size_t recipient, const Verdict& verdict) = 0;
   [[nodiscard]] virtual bool is_reported(std::size_t recipient) const = 0;
@@ -71,11 +73,15 @@ class Job {
            std::chrono::seconds(message().envelope.arrival.seconds);
   }
 
-  [[nodiscard]] bool has_attribute(std::string_view wanted) const {
+  // Empty also for one that is not there.
+  [[nodiscard]] std::string_view attribute(std::string_view wanted) const {
     for (const auto& [name, value] : message().envelope.attributes) {
-      if (name == wanted) return true;
+      if (name == wanted) return value;
     }
-    return false;
+    return {};
+  }
+  [[nodiscard]] bool has_attribute(std::string_view wanted) const {
+    return !attribute(wanted).empty();
   }
   // RFC 8689 4.1: REQUIRETLS goes before what a header field says.
   [[nodiscard]] bool requires_tls() const { return has_attribute(queuefile::kRequireTls); }

@@ -25,14 +25,9 @@ Route failed(std::string_view status, std::string text) {
   return out;
 }
 
-Route loops_back(const Destination& destination, const Settings& settings) {
-  if (!settings.params.best_mx_transport.empty()) {
-    return failed("4.3.5", fmt::format("best_mx_transport is not supported yet, and this host is "
-                                       "the best mail exchanger of {}",
-                                       destination.host));
-  }
+Route loops_back(const Destination& destination) {
   Route out = failed("5.4.6", fmt::format("mail for {} loops back to myself", destination.host));
-  out.is_loop = true;
+  out.is_loop = out.is_ours = true;
   return out;
 }
 
@@ -124,7 +119,7 @@ std::optional<Route> route_literal(const Destination& destination, const Setting
   }
   const std::string text = address->to_text();
   if (looks_for_loops(destination, settings) && settings.own_addresses.contains(text)) {
-    return loops_back(destination, settings);
+    return loops_back(destination);
   }
   Route out;
   out.targets.push_back({destination.host, text, destination.port});
@@ -141,11 +136,13 @@ Route plan_route(const Destination& destination, const ipc::resolver::Hosts& hos
   if (list.empty()) return without_addresses(hosts, settings);
   order(list, settings, random);
 
+  Route out;
   if (looks_for_loops(destination, settings)) {
     const auto own = std::ranges::find_if(list, [&](const Candidate& candidate) {
       return settings.own_addresses.contains(candidate.endpoint.address);
     });
     if (own != list.end()) {
+      out.is_ours = true;
       const std::int64_t cut = hosts.has_mx ? own->preference : 0;
       std::erase_if(list, [&](const Candidate& candidate) { return candidate.preference >= cut; });
       if (list.empty()) {
@@ -153,15 +150,16 @@ Route plan_route(const Destination& destination, const ipc::resolver::Hosts& hos
         const bool has_better = std::ranges::any_of(
             hosts.hosts, [&](const auto& host) { return hosts.has_mx && host.preference < cut; });
         if (has_better) {
-          return failed("4.4.4",
-                        fmt::format("unable to find primary relay for {}", destination.host));
+          out.failure =
+              failed("4.4.4", fmt::format("unable to find primary relay for {}", destination.host))
+                  .failure;
+          return out;
         }
-        return loops_back(destination, settings);
+        return loops_back(destination);
       }
     }
   }
   limit_addresses(list, settings);
-  Route out;
   for (auto& candidate : list) out.targets.push_back(std::move(candidate.endpoint));
   return out;
 }

@@ -15,7 +15,10 @@ namespace postern::smtpclient {
 struct Route {
   std::vector<Endpoint> targets{};  // in the order to be tried
   Verdict failure{};                // with a status where there is no target
-  bool is_loop = false;             // the mail is for ourselves: 5.4.6, and no fallback relay
+  bool is_loop = false;             // the mail is for ourselves
+  // We are one of the destination's mail servers: what the better ones do not take waits here. A
+  // fallback relay would send it to us again.
+  bool is_ours = false;
 };
 
 // A number below its argument, which is 1 or more.

@@ -87,7 +87,7 @@ trace upgrade-configuration why" ;;
       ;;
     *:why) _postern_ids "--json" ;;
     *:flush) _postern_reply "--json --time --wait" ;;
-    *:trace) _postern_ids "--json --live --time" ;;
+    *:trace) _postern_ids "--client --json --live --time" ;;
     *:check) _postern_reply "--json --strict" ;;
     2:ban) _postern_reply "add list remove" ;;
     2:dkim) _postern_reply "list new record rotate test" ;;

@@ -71,6 +71,7 @@ for name in postern postfix
     complete -c $name -n '__fish_seen_subcommand_from why' -a '(__postern_ids)'
     complete -c $name -n '__fish_seen_subcommand_from trace' -a '(__postern_ids)'
     complete -c $name -n '__fish_seen_subcommand_from trace' -l live
+    complete -c $name -n '__fish_seen_subcommand_from trace' -l client -x
     complete -c $name -n '__fish_seen_subcommand_from flush' -l wait
     complete -c $name -n '__fish_seen_subcommand_from flush trace' -l time -x
     complete -c $name -n '__fish_seen_subcommand_from why check flush trace' -l json

@@ -57,6 +57,7 @@ class Job final : public smtpclient::Job {
     tell(i);
     has_bounced = has_bounced || !verdict.is_temporary();
   }
+  void reroute(std::size_t i, const std::string&) override { tell(i); }
   bool is_reported(std::size_t i) const override { return told_[i]; }
   std::size_t unreported() const override {
     return static_cast<std::size_t>(std::ranges::count(told_, false));

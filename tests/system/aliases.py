@@ -77,5 +77,37 @@ def homes():
         check_equal(len(mails_of("bob")), 1)
 
 
+def biff():
+    """comsat(8) is told whose mailbox has new mail, and where it begins; without it nothing fails."""
+    def deliver():
+        before = len(re.findall(r"to=<alice@home\.test>.*status=sent", mta.log()))
+        send("alice")
+        wait_for("alice's mail", lambda: len(re.findall(r"to=<alice@home\.test>.*status=sent",
+                                                        mta.log())) > before)
+
+    comsat = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    comsat.bind(("127.0.0.1", 512))
+    comsat.settimeout(15)
+    with Mta({"biff": "yes"}) as mta:
+        deliver()
+        check_equal(comsat.recv(100), b"alice@0\0")
+        size = os.path.getsize(MAIL + "/alice")
+        deliver()
+        check_equal(comsat.recv(100), b"alice@%d\0" % size)
+        comsat.close()
+        for _ in range(3):
+            deliver()
+    comsat = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    comsat.bind(("127.0.0.1", 512))
+    comsat.setblocking(False)
+    with Mta({"biff": "no"}) as mta:
+        deliver()
+        try:
+            check(False, "told, though nobody asked:", comsat.recv(100))
+        except BlockingIOError:
+            pass
+        comsat.close()
+
+
 if __name__ == "__main__":
-    main([owners, delivered_to, homes])
+    main([owners, delivered_to, homes, biff])

@@ -195,7 +195,10 @@ def flush_and_wait(mta):
 
 def trace_shows_mail_live():
     with both() as mta, Partner(mta) as partner:
-        everything, chosen = (LiveTrace(words) for words in ([], ["--json", "bob@partner.test"]))
+        everything, chosen, here, elsewhere = (LiveTrace(words) for words in (
+            [], ["--json", "bob@partner.test"], ["--client", "192.0.2.0/24", "--json"],
+            ["--json", "--client", "203.0.113.1", "--time", "1h"]))
+        check_equal(mta.tool("postern", "trace", "--live", "--client", "no address").returncode, 64)
         partner.start()
         for recipient in ("alice", "bob"):
             check_equal(send("live", recipient + "@partner.test"), 250)
@@ -208,7 +211,12 @@ def trace_shows_mail_live():
         check_equal([event["event"] for event in events], ["arrived", "outcome", "done"])
         check_equal((events[1]["outcome"], events[1]["recipient"], events[1]["dsn"]),
                     ("delivered", "bob@partner.test", "2.0.0"))
-        for trace in (everything, chosen):
+        here.wait(r'(?s)(.*"event":"done"){2}')
+        events = [json.loads(line) for line in here.lines()]
+        check_equal({event["client"] for event in events if event["event"] == "arrived"}, {HOST})
+        check_equal(len([event for event in events if event["event"] == "outcome"]), 2, events)
+        check_equal(elsewhere.lines(), [], "of other clients")
+        for trace in (everything, chosen, here, elsewhere):
             trace.close()
 
 
@@ -254,6 +262,8 @@ def partner_has_more_time():
         check(b"alice@partner.test" not in notice.partition(b"message/rfc822")[0], notice)
         wait_for("the rest", lambda: [[r["address"] for r in m["recipients"]]
                                       for m in mta.queue()] == [["alice@partner.test"]])
+        told = mta.tool("postern", "why", "alice@partner.test").stdout.decode()
+        check(re.search(r"gives up .*\(destination_queue_lifetime_maps 30 d\)\n", told), told)
         partner.start()
         check_equal(mta.tool("postqueue", "-f").returncode, 0)
         partner.wait_subjects([b"split"])

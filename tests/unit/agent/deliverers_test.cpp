@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 
 #include "common/agent/broker.h"
 #include "common/agent/mailbox.h"
@@ -109,6 +112,50 @@ TEST_CASE("many deliveries to a Maildir and to an mbox at once all arrive") {
   std::size_t messages = 0;
   for (std::string line; std::getline(box, line);) messages += line.starts_with("From ") ? 1 : 0;
   CHECK(messages == 100);
+}
+
+TEST_CASE("each delivery of a packet has its own message, and what is too large stops no other") {
+  const Place place;
+  std::vector<sys::Fd> messages;
+  for (int i = 0; i < 100; ++i) {
+    messages.emplace_back(::memfd_create("message", MFD_CLOEXEC));
+    REQUIRE(write_bytes(messages.back().get(), fmt::format("S: {:03}\nbody\n", i)) == 0);
+  }
+  auto broker = fork_broker({});
+  REQUIRE(broker);
+  Run run;
+  Deliverers deliverers(*std::move(broker));
+  // Together they are more than the socket takes at once.
+  const std::string long_line = "X-Long: " + std::string(5000, 'x') + "\n";
+  for (int i = 0; i < 300; ++i) {
+    Job job = place.job(JobKind::kMaildir, fmt::format("box{}/", i % 3));
+    job.header_length = 7;
+    job.body_offset = 7;
+    job.body_length = 5;
+    job.prepended = long_line;
+    loop::spawn(
+        do_one(run, deliverers, std::move(job), messages[static_cast<std::size_t>(i % 100)].get()));
+  }
+  Job too_large = place.job(JobKind::kMaildir, "dir/");
+  too_large.prepended = std::string(70'000, 'x') + "\n";
+  loop::spawn(do_one(run, deliverers, std::move(too_large), place.message.get()));
+  run.wanted = 301;
+  run.loop.run();
+  std::size_t failures = 0;
+  for (const auto& reply : run.replies) failures += reply ? 0 : 1;
+  CHECK(failures == 1);
+  std::map<std::string, int> found;
+  for (int box = 0; box < 3; ++box) {
+    const std::string directory = fmt::format("{}/box{}/new", place.path, box);
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+      std::ifstream file(entry.path());
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      REQUIRE(text.starts_with(long_line));
+      ++found[text.substr(long_line.size())];
+    }
+  }
+  CHECK(found.size() == 100);
+  for (int i = 0; i < 100; ++i) CHECK(found[fmt::format("S: {:03}\n\nbody\n", i)] == 3);
 }
 
 TEST_CASE("Maildirs that hang hold up nobody else's") {

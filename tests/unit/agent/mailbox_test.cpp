@@ -217,7 +217,9 @@ TEST_CASE("an mbox that cannot be one") {
   SECTION("in a directory that is not there") {
     const auto result = deliver_to_mbox(test.message, mbox_at(dir.path / "no" / "mbox"));
     CHECK(result.outcome == MailboxOutcome::kBounced);
-    CHECK(result.text == "cannot. cannot create file exclusively: No such file or directory");
+    CHECK(result.text == fmt::format("cannot. unable to create lock file {}.lock: No such file or "
+                                     "directory",
+                                     (dir.path / "no" / "mbox").string()));
   }
   SECTION("a symbolic link") {
     std::ofstream(dir.path / "victim") << "old\n";

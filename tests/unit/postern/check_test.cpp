@@ -216,11 +216,11 @@ TEST_CASE("a list that refuses nothing is told, one that guards is not") {
       texts(check_restrictions(snapshot_of("compatibility_level = 3.6\n"
                                            "smtpd_client_restrictions = check_client_access\n"
                                            "smtpd_helo_restrictions = check_helo_access { "
-                                           "inline:{ a=OK }, x = y }, check_helo_access word\n",
+                                           "inline:{ a=OK }, { x = y } }, check_helo_access word\n",
                                            smtpd))) ==
       Texts{"error /c/main.cf:2 smtpd_client_restrictions: check_client_access needs an argument",
-            "error /c/main.cf:3 smtpd_helo_restrictions: check_helo_access: { inline:{ a=OK }, x "
-            "= y }: no attributes are known here; write type:name alone",
+            "error /c/main.cf:3 smtpd_helo_restrictions: check_helo_access: attribute \"x\" is not "
+            "known here",
             "error /c/main.cf:3 smtpd_helo_restrictions: check_helo_access: \"word\" is no table: "
             "a type and a colon are missing"});
 }

@@ -47,6 +47,51 @@ TEST_CASE("an arrival names the sender, the first recipient and how many more th
   CHECK(print_event(event) == "4D41B9  arrived: from <> to r@away.test and 2 more, 312 bytes\n");
 }
 
+TEST_CASE("a filter takes the clients of an address or a network") {
+  struct Case {
+    std::string_view clients;
+    std::string_view wanted;
+    std::string_view client;
+    bool is_taken;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"192.0.2.7", "", "192.0.2.7", true},
+      {"192.0.2.7", "", "192.0.2.8", false},
+      {"192.0.2.0/24", "", "192.0.2.8", true},
+      {"2001:db8::/32", "", "2001:DB8:0::1", true},
+      {"192.0.2.7", "", "", false},
+      {"192.0.2.7", "", "unknown", false},
+      {"192.0.2.7", "away.test", "192.0.2.7", true},
+      {"192.0.2.7", "elsewhere.test", "192.0.2.7", false},
+      {"192.0.2.8", "away.test", "192.0.2.7", false},
+  }));
+  INFO(c.clients << " " << c.wanted << " " << c.client);
+  std::vector<std::string> faults;
+  EventFilter filter(c.wanted, config::Networks::parse(c.clients, {}, faults));
+  REQUIRE(faults.empty());
+  Event event = outcome(Outcome::kDeferred);
+  event.client = c.client;
+  CHECK(filter.takes(event) == c.is_taken);
+  // What tells no client any more belongs to it all the same.
+  Event end;
+  end.kind = EventKind::kDeferred;
+  end.queue_id = event.queue_id;
+  CHECK(filter.takes(end) == c.is_taken);
+}
+
+TEST_CASE("an arrival shows where it came from") {
+  Event event;
+  event.kind = EventKind::kArrived;
+  event.queue_id = "4D41B9";
+  event.sender = "s@home.test";
+  event.client = "192.0.2.7\x1b";
+  event.recipient = "r@away.test";
+  event.recipients = 1;
+  event.size = 312;
+  CHECK(print_event(event) ==
+        "4D41B9  arrived: from s@home.test [192.0.2.7?] to r@away.test, 312 bytes\n");
+}
+
 TEST_CASE("an event as an object has what is known and no more") {
   CHECK(print_event_json(outcome(Outcome::kDelivered), 7) ==
         R"({"time":7,"event":"outcome","queue_id":"4D41B9","outcome":"delivered",)"

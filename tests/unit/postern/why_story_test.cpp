@@ -38,8 +38,8 @@ Story deferred() {
   story.recipients[1].recipient.state = queuefile::State::kDone;
   story.recipients[1].recipient.state_offset = 8;
   story.next_attempt = kNow + 250;
-  story.gives_up = kNow - 100 + 432'000;
-  story.lifetime = "maximal_queue_lifetime";
+  story.lifetime = {432'000, "maximal_queue_lifetime"};
+  for (auto& entry : story.recipients) entry.lifetime = story.lifetime;
   return story;
 }
 
@@ -81,6 +81,68 @@ TEST_CASE("a held message waits for its operator, whatever was tried before") {
   CHECK(holds(text, "next try  when it is released\n"));
   CHECK(holds(text, "authenticated as joe"));
   CHECK(holds(text, "Try     postern queue release 3A15CA8E012\n"));
+}
+
+TEST_CASE("recipients with a time of their own are given up at another time") {
+  Story story = deferred();
+  story.recipients[0].lifetime = {864'000, "destination_queue_lifetime_maps"};
+  SECTION("all of them") {
+    const std::string text = print_story(story, kNow);
+    INFO(text);
+    CHECK(holds(text, "x@a.test  waits  gives up "));
+    CHECK(holds(text, "(destination_queue_lifetime_maps 10 d)\n"));
+    CHECK_FALSE(holds(text, "maximal_queue_lifetime"));
+  }
+  SECTION("some of them") {
+    story.recipients[1].recipient.state = queuefile::State::kPending;
+    const std::string text = print_story(story, kNow);
+    INFO(text);
+    CHECK(holds(text, "(destination_queue_lifetime_maps 10 d)\n"));
+    CHECK(holds(text, "(maximal_queue_lifetime 5 d)\n"));
+  }
+  SECTION("a table that cannot be asked") {
+    story.recipients[0].lifetime.is_unknown = true;
+    const std::string text = print_story(story, kNow);
+    INFO(text);
+    CHECK(holds(text, "gives up when destination_queue_lifetime_maps says so\n"));
+  }
+  const auto json = nlohmann::json::parse(print_stories_json({story}));
+  CHECK(json[0]["recipients"][0]["lifetime_parameter"] == "destination_queue_lifetime_maps");
+}
+
+TEST_CASE("TLS and verdicts on the sender are told, as far as they are our own") {
+  constexpr std::string_view kHeader =
+      "Authentication-Results: other.test; spf=fail\n"
+      "Authentication-Results: mx.test;\n\tspf=pass smtp.mailfrom=s@b.test;\n\tdkim=none;\n"
+      "\tdmarc=fail (p=none) header.from=b.test\n"
+      "Authentication-Results: mx.test; arc=pass\nSubject: x\n";
+  Story story = deferred();
+  SECTION("nothing") {
+    add_facts(story, kHeader, "mx.test");
+    const std::string text = print_story(story, kNow);
+    CHECK(holds(text, "  secrecy   none, it came in the clear\n"));
+    CHECK_FALSE(holds(text, "verdicts"));
+  }
+  SECTION("all") {
+    auto& attributes = story.envelope.attributes;
+    attributes.emplace_back("received_secret", "yes");
+    attributes.emplace_back("received_tls", "using TLSv1.3 with cipher X\x1b (256/256 bits)\nmore");
+    attributes.emplace_back("mail_authentication", "7");
+    add_facts(story, kHeader, "MX.test");
+    const std::string text = print_story(story, kNow);
+    INFO(text);
+    CHECK(holds(text, "  secrecy   TLSv1.3 with cipher X? (256/256 bits)\n"));
+    CHECK(holds(text, "  verdicts  SPF pass, DKIM none, DMARC fail\n"));
+    const auto json = nlohmann::json::parse(print_stories_json({story}));
+    CHECK(json[0]["tls"] == "TLSv1.3 with cipher X\x1b (256/256 bits)");
+    CHECK(json[0]["verdicts"] ==
+          nlohmann::json{{"spf", "pass"}, {"dkim", "none"}, {"dmarc", "fail"}});
+  }
+  SECTION("TLS without particulars") {
+    story.envelope.attributes.emplace_back("received_secret", "yes");
+    add_facts(story, {}, "mx.test");
+    CHECK(holds(print_story(story, kNow), "  secrecy   TLS\n"));
+  }
 }
 
 TEST_CASE("programs get the same story") {

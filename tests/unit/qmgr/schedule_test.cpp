@@ -1,6 +1,10 @@
 #include "qmgr/schedule.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
+#include <random>
+#include <string>
 
 #include "qmgr/destination.h"
 #include "qmgr/transport.h"
@@ -51,6 +55,66 @@ TEST_CASE("a flush makes everything due at once") {
   int count = 0;
   while (schedule.take_due(now)) ++count;
   CHECK(count == 100);
+}
+
+TEST_CASE("whatever is put, changed, removed and flushed, what is due comes in its order") {
+  std::mt19937 random(GENERATE(1U, 2U, 3U, 4U));
+  const auto draw = [&](std::size_t limit) { return random() % limit; };
+  Schedule schedule;
+  std::map<std::string, loop::TimePoint> expected;
+  loop::TimePoint now{1000h};
+  for (int step = 0; step < 20'000; ++step) {
+    const std::string id = std::to_string(draw(300));
+    const auto due = now + std::chrono::milliseconds(draw(5000)) - 500ms;
+    switch (draw(8)) {
+      case 0:
+        schedule.remove(id);
+        expected.erase(id);
+        break;
+      case 1:
+        schedule.make_due(id, now);
+        if (expected.contains(id)) expected[id] = std::min(expected[id], now);
+        break;
+      case 2:
+        if (draw(100) > 0) break;
+        schedule.make_all_due(now);
+        for (auto& [other, time] : expected) time = std::min(time, now);
+        break;
+      case 3:
+        now += std::chrono::milliseconds(draw(1000));
+        while (const auto taken = schedule.take_due(now)) {
+          const auto known = expected.find(taken->id);
+          REQUIRE(known != expected.end());
+          for (const auto& [other, time] : expected) REQUIRE(known->second <= time);
+          REQUIRE(known->second <= now);
+          expected.erase(known);
+        }
+        for (const auto& [other, time] : expected) REQUIRE(time > now);
+        break;
+      default:
+        schedule.put(id, Queue::kDeferred, due);
+        expected[id] = due;
+    }
+    REQUIRE(schedule.size() == expected.size());
+    REQUIRE(schedule.contains(id) == expected.contains(id));
+    loop::TimePoint earliest = loop::kNever;
+    for (const auto& [other, time] : expected) earliest = std::min(earliest, time);
+    REQUIRE(schedule.next() == earliest);
+  }
+  std::size_t count = 0;
+  schedule.for_each_id([&](const std::string& id) { count += expected.count(id); });
+  CHECK(count == expected.size());
+}
+
+TEST_CASE("the recipient of a state byte is found, and no other") {
+  Message message;
+  for (const std::uint64_t offset : {10U, 20U, 35U}) {
+    message.recipients.emplace_back().state_offset = offset;
+  }
+  CHECK(find_recipient(message, 20) == &message.recipients[1]);
+  CHECK(find_recipient(message, 35) == &message.recipients[2]);
+  for (const std::int64_t other : {-1, 0, 9, 11, 36})
+    CHECK(find_recipient(message, other) == nullptr);
 }
 
 TEST_CASE("a window grows with success, shrinks with failure, and a round of failures kills") {

@@ -155,6 +155,9 @@ TEST_CASE("a very large envelope reads back") {
 
 TEST_CASE("recipients that are not wanted take no memory, and hide no damage") {
   Envelope envelope;
+  envelope.sender = "s@example.org";
+  // More than is read at first, or less.
+  envelope.attributes.emplace_back("note", std::string(GENERATE(10U, 16'000U), 'n'));
   for (int i = 0; i < 5'000; ++i) {
     envelope.recipients.push_back({.address = fmt::format("user{}@example.org", i)});
   }
@@ -165,7 +168,9 @@ TEST_CASE("recipients that are not wanted take no memory, and hide no damage") {
   const auto opened = open_message(fd.get(), options);
   REQUIRE(opened.has_value());
   CHECK(opened->envelope.recipients.capacity() == 0);
-  CHECK(opened->envelope.sender == built.envelope.sender);
+  Envelope expected = built.envelope;
+  expected.recipients.clear();
+  CHECK(opened->envelope == expected);
 
   std::string damaged = built.bytes;
   damaged[damaged.find("user4999@")] = 'x';

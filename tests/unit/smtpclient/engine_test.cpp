@@ -145,6 +145,47 @@ TEST_CASE("a server with our own name is a loop") {
   CHECK(job.told[0] == fmt::format("bounced 5.4.6 mail for {} loops back to myself", at(server)));
 }
 
+TEST_CASE("best_mx_transport takes what would come back to ourselves") {
+  World world;
+  FakeServer server(FakeServer::polite);
+  world.settings->params.best_mx_transport = GENERATE("local", "local:", "local:[here]");
+  world.settings->smtp_port = server.port;
+  world.settings->own_addresses = {"127.0.0.1"};
+  TestJob job(at(server), {"a@x", "b@x"});
+  world.deliver(job);
+  const bool has_nexthop = world.settings->params.best_mx_transport.ends_with(']');
+  const std::string expected = "rerouted local:" + (has_nexthop ? "[here]" : at(server));
+  CHECK(job.told == std::vector<std::string>{expected, expected});
+  CHECK(server.messages.empty());
+}
+
+TEST_CASE("no fallback relay for a destination whose mail server we are") {
+  World world;
+  FakeServer relay(FakeServer::polite);
+  FakeServer dead(FakeServer::polite);
+  dead.stop();
+  const std::uint16_t port = relay.port;
+  world.settings->params.smtp_fallback_relay = {at(relay)};
+  world.settings->smtp_port = port;
+  world.hosts.has_mx = true;
+  // Linux answers on all of 127/8; nothing listens on 127.0.0.2.
+  world.hosts.hosts = {host("a.x", {"127.0.0.2"}), host("b.x", {"127.0.0.9"})};
+  world.hosts.hosts[1].preference = 20;
+  SECTION("somebody else's") {
+    TestJob job(fmt::format("x:{}", port), {"a@x"});
+    world.deliver(job);
+    CHECK(job.told[0].starts_with("sent"));
+  }
+  SECTION("our own, as a backup") {
+    world.settings->own_addresses = {"127.0.0.9"};
+    TestJob job(fmt::format("x:{}", port), {"a@x"});
+    world.deliver(job);
+    INFO(job.told[0]);
+    CHECK(job.told[0].starts_with("deferred 4.4.1 connect to a.x[127.0.0.2]"));
+    CHECK(relay.messages.empty());
+  }
+}
+
 TEST_CASE("a dead server and a busy one are passed by") {
   World world;
   FakeServer server(FakeServer::polite);

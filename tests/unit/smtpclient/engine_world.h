@@ -60,6 +60,10 @@ class TestJob final : public Job {
   void failed(std::size_t i, const Verdict& verdict) override {
     tell(i, verdict.is_temporary() ? "deferred" : "bounced", verdict);
   }
+  void reroute(std::size_t i, const std::string& transport_and_nexthop) override {
+    REQUIRE(told[i].empty());
+    told[i] = "rerouted " + transport_and_nexthop;
+  }
   bool is_reported(std::size_t i) const override { return !told[i].empty(); }
   std::size_t unreported() const override {
     return static_cast<std::size_t>(std::ranges::count(told, ""));

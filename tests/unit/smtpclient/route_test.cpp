@@ -55,9 +55,15 @@ TEST_CASE("servers are tried by preference, and not beyond ourselves") {
   const auto self = host("self", 20, {"192.0.2.99"});
   CHECK(names(plan_route(domain(), mx({far, near}), settings(), first)) ==
         "near=192.0.2.1 far=192.0.2.3 ");
-  CHECK(names(plan_route(domain(), mx({far, near, self}), settings(), first)) == "near=192.0.2.1 ");
+  const Route backup = plan_route(domain(), mx({far, near, self}), settings(), first);
+  CHECK(names(backup) == "near=192.0.2.1 ");
+  CHECK(backup.is_ours);
+  CHECK_FALSE(backup.is_loop);
+  CHECK_FALSE(plan_route(domain(), mx({far, near}), settings(), first).is_ours);
   const Route loop = plan_route(domain(), mx({far, self}), settings(), first);
   CHECK(loop.failure.status == "5.4.6");
+  CHECK(loop.is_loop);
+  CHECK(loop.is_ours);
   CHECK(loop.failure.text == "mail for example.org loops back to myself");
   const Route lost = plan_route(domain(), mx({far, self, host("near", 10, {})}), settings(), first);
   CHECK(lost.failure.status == "4.4.4");

@@ -1,0 +1,1 @@
+postern_unit_test(sys LINK postern_sys)
