@@ -14,6 +14,7 @@
 #include "common/mail/address.h"
 #include "common/mail/header.h"
 #include "common/mailauth/batv.h"
+#include "common/mailauth/converted_top.h"
 #include "common/mailauth/results_header.h"
 #include "common/mailauth/srs.h"
 
@@ -148,6 +149,7 @@ loop::Task<bool> Intake::sign(std::string& header, ipc::cleanup::Outcome& outcom
   ipc::mailauth::Sign question;
   question.queue_id = queue_id_;
   question.wanted = wanted_verdicts_ & (Wanted::kSign | Wanted::kSeal);
+  question.is_8bit = is_8bit();
   question.chain = arc_chain_;
   std::vector<sys::Fd> fds;
   auto content = co_await content_for_mailauth(header, &fds);
@@ -169,6 +171,9 @@ loop::Task<bool> Intake::sign(std::string& header, ipc::cleanup::Outcome& outcom
     if (!room_.settings.authentication.defers_without) co_return true;
     outcome = refuse(451, "4.7.0", "Message deferred: it cannot be signed");
     co_return false;
+  }
+  if (!answer->converted_fields.empty()) {
+    converted_top_ = mailauth::print_converted_top(answer->fields_on_top, answer->converted_fields);
   }
   header.insert(0, answer->fields_on_top);
   co_return true;

@@ -22,38 +22,13 @@ constexpr std::size_t kMaxLogged = 200;
 
 }  // namespace
 
-std::string unescape_characters(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\\' || i + 1 == text.size()) {
-      out += text[i];
-      continue;
-    }
-    const char c = text[++i];
-    constexpr std::string_view kNames = "abfnrtv";
-    constexpr std::string_view kValues = "\a\b\f\n\r\t\v";
-    if (const auto at = kNames.find(c); at != std::string_view::npos) {
-      out += kValues[at];
-    } else if (c >= '0' && c <= '7') {
-      unsigned value = 0;
-      for (unsigned n = 0; n < 3 && i < text.size() && text[i] >= '0' && text[i] <= '7'; ++n) {
-        value = value * 8 + static_cast<unsigned>(text[i++] - '0');
-      }
-      --i;
-      out += static_cast<char>(value & 0xffU);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 ContentChecks::ContentChecks(const CheckSettings& settings, ipc::TablesClient& tables,
-                             std::string queue_id, std::string about)
+                             std::string queue_id, std::string about, Scope scope)
     : settings_(settings),
       tables_(tables),
       queue_id_(std::move(queue_id)),
-      about_(std::move(about)) {}
+      about_(std::move(about)),
+      scope_(scope) {}
 
 const std::vector<std::string>& ContentChecks::tables_of(std::int64_t list) const {
   switch (list) {
@@ -93,6 +68,17 @@ void ContentChecks::start_body(std::string_view header) {
   parser_->start(header);
 }
 
+std::string ContentChecks::start_conversion(std::string_view header) {
+  start_body(header);
+  if (parser_->new_encoding().empty()) return std::string(header);
+  std::string out;
+  for (const auto& field : mail::split_header(header)) {
+    if (equal_nocase(field.name, "Content-Transfer-Encoding")) continue;
+    (out += field.raw) += '\n';
+  }
+  return out + "Content-Transfer-Encoding: " + parser_->new_encoding() + "\n";
+}
+
 loop::Task<Result<std::string>> ContentChecks::check_body(std::string chunk) {
   std::string out;
   std::string_view rest = chunk;
@@ -125,7 +111,8 @@ void ContentChecks::body(std::string_view text, bool ends_line, std::uint64_t of
 
 // What nobody asks about is kept together.
 void ContentChecks::add(std::string_view text, bool ends_line, std::int64_t list) {
-  if (list != kNone && (tables_of(list).empty() || effects_.is_over())) list = kNone;
+  const bool is_asked = scope_ == Scope::kAll && !effects_.is_over();
+  if (list != kNone && (!is_asked || tables_of(list).empty())) list = kNone;
   if (list != kNone || pieces_.empty() || pieces_.back().list != kNone) {
     pieces_.push_back({{}, list});
   }

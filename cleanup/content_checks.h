@@ -33,15 +33,12 @@ struct CheckSettings {
   [[nodiscard]] bool has_header_checks() const {
     return !header_checks.empty() || !mime_header_checks.empty();
   }
-  // Whether the body has to be looked into.
+  // Whether the body has to be looked into, other than to convert it.
   [[nodiscard]] bool needs_body() const {
     return !body_checks.empty() || !mime_header_checks.empty() || !nested_header_checks.empty() ||
            strict_8bitmime_body || strict_mime_encoding_domain;
   }
 };
-
-// "\0\012x" with the escapes of C to the characters.
-[[nodiscard]] std::string unescape_characters(std::string_view text);
 
 // What a message is to become, whatever decided it.
 struct Effects {
@@ -58,9 +55,12 @@ struct Effects {
 
 class ContentChecks final : mail::MimeSink {
  public:
+  // With kConversionOnly no table is asked: the content just passes force_mime_input_conversion.
+  enum class Scope : unsigned char { kAll, kConversionOnly };
+
   // `about` is the tail of log lines: "client[addr]; from=<..> to=<..> proto=.. helo=<..>".
   ContentChecks(const CheckSettings& settings, ipc::TablesClient& tables, std::string queue_id,
-                std::string about);
+                std::string about, Scope scope = Scope::kAll);
 
   // The message's own header, field by field, into what it becomes.
   [[nodiscard]] loop::Task<Result<std::string>> check_header(std::string block);
@@ -69,6 +69,8 @@ class ContentChecks final : mail::MimeSink {
 
   // Begins the body; `header` is the message's.
   void start_body(std::string_view header);
+  // The same where 8-bit content is converted: what the header becomes.
+  [[nodiscard]] std::string start_conversion(std::string_view header);
   // A piece of the body, or its end, into what it becomes.
   [[nodiscard]] loop::Task<Result<std::string>> check_body(std::string chunk);
   [[nodiscard]] loop::Task<Result<std::string>> finish_body();
@@ -99,6 +101,7 @@ class ContentChecks final : mail::MimeSink {
   ipc::TablesClient& tables_;
   std::string queue_id_;
   std::string about_;
+  Scope scope_;
   Effects effects_;
   std::optional<mail::MimeParser> parser_;
   std::vector<Piece> pieces_;

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_set>
 
+#include "common/base/keyed_hash.h"
 #include "common/base/text.h"
 #include "common/mail/address.h"
 #include "common/mail/date.h"
+#include "common/mail/encoded_word.h"
 #include "common/mail/header.h"
 #include "common/mail/message_id.h"
 
@@ -109,7 +110,7 @@ class HeaderPass {
   void add_missing() {
     const std::string_view prefix = is_resent_ ? "Resent-" : "";
     const Seen& seen = is_resent_ ? resent_ : plain_;
-    if (context_.is_local || rules_.always_add_missing_headers) {
+    if (rewrites(context_) || rules_.always_add_missing_headers) {
       if (!seen.message_id) {
         result_.message_id =
             mail::make_message_id(context_.arrival, context_.queue_id, rules_.myhostname);
@@ -131,6 +132,14 @@ class HeaderPass {
     const std::string address = mail::rewrite_external(rules_.rewrite, mail::RewriteContext::kLocal,
                                                        mail::quote_address(context_.sender));
     if (context_.full_name.empty()) return address;
+    // As it is it would make mail that only servers with SMTPUTF8 take (RFC 6532).
+    const std::string& charset = rules_.full_name_encoding_charset;
+    const bool is_known = !equal_nocase(charset, "utf-8") || is_valid_utf8(context_.full_name);
+    if (!charset.empty() && is_known && !is_all_ascii(context_.full_name)) {
+      const std::string words = mail::encode_words(context_.full_name, charset);
+      return rules_.header_from_format == "obsolete" ? fmt::format("{} ({})", address, words)
+                                                     : fmt::format("{} <{}>", words, address);
+    }
     if (rules_.header_from_format == "obsolete") {
       return fmt::format("{} ({})", address, context_.full_name);
     }
@@ -174,7 +183,7 @@ std::vector<HeaderAddress> header_addresses(const HeaderRules& rules, const Head
                                             std::string_view block) {
   std::vector<HeaderAddress> result;
   if (!rewrites(context)) return result;
-  std::unordered_set<std::string> seen;
+  StringSet seen;
   for (const auto& field : mail::split_header(block)) {
     const auto* info = mail::find_header_info(field.name);
     if (info == nullptr || !info->has_addresses()) continue;

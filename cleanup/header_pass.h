@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/base/keyed_hash.h"
 #include "common/ipc/tables.h"
 #include "common/mail/rewrite.h"
 
@@ -25,12 +25,13 @@ struct HeaderRules {
   std::string myhostname;
   std::size_t header_address_token_limit = 0;
   bool always_add_missing_headers = false;
-  std::string header_from_format;  // standard, obsolete
+  std::string header_from_format;          // standard, obsolete
+  std::string full_name_encoding_charset;  // empty: names beyond ASCII stay as they are
 };
 
 // What the tables make of an address in a header; keys are a role and the address in external form
 // as header_addresses() gives them, values external.
-using AddressMap = std::unordered_map<std::string, std::string>;
+using AddressMap = StringMap<std::string>;
 
 struct HeaderContext {
   bool is_local = false;  // addresses are completed and missing fields added

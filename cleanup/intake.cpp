@@ -119,12 +119,16 @@ loop::Task<void> Intake::open(std::string run) {
   const Result<void> rewritten =
       co_await rewrite_recipients(room_.tables, envelope_, options, &first_recipient_);
   if (!rewritten) {
+    std::string_view consequence;
     if (rewritten.error().kind == Error::Kind::kPermanent) {
       fail_with(554, "5.4.6", rewritten.error().text);
+    } else if (rewritten.error().kind == Error::Kind::kConfig) {
+      fail_with(451, "4.6.0", "Alias expansion error");
+      consequence = " -- message not accepted, try again later";
     } else {
       fail_with(451, "4.3.0", "Temporary lookup failure");
     }
-    log::warning("{}: {}", queue_id_, rewritten.error().text);
+    log::warning("{}: {}{}", queue_id_, rewritten.error().text, consequence);
     co_return;
   }
   if (const auto bounds = queuefile::check_bounds(envelope_); !bounds) {
@@ -167,6 +171,7 @@ bool Intake::is_unchecked(const Result<std::string>& checked) {
 
 // The strict_ parameters.
 void Intake::judge_structure() {
+  if (!is_checked()) return;
   const CheckSettings& settings = room_.settings.checks;
   const auto faults = checks_->faults();
   if (settings.strict_mime_encoding_domain && (faults & mail::MimeParser::kEncodingDomain) != 0) {

@@ -53,6 +53,7 @@ struct Settings {
   std::string always_bcc;
   CheckSettings checks;
   bool filters_bounces = false;  // internal_mail_filter_classes
+  bool detects_8bit = true;      // detect_8bit_encoding_header
   bool tls_required_enable = true;
   bool requiretls_esmtp_header = true;
   std::vector<std::string> smtputf8_autodetect_classes;  // none where smtputf8_enable is off
@@ -106,10 +107,18 @@ class Intake final : MilterSubject {
   // The header is whole, and is checked.
   [[nodiscard]] loop::Task<void> begin_body();
   [[nodiscard]] loop::Task<void> take_body(std::string body);
+  // message_reject_characters, message_strip_characters
+  void filter_characters(std::string& body);
   void append_body(std::string body);
   // Failures of checks and their verdict, as the message's.
   [[nodiscard]] bool is_unchecked(const Result<std::string>& checked);
   [[nodiscard]] bool is_checked() const;
+  // force_mime_input_conversion
+  [[nodiscard]] bool converts() const { return room_.settings.checks.mime.downgrade; }
+  // For a server without 8BITMIME it will be converted.
+  [[nodiscard]] bool is_8bit() const {
+    return is_8bit_ || (!converts() && envelope_.encoding == queuefile::ContentEncoding::k8bit);
+  }
   [[nodiscard]] std::string about() const;
   // Milters of mail that comes from no client.
   [[nodiscard]] loop::Task<void> begin_milters();
@@ -196,6 +205,7 @@ class Intake final : MilterSubject {
   std::uint64_t content_size_ = 0;
   std::uint64_t size_ = 0;  // of the finished message
   bool is_8bit_ = false;
+  std::string converted_top_;  // mailauth::kConvertedTop
   std::unique_ptr<queuefile::Writer> writer_;
   std::unique_ptr<QueueFile> file_;
 

@@ -30,6 +30,7 @@ void Intake::log_id(const HeaderResult& header) const {
 }
 
 loop::Task<void> Intake::begin_body() {
+  if (mail::is_mailbox_from_line(head_)) head_ = mail::with_mailbox_fields(head_);
   if (wants_verdicts()) received_header_ = head_;
   if ((wanted_verdicts_ & ipc::mailauth::kForged) != 0) remove_forged_results();
   std::string block = prepend_ + trace() + "\n";
@@ -38,24 +39,45 @@ loop::Task<void> Intake::begin_body() {
     block.insert(0, fmt::format("{}: yes\n", kRequireTlsField));
   }
   for (const auto& field : mail::split_header(head_)) {
-    block += field.raw.substr(0, room_.settings.checks.mime.header_size_limit);
+    auto text = field.raw.substr(0, room_.settings.checks.mime.header_size_limit);
+    // Cut behind the end of a line, it would be the end of the header.
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    block += text;
     block += '\n';
   }
   head_ = std::move(block);
   const CheckSettings& settings = room_.settings.checks;
-  if (!is_checked() || (!settings.has_header_checks() && !settings.needs_body())) co_return;
-  checks_ = std::make_unique<ContentChecks>(settings, room_.tables, queue_id_, about());
-  if (settings.has_header_checks()) {
+  const bool has_checks = is_checked() && (settings.has_header_checks() || settings.needs_body());
+  if (!has_checks && !converts()) co_return;
+  const auto scope =
+      has_checks ? ContentChecks::Scope::kAll : ContentChecks::Scope::kConversionOnly;
+  checks_ = std::make_unique<ContentChecks>(settings, room_.tables, queue_id_, about(), scope);
+  // What checks see is what goes into the queue.
+  if (converts()) head_ = checks_->start_conversion(head_);
+  if (has_checks && settings.has_header_checks()) {
     auto checked = co_await checks_->check_header(head_);
     if (is_unchecked(checked)) co_return;
     head_ = *std::move(checked);
     judge();
   }
-  checks_body_ = settings.needs_body();
-  if (checks_body_) checks_->start_body(head_);
+  checks_body_ = converts() || settings.needs_body();
+  if (checks_body_ && !converts()) checks_->start_body(head_);
+}
+
+// Before a conversion makes harmless text of them.
+void Intake::filter_characters(std::string& body) {
+  const CheckSettings& settings = room_.settings.checks;
+  if (!settings.message_reject_characters.empty() &&
+      body.find_first_of(settings.message_reject_characters) != std::string::npos) {
+    fail_with(550, "5.7.1", "disallowed character");
+  }
+  if (settings.message_strip_characters.empty()) return;
+  std::erase_if(
+      body, [&](char c) { return settings.message_strip_characters.find(c) != std::string::npos; });
 }
 
 loop::Task<void> Intake::take_body(std::string body) {
+  filter_characters(body);
   if (!checks_body_ || checks_->effects().is_over()) {
     append_body(std::move(body));
     co_return;
@@ -67,20 +89,11 @@ loop::Task<void> Intake::take_body(std::string body) {
 }
 
 void Intake::append_body(std::string body) {
-  const CheckSettings& settings = room_.settings.checks;
-  if (!settings.message_reject_characters.empty() &&
-      body.find_first_of(settings.message_reject_characters) != std::string::npos) {
-    fail_with(550, "5.7.1", "disallowed character");
-  }
-  if (!settings.message_strip_characters.empty()) {
-    std::erase_if(body, [&](char c) {
-      return settings.message_strip_characters.find(c) != std::string::npos;
-    });
-  }
   // What the client announced counts for the file's envelope, which is composed already.
-  if (envelope_.encoding != queuefile::ContentEncoding::k8bit && mail::is_8bit(body)) {
-    is_8bit_ = true;
-  }
+  const bool is_known = envelope_.encoding == queuefile::ContentEncoding::k8bit
+                            ? !converts()
+                            : !room_.settings.detects_8bit;
+  if (!is_known && mail::is_8bit(body)) is_8bit_ = true;
   if (keeps_body() && !is_body_in_file_) {
     is_body_in_file_ = body_copy_.size() + body.size() > kMaxCopy;
     if (is_body_in_file_) {
@@ -113,7 +126,9 @@ loop::Task<void> Intake::add(std::string content) {
     const State state = scanner_.scan(head_);
     if (state == State::kTooLong) {
       fail_with(552, "5.3.4", "Error: message header too large");
-    } else if (state != State::kMore) {
+    } else if (state == State::kMore) {
+      scanner_.cut_field(head_, room_.settings.checks.mime.header_size_limit);
+    } else {
       if (state == State::kNoHeader) judge_end_of_header();
       if (failure_.reply_code == 0) co_await leave_header();
     }

@@ -10,6 +10,7 @@
 #include "common/ipc/qmgr.h"
 #include "common/log/log.h"
 #include "common/mail/received.h"
+#include "common/mailauth/converted_top.h"
 
 namespace postern::cleanup {
 
@@ -223,7 +224,14 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     co_return refuse(451, "4.3.0", "Temporary lookup failure");
   }
   const bool has_more_recipients = !amendment.recipients.empty();
-  if (is_8bit_) amendment.attributes.emplace_back("encoding", "8bit");
+  if (is_8bit_) {
+    amendment.attributes.emplace_back("encoding", "8bit");
+  } else if (converts() && envelope_.encoding == queuefile::ContentEncoding::k8bit) {
+    amendment.attributes.emplace_back("encoding", "7bit");
+  }
+  if (!converted_top_.empty()) {
+    amendment.attributes.emplace_back(mailauth::kConvertedTop, std::move(converted_top_));
+  }
   if (room_.settings.tls_required_enable && asks_for_no_tls(header.header)) {
     amendment.attributes.emplace_back(queuefile::kTlsOptional, "1");
   }
@@ -281,6 +289,7 @@ void Intake::tell_qmgr() const {
   queuefile::Envelope brief;
   brief.sender = envelope_.sender;
   brief.arrival = envelope_.arrival;
+  brief.client.address = envelope_.client.address;
   brief.dsn_envid = envelope_.dsn_envid;
   brief.dsn_ret = envelope_.dsn_ret;
   brief.flags = envelope_.flags;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <memory>
-#include <unordered_set>
 
+#include "common/base/keyed_hash.h"
 #include "common/base/text.h"
 #include "common/mail/address.h"
 
@@ -112,7 +112,7 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
 
   // Some at once, in order; what is in memory is answered on the spot.
   std::size_t asked = 0;
-  std::unordered_set<std::string> seen;
+  StringSet seen;
   for (std::size_t i = 0; i < received.size(); ++i) {
     for (; asked < received.size() && asked < i + kAtOnce; ++asked) {
       ipc::tables::Expand question;
@@ -127,7 +127,7 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
     while (!(*answers)[i]) co_await answered->wait(loop::kNever);
     Result<ipc::tables::Expanded> answer = *std::move((*answers)[i]);
     if (!answer) co_return std::unexpected(answer.error());
-    if (!answer->error.empty()) co_return fail(Error::Kind::kPermanent, answer->error);
+    if (!answer->error.empty()) co_return fail(Error::Kind::kConfig, answer->error);
     if (i == 0 && first != nullptr) *first = answer->canonical;
     if (i < asked_for_bcc && !answer->bcc.empty()) {
       add_bcc(std::move(answer->bcc));

@@ -128,14 +128,9 @@ loop::Task<Result<ipc::mailauth::Signed>> Service::sign(ipc::mailauth::Sign requ
   const std::string queue_id = request.queue_id;
   Signing signing(*rules, tables_, keyring_, loop::Clock::now() + params_.mailauth_time_limit);
   sys::Fd file = fds.empty() ? sys::Fd() : std::move(fds.front());
-  auto fields = co_await signing.sign(std::move(request), pool_, std::move(file));
+  auto answer = co_await signing.sign(std::move(request), pool_, std::move(file));
   end();
-  if (!fields) {
-    log::warning("{}: signing: {}", log::clean(queue_id), fields.error().text);
-    co_return std::unexpected(fields.error());
-  }
-  ipc::mailauth::Signed answer;
-  answer.fields_on_top = *std::move(fields);
+  if (!answer) log::warning("{}: signing: {}", log::clean(queue_id), answer.error().text);
   co_return answer;
 }
 

@@ -48,12 +48,6 @@ class KeyringSigner final : public Signer {
   loop::Deadline deadline_;
 };
 
-std::int64_t now_seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 // The address that the message says it is from; empty where it does not say it plainly.
 std::string author_of(const std::vector<mail::HeaderField>& header) {
   std::string author;
@@ -105,6 +99,24 @@ std::string broken_header(std::string header, std::size_t limit) {
     }
   }
   return out + header.substr(start);
+}
+
+// The body as `outgoing` leaves it.
+loop::Task<Result<void>> hash_changed_body(loop::WorkerPool& pool,
+                                           const ipc::mailauth::Content& content, int file,
+                                           smtpclient::Outgoing& outgoing, BodyHashes& hashes) {
+  if (!hashes.is_wanted()) co_return Result<void>{};
+  BodyReader reader(pool, content, file);
+  for (;;) {
+    CO_TRY(const std::string piece, co_await reader.next());
+    if (piece.empty()) break;
+    CO_TRY(const std::string changed, co_await outgoing.change_body(piece));
+    hashes.append(changed);
+  }
+  CO_TRY(const std::string rest, co_await outgoing.finish_body());
+  hashes.append(rest);
+  hashes.finish();
+  co_return Result<void>{};
 }
 
 config::DkimKey arc_key(const config::Values& values, const config::MailauthParams& params,
@@ -163,6 +175,12 @@ SigningRules read_signing_rules(const config::Values& values, const config::Mail
   rules.outgoing = smtpclient::Settings::load(values, smtpclient::Protocol::kSmtp, of_client);
   rules.seal = arc_key(values, params, rules.key_path);
   return rules;
+}
+
+std::int64_t Signing::now() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 loop::Task<Result<std::optional<std::string>>> Signing::look_up(std::string table,
@@ -246,19 +264,35 @@ loop::Task<Result<DkimSigning>> Signing::prepare(config::DkimKey key, Purpose pu
   how.body_canon = rules_.body_canon;
   how.fields = rules_.fields;
   how.oversigned = rules_.oversigned;
-  how.now = now_seconds();
+  how.now = now_;
   if (rules_.lifetime.count() > 0) how.lifetime = rules_.lifetime;
   co_return how;
 }
 
-loop::Task<Result<std::string>> Signing::sign(ipc::mailauth::Sign request, loop::WorkerPool& pool,
-                                              sys::Fd body_file) {
+loop::Task<Result<ipc::mailauth::Signed>> Signing::sign(ipc::mailauth::Sign request,
+                                                        loop::WorkerPool& pool, sys::Fd body_file) {
+  ipc::mailauth::Signed answer;
+  CO_TRY(answer.fields_on_top,
+         co_await sign_edition(request, Edition::kWhole, pool, body_file.get()));
+  const bool may_be_converted =
+      request.is_8bit && !rules_.outgoing->params.disable_mime_output_conversion;
+  if (!may_be_converted || answer.fields_on_top.empty()) co_return answer;
+  CO_TRY(std::string converted,
+         co_await sign_edition(request, Edition::kConverted, pool, body_file.get()));
+  if (converted != answer.fields_on_top) answer.converted_fields = std::move(converted);
+  co_return answer;
+}
+
+loop::Task<Result<std::string>> Signing::sign_edition(const ipc::mailauth::Sign& request,
+                                                      Edition edition, loop::WorkerPool& pool,
+                                                      int body_file) {
   const auto wants = [&](Wanted what) { return (request.wanted & what) != 0; };
-  smtpclient::Outgoing outgoing(rules_.outgoing, &tables_, request.queue_id, false);
-  std::string sent = std::move(request.content.header);
+  smtpclient::Outgoing outgoing(rules_.outgoing, &tables_, request.queue_id,
+                                edition == Edition::kConverted);
+  outgoing.rehearse();
+  std::string sent = request.content.header;
   if (outgoing.is_needed()) {
-    CO_TRY(std::string changed, co_await outgoing.change_header(std::move(sent)));
-    sent = std::move(changed);
+    CO_TRY(sent, co_await outgoing.change_header(std::move(sent)));
   }
   const std::string block = broken_header(std::move(sent), rules_.line_limit);
   const auto header = mail::split_header(block);
@@ -283,7 +317,11 @@ loop::Task<Result<std::string>> Signing::sign(ipc::mailauth::Sign request, loop:
     sealing.emplace(header, chain, std::move(how), request.chain.results);
     sealing->plan(hashes);
   }
-  CO_DO(co_await mailauth::hash_body(pool, request.content, std::move(body_file), &hashes));
+  if (outgoing.changes_body()) {
+    CO_DO(co_await hash_changed_body(pool, request.content, body_file, outgoing, hashes));
+  } else {
+    CO_DO(co_await mailauth::hash_body(pool, request.content, body_file, &hashes));
+  }
 
   std::string fields;
   KeyringSigner dkim(keyring_, Purpose::kDkim, deadline_);

@@ -1,8 +1,9 @@
 // signing.h - signatures and seals of ours: which keys sign whose mail, and the keyring that has
 // them.
 //
-// What is signed is what the SMTP client will send: addresses and fields of the header as it
-// changes them, lines broken as it breaks them.
+// What is signed is what the SMTP client will send: addresses and fields of the header and lines of
+// the body as it changes them, lines broken as it breaks them. Where that depends on the server,
+// both editions are signed.
 
 #pragma once
 
@@ -52,17 +53,24 @@ class Signing {
   // All outlive this.
   Signing(const SigningRules& rules, ipc::TablesClient& tables, ipc::Client& keyring,
           loop::Deadline deadline)
-      : rules_(rules), tables_(tables), keyring_(keyring), deadline_(deadline) {}
+      : rules_(rules), tables_(tables), keyring_(keyring), deadline_(deadline), now_(now()) {}
 
   // The fields to stand above all others. An error is temporary.
-  [[nodiscard]] loop::Task<Result<std::string>> sign(ipc::mailauth::Sign request,
-                                                     loop::WorkerPool& pool, sys::Fd body_file);
+  [[nodiscard]] loop::Task<Result<ipc::mailauth::Signed>> sign(ipc::mailauth::Sign request,
+                                                               loop::WorkerPool& pool,
+                                                               sys::Fd body_file);
 
  private:
+  // What a peer gets: the message as it is, or converted to 7 bits (RFC 6152 3).
+  enum class Edition : unsigned char { kWhole, kConverted };
+  [[nodiscard]] loop::Task<Result<std::string>> sign_edition(const ipc::mailauth::Sign& request,
+                                                             Edition edition,
+                                                             loop::WorkerPool& pool, int body_file);
   struct Named {
     std::vector<std::string> keys;
     std::string domain;
   };
+  [[nodiscard]] static std::int64_t now();
   [[nodiscard]] loop::Task<Result<Named>> find_names(std::string author);
   [[nodiscard]] loop::Task<Result<std::vector<config::DkimKey>>> find_keys(std::string author);
   [[nodiscard]] loop::Task<Result<std::optional<std::string>>> look_up(
@@ -75,6 +83,7 @@ class Signing {
   ipc::TablesClient& tables_;
   ipc::Client& keyring_;
   loop::Deadline deadline_;
+  std::int64_t now_;  // all signatures of a message are of one second
 };
 
 }  // namespace postern::mailauthd

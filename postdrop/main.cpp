@@ -19,12 +19,14 @@
 
 #include "common/base/text.h"
 #include "common/config/authorized_user.h"
+#include "common/config/login_senders.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/misc.h"
 #include "common/config/params/paths.h"
 #include "common/config/tool.h"
 #include "common/ipc/channel.h"
 #include "common/ipc/control.h"
+#include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/queuefile/drop_stream.h"
 #include "common/queuefile/queue_id.h"
@@ -155,6 +157,13 @@ std::string drop(const config::Values& values) {
   const auto given = queuefile::read_envelope(*first);
   if (!given) give_up(EX_DATAERR, given.error().text);
   queuefile::Envelope envelope = checked(*given);
+  const auto may_send = config::may_send_as(values, envelope.sender);
+  if (!may_send) give_up(EX_TEMPFAIL, may_send.error().text);
+  if (!*may_send) {
+    give_up(EX_NOPERM,
+            fmt::format("uid={} is not allowed to send as <{}> (local_login_sender_maps)",
+                        ::getuid(), log::clean(envelope.sender)));
+  }
 
   queuefile::Writer writer(envelope);
   DropFile file;
@@ -196,7 +205,7 @@ int main(int argc, char** argv) {
   for (int c = 0; (c = ::getopt(argc, argv, "c:rv")) != -1;) {
     if (c == 'c') directory = ::optarg;
     if (c == 'r') print_id = true;
-    if (c == '?') give_up(EX_USAGE, "usage: postdrop [-c config_dir] [-r] [-v]");
+    if (c == '?') give_up(1, "usage: postdrop [-c config_dir] [-v]");
   }
   const auto tool = config::open_tool(directory);
   if (!tool) give_up(EX_TEMPFAIL, tool.error().text);

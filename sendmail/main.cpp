@@ -8,6 +8,7 @@
 
 #include "common/base/text.h"
 #include "common/config/authorized_user.h"
+#include "common/config/login_senders.h"
 #include "common/config/params/bounce.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/paths.h"
@@ -16,6 +17,7 @@
 #include "common/log/log.h"
 #include "common/mail/header.h"
 #include "common/mail/verp.h"
+#include "common/sys/socket.h"
 #include "sendmail/message.h"
 #include "sendmail/options.h"
 #include "sendmail/smtp_mode.h"
@@ -86,6 +88,17 @@ sendmail::FixLineEnds fix_of(const config::Values& values) {
   return word == "strict" ? sendmail::FixLineEnds::kStrict : sendmail::FixLineEnds::kAlways;
 }
 
+// postdrop asks the same: here nobody has written a message for nothing.
+void demand_sender(const config::Values& values, const User& user, std::string_view sender) {
+  const auto may_send = config::may_send_as(values, sender);
+  if (!may_send) give_up(may_send.error().text);
+  if (*may_send) return;
+  log::write(log::Level::kFatal,
+             fmt::format("User {}({}) is not allowed to send as <{}> (local_login_sender_maps)",
+                         user.name, ::getuid(), log::clean(sender)));
+  std::exit(EX_NOPERM);
+}
+
 int deliver(const sendmail::Options& options, const config::Tool& tool) {
   config::Problems problems;
   const auto cleanup = config::load<config::CleanupParams>(tool.values, problems);
@@ -95,6 +108,7 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   const User user = current_user();
   queuefile::Envelope envelope;
   envelope.sender = options.sender ? sendmail::address_of_argument(*options.sender) : user.name;
+  demand_sender(tool.values, user, envelope.sender);
   const char* name_variable = ::getenv("NAME");
   envelope.attributes.emplace_back("full_name", options.full_name          ? *options.full_name
                                                 : name_variable != nullptr ? name_variable
@@ -120,7 +134,7 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
 
   std::vector<std::string> recipients;
   for (const auto& text : options.recipients) {
-    recipients.push_back(sendmail::address_of_argument(text));
+    std::ranges::move(sendmail::addresses_of_argument(text), std::back_inserter(recipients));
   }
   sendmail::MessageReader reader(STDIN_FILENO, options.ignore_dots, fix_of(tool.values));
   std::string content;
@@ -202,6 +216,8 @@ int main(int argc, char** argv) {
       run(commands + "/postqueue",
           {"postqueue", "-c", tool->directory, "-i", options->flush_argument});
     case Mode::kDaemon:
+      // What is asked for is there already.
+      if (sys::connect_unix(paths.queue_directory + "/public/qmgr")) return 0;
       run(commands + "/postern", {"postern", "-c", tool->directory, "start"});
     case Mode::kNewaliases: {
       std::vector<std::string> arguments = {"postalias", "-c", tool->directory};

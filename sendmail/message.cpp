@@ -81,9 +81,17 @@ std::vector<std::string> recipients_of_header(std::string_view header, std::size
   return has_resent ? resent : plain;
 }
 
+std::vector<std::string> addresses_of_argument(std::string_view text) {
+  std::vector<std::string> addresses;
+  for (const auto& address : mail::AddressList::parse(text).addresses()) {
+    addresses.push_back(mail::unquote_address(address));
+  }
+  return addresses;
+}
+
 std::string address_of_argument(std::string_view text) {
-  const auto addresses = mail::AddressList::parse(text).addresses();
-  return addresses.empty() ? std::string() : mail::unquote_address(addresses.front());
+  const auto addresses = addresses_of_argument(text);
+  return addresses.empty() ? std::string() : addresses.front();
 }
 
 }  // namespace postern::sendmail

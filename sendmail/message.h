@@ -47,6 +47,7 @@ class MessageReader {
                                                             std::size_t limit);
 
 // The internal form of an address as a user writes it: "Name <a@b>", "<>", "a@b".
+[[nodiscard]] std::vector<std::string> addresses_of_argument(std::string_view text);
 [[nodiscard]] std::string address_of_argument(std::string_view text);
 
 }  // namespace postern::sendmail

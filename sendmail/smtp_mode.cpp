@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "common/config/login_senders.h"
 #include "common/config/params/address.h"
 #include "common/config/params/cleanup.h"
 #include "common/config/params/paths.h"
@@ -29,7 +30,8 @@ using smtpwire::Verb;
 class Conversation {
  public:
   Conversation(const config::Values& values, std::string config_directory)
-      : config_directory_(std::move(config_directory)),
+      : values_(values),
+        config_directory_(std::move(config_directory)),
         smtpd_(config::load<config::SmtpdParams>(values, problems_)),
         address_(config::load<config::AddressParams>(values, problems_)),
         cleanup_(config::load<config::CleanupParams>(values, problems_)),
@@ -122,6 +124,9 @@ class Conversation {
     if (sender_) return say(mail::make_reply(503, "5.5.1 Error: nested MAIL command"));
     auto parsed = smtpwire::parse_mail(command.argument, {});
     if (!parsed) return say(parsed.error());
+    const auto may_send = config::may_send_as(values_, parsed->sender.address);
+    if (!may_send) return say(mail::make_reply(451, "4.3.0 Temporary lookup failure"));
+    if (!*may_send) return say(mail::make_reply(553, "5.7.1 Sender address rejected: not yours"));
     sender_ = *std::move(parsed);
     say(mail::make_reply(250, "2.1.0 Ok"));
   }
@@ -204,6 +209,7 @@ class Conversation {
     recipients_.clear();
   }
 
+  const config::Values& values_;
   config::Problems problems_;
   std::string config_directory_;
   config::SmtpdParams smtpd_;

@@ -167,6 +167,9 @@ class Session {
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> count(ipc::anvil::Event event);
   // A login failed, or a command was refused: too many of them ban the client.
   void note_offence(ipc::anvil::OffenceKind kind);
+  // The refusal that comes is that of an address nobody has: had it been taken, there would be a
+  // bounce (notify_classes).
+  void note_undeliverable() { is_undeliverable_ = true; }
 
   [[nodiscard]] SessionExtras& extras();
   void note_early_input(smtpwire::Verb verb);
@@ -220,6 +223,9 @@ class Session {
   mail::Reply reset_command(const smtpwire::CommandLine& command);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> choose_keywords();
   [[nodiscard]] loop::Task<mail::Reply> ehlo_reply();
+  [[nodiscard]] bool has_recipients() const {
+    return transaction_ != nullptr && transaction_->recipients() > 0;
+  }
   void begin_transaction(bool is_local);
   // ipc::mailauth::Wanted, by who the client is.
   [[nodiscard]] std::int64_t wanted_authentication() const;
@@ -323,6 +329,7 @@ class Session {
   ClientEntry* limits_ = nullptr;  // of a client that limits apply to
   unsigned errors_ = 0;
   unsigned junk_commands_ = 0;
+  bool is_error_excused_ = false;  // this refusal is no error of the client's
   unsigned refused_recipients_ = 0;
   bool closing_ = false;
   bool draining_ = false;
@@ -336,6 +343,7 @@ class Session {
   bool is_introduced_ = false;
   Troubles troubles_ = 0;            // that are not told yet
   bool is_trouble_noted_ = false;    // of this command
+  bool is_undeliverable_ = false;    // as is said of this command's address
   bool is_dialogue_logged_ = false;  // debug_peer_list, or -v
   std::optional<End> end_;
   std::string where_ = "CONNECT";   // for "lost connection after"

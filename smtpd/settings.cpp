@@ -77,6 +77,7 @@ SettingsPtr read_settings(const config::Values& values, config::Problems& proble
   const auto queue = config::load<config::QueueParams>(values, problems);
   settings->mail_name = values.text("mail_name");
   settings->message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
+  settings->replaces_stray_cr = cleanup.cleanup_replace_stray_cr_lf;
   settings->line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
   settings->enable_long_queue_ids = queue.enable_long_queue_ids;
   settings->in_flow_delay = queue.in_flow_delay;

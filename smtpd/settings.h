@@ -69,6 +69,7 @@ struct Settings {
   config::MailauthParams mailauth;
   std::string mail_name;
   std::uint64_t message_size_limit = 0;
+  bool replaces_stray_cr = true;  // cleanup_replace_stray_cr_lf
   std::size_t line_length_limit = 2048;
   bool enable_long_queue_ids = false;
   std::chrono::seconds in_flow_delay{0};

@@ -33,7 +33,11 @@ struct Route {
 };
 Route split_route(std::string_view text) {
   const auto [transport, nexthop] = split_at_first(text, ':');
-  return {std::string(trim(transport)), std::string(trim(nexthop))};
+  Route route{std::string(trim(transport)), std::string(trim(nexthop))};
+  // error(8): the next hop is the reason.
+  const bool is_reason = route.transport == "error" || route.transport == "retry";
+  if (is_reason && route.nexthop.empty()) route.nexthop = "Address is undeliverable";
+  return route;
 }
 
 // Domain next hops are the same in any case of letters; a path or a text for `error` is not.
@@ -71,6 +75,7 @@ ResolveSettings read_resolve_settings(const config::Values& values, config::Prob
                      .remote_header_rewrite_domain = address.remote_header_rewrite_domain};
   s.rules.resolve_dequoted_address = address.resolve_dequoted_address;
   s.rules.resolve_null_domain = address.resolve_null_domain;
+  s.rules.resolve_numeric_domain = address.resolve_numeric_domain;
   s.rules.allow_min_user = local.allow_min_user;
   s.rules.empty_address_recipient = address.empty_address_recipient;
   s.mydestination = DomainList(address.mydestination, contains(parents, "mydestination"), values);
@@ -383,85 +388,6 @@ Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) 
   if (list->empty()) return Existence::kUnchecked;
   TRY(const auto match, find_address(*list, resolved.recipient, true));
   return match ? Existence::kKnown : Existence::kUnknown;
-}
-
-Result<ipc::tables::Expanded> Resolver::expand(const ipc::tables::Expand& question) {
-  ipc::tables::Expanded expanded;
-  expanded.generation = registry_.generation().value();
-  struct Entry {
-    std::string address;
-    std::size_t depth;
-    std::vector<std::string> path;  // what it came from: an alias of itself is itself
-  };
-  std::vector<Entry> todo;
-  expanded.canonical = rewritten(question.address, question.is_local_context);
-  if (!question.skip_aliases) {
-    TRY(expanded.canonical,
-        mapped(std::move(expanded.canonical), ipc::tables::AddressRole::kEnvelopeRecipient));
-    TRY(expanded.bcc, bcc_for(settings_.mapping.recipient_bcc_maps, expanded.canonical));
-  }
-  todo.push_back({expanded.canonical, 0, {}});
-  std::vector<std::string> final_addresses;
-  while (!todo.empty()) {
-    Entry entry = std::move(todo.back());
-    todo.pop_back();
-    std::optional<Match> match;
-    const bool is_own_name = std::any_of(
-        entry.path.begin(), entry.path.end(),
-        [&](const std::string& earlier) { return equal_nocase(earlier, entry.address); });
-    if (!question.skip_aliases && !is_own_name && !settings_.virtual_alias_maps.empty()) {
-      TRY(match, find_address(settings_.virtual_alias_maps, entry.address, true));
-    }
-    if (!match) {
-      final_addresses.push_back(std::move(entry.address));
-      if (final_addresses.size() > settings_.virtual_alias_expansion_limit) {
-        expanded.error = fmt::format("unreasonable virtual_alias_maps map expansion size for {}",
-                                     question.address);
-        return expanded;
-      }
-      continue;
-    }
-    if (entry.depth >= settings_.virtual_alias_recursion_limit) {
-      expanded.error =
-          fmt::format("unreasonable virtual_alias_maps map nesting for {}", question.address);
-      return expanded;
-    }
-    expanded.is_aliased = true;
-    const auto parts = mail::split_address(entry.address);
-    auto addresses = mail::AddressList::parse(match->value).addresses();
-    // In the order they stand: the last pushed is the first taken.
-    std::reverse(addresses.begin(), addresses.end());
-    for (const auto& external : addresses) {
-      std::string address = mail::unquote_address(external);
-      if (address.starts_with('@')) {
-        address.insert(0, parts.local_part);
-      } else if (propagates("virtual") && !match->extension.empty()) {
-        const auto at = mail::split_address(address);
-        address = std::string(at.local_part) + match->extension +
-                  (at.has_domain ? "@" + std::string(at.domain) : std::string());
-      }
-      if (address.size() > settings_.virtual_alias_address_length_limit) {
-        expanded.error =
-            fmt::format("unreasonable virtual_alias_maps result for {}", question.address);
-        return expanded;
-      }
-      Entry next{rewritten(address, true), entry.depth + 1, entry.path};
-      next.path.push_back(entry.address);
-      todo.push_back(std::move(next));
-      if (todo.size() + final_addresses.size() > settings_.virtual_alias_expansion_limit) {
-        expanded.error = fmt::format("unreasonable virtual_alias_maps map expansion size for {}",
-                                     question.address);
-        return expanded;
-      }
-    }
-  }
-  for (const auto& address : final_addresses) {
-    TRY(Resolved resolved, route(address, question.sender));
-    resolved.generation = expanded.generation;
-    expanded.depends_on_sender = expanded.depends_on_sender || resolved.depends_on_sender;
-    expanded.recipients.push_back(std::move(resolved));
-  }
-  return expanded;
 }
 
 }  // namespace postern::tables

@@ -73,6 +73,14 @@ class Resolver {
   [[nodiscard]] Result<bool> is_local_domain(const std::string& domain);
   [[nodiscard]] Result<ipc::tables::Existence> existence(const ipc::tables::Resolved& resolved,
                                                          bool& is_alias);
+  struct Aliases {
+    std::vector<std::string> addresses;
+    bool is_aliased = false;
+    std::string error;  // why it is too much
+  };
+  [[nodiscard]] Result<Aliases> expand_aliases(const std::string& recipient);
+  [[nodiscard]] std::string alias_result(const std::string& external, const std::string& address,
+                                         const std::string& extension) const;
   // The keys of one address in the order of virtual(5) and local_recipient_maps.
   struct Match {
     std::string value;

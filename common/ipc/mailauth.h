@@ -127,9 +127,12 @@ struct Examine {
 
 struct Signed {
   std::string fields_on_top;  // empty: nobody has a key for it
+  // In their place for a peer who gets the message converted; empty where these do.
+  std::string converted_fields;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("fields_on_top", self.fields_on_top);
+    field("converted_fields", self.converted_fields);
   }
 };
 
@@ -139,12 +142,14 @@ struct Sign {
   using Reply = Signed;
   std::string queue_id;
   std::int64_t wanted = 0;  // kSign, kSeal
+  bool is_8bit = false;     // a server without 8BITMIME gets it converted
   Content content;
   Chain chain;
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("queue_id", self.queue_id);
     field("wanted", self.wanted);
+    field("is_8bit", self.is_8bit);
     field("content", self.content);
     field("chain", self.chain);
   }

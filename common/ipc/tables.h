@@ -130,7 +130,7 @@ struct Resolve {
 struct Expanded {
   std::vector<Resolved> recipients;  // each rewritten and resolved; the address itself if no alias
   bool is_aliased = false;
-  std::string error;  // not empty: refuse (permanent), e.g. virtual_alias_expansion_limit
+  std::string error;  // not empty: aliases without end, or too many; nothing can be sent
   bool depends_on_sender = false;
   std::uint64_t generation = 0;
   std::string canonical;         // the recipient before aliases

@@ -73,6 +73,16 @@ bool is_mailbox_from_line(std::string_view line) {
   return trim_left(line, ">").starts_with("From ");
 }
 
+std::string with_mailbox_fields(std::string_view header) {
+  std::string out;
+  while (is_mailbox_from_line(header)) {
+    const std::size_t end = std::min(header.find('\n'), header.size() - 1) + 1;
+    out.append("X-Mailbox-Line: ").append(header.substr(0, end));
+    header.remove_prefix(end);
+  }
+  return out.append(header);
+}
+
 std::optional<HeaderField> parse_field(std::string_view raw) {
   if (raw.ends_with('\n')) raw.remove_suffix(1);
   const std::size_t length = header_name_length(raw);
@@ -126,13 +136,14 @@ HeaderScanner::State HeaderScanner::scan(std::string_view all, bool at_end) {
     const std::size_t behind = std::min(end + 1, all.size());
     const bool continuation =
         any_field_ && !line.empty() && (line.front() == ' ' || line.front() == '\t');
-    const bool from_line = next_ == 0 && is_mailbox_from_line(line);
+    const bool from_line = !any_field_ && is_mailbox_from_line(line);
     if (line.empty()) {
       header_size_ = next_;
       body_start_ = behind;
       state_ = State::kEmptyLine;
     } else if (continuation || from_line || is_header_line(line)) {
       any_field_ = any_field_ || !from_line;
+      if (!continuation) field_ = next_;
       next_ = behind;
       if (behind > limit_) state_ = State::kTooLong;
     } else {
@@ -142,6 +153,30 @@ HeaderScanner::State HeaderScanner::scan(std::string_view all, bool at_end) {
   }
   if (state_ == State::kTooLong) header_size_ = body_start_ = next_;
   return state_;
+}
+
+void HeaderScanner::cut_field(std::string& all, std::size_t limit) {
+  if (state_ != State::kMore) return;
+  if (next_ > field_ + limit + 1) {
+    // Two ends of a line would be the end of the header.
+    std::size_t kept = field_ + limit;
+    while (kept > field_ && all[kept - 1] == '\n') --kept;
+    const std::size_t excess = next_ - 1 - kept;
+    all.erase(kept, excess);
+    next_ -= excess;
+    searched_ = next_;
+  }
+  const auto line = std::string_view(all).substr(next_);
+  if (line.empty()) return;
+  std::size_t room = limit;
+  if (any_field_ && (line.front() == ' ' || line.front() == '\t')) {
+    const std::size_t used = next_ - field_;
+    room = used < limit ? limit - used : 1;  // what makes it a continuation stays
+  } else if (!is_header_line(line)) {
+    return;  // not yet, or the body begins here
+  }
+  if (line.size() > room) all.resize(next_ + room);
+  searched_ = std::min(searched_, all.size());
 }
 
 const HeaderInfo* find_header_info(std::string_view name) {

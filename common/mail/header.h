@@ -30,6 +30,8 @@ struct HeaderField {
 }
 // `From ` (also `>From `) as mailbox programs write it in front of a header.
 [[nodiscard]] bool is_mailbox_from_line(std::string_view line);
+// A header with such lines in front as fields: what a mailbox had there is not lost.
+[[nodiscard]] std::string with_mailbox_fields(std::string_view header);
 
 // Splits a header block, with or without its empty line. Lines that are no header (a From line, a
 // continuation of nothing) are left out.
@@ -56,6 +58,11 @@ class HeaderScanner {
   // `at_end`: nothing follows, so an unfinished last line counts as a line.
   State scan(std::string_view all, bool at_end = false);
 
+  // Takes out of `all`, which scan() has just seen the whole of without finding the end, what the
+  // last field has beyond `limit` bytes; what comes still belongs to the field it belonged to.
+  // Precondition: limit is not 0.
+  void cut_field(std::string& all, std::size_t limit);
+
   // Bytes of the header, the LF of its last line included, the empty line not.
   [[nodiscard]] std::size_t header_size() const { return header_size_; }
   // Where the body starts: behind the empty line if there is one.
@@ -65,6 +72,7 @@ class HeaderScanner {
   std::size_t limit_;
   std::size_t header_size_ = 0;
   std::size_t body_start_ = 0;
+  std::size_t field_ = 0;     // start of the last field
   std::size_t next_ = 0;      // start of the first line not judged yet
   std::size_t searched_ = 0;  // no LF between next_ and here
   bool any_field_ = false;

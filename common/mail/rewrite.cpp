@@ -156,7 +156,12 @@ Result<ResolvedForm> resolve_form(const ResolveRules& rules, std::string_view in
     }
     const std::size_t at = rfind_special(tokens, '@');
     if (at != kNone) {
-      const std::string domain = print_from(tokens, at + 1);
+      std::string domain = print_from(tokens, at + 1);
+      if (rules.resolve_numeric_domain && is_address_literal("[" + domain + "]")) {
+        domain = "[" + domain + "]";
+        tokens.resize(at);
+        for (auto& token : scan_address("@" + domain)) tokens.push_back(std::move(token));
+      }
       TRY(const bool local, is_local(domain));
       if (!local) {
         saved_domain = domain;

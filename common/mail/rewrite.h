@@ -41,6 +41,7 @@ struct ResolveRules {
   RewriteRules rewrite;
   bool resolve_dequoted_address = true;  // look for @ % ! inside a quoted local part too
   bool resolve_null_domain = false;      // `user@` is `user`
+  bool resolve_numeric_domain = false;   // `user@192.0.2.1` is `user@[192.0.2.1]`
   bool allow_min_user = false;           // a local part may start with '-'
   std::string empty_address_recipient = "MAILER-DAEMON";
 };

@@ -86,8 +86,7 @@ BodyHashes& Examination::plan() {
 
 loop::Task<Result<void>> Examination::read_body(loop::WorkerPool& pool, sys::Fd body_file) {
   BodyHashes* hashes = &plan();
-  const Result<void> hashed =
-      co_await hash_body(pool, request_.content, std::move(body_file), hashes);
+  const Result<void> hashed = co_await hash_body(pool, request_.content, body_file.get(), hashes);
   co_return hashed;
 }
 

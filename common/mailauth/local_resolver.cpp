@@ -37,9 +37,9 @@ dns::LookupPtr look_up(std::string name, dns::RecordType type) {
   const auto text = config::read_file("/etc/resolv.conf", kMaxFile);
   loop::Loop loop;
   dns::Resolver resolver(dns::parse_resolv_conf(text.value_or("")));
-  dns::LookupPtr found = std::make_shared<const dns::Lookup>();
+  dns::LookupPtr found;
   loop::spawn(ask(resolver, std::move(name), type, loop, found));
-  loop.run();
+  if (found == nullptr) loop.run();  // some names are answered at once
   return found;
 }
 

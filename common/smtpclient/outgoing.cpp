@@ -9,6 +9,7 @@
 #include "common/mail/address.h"
 #include "common/mail/check_action.h"
 #include "common/mail/header.h"
+#include "common/mailauth/converted_top.h"
 
 namespace postern::smtpclient {
 
@@ -64,6 +65,7 @@ bool Outgoing::is_needed() const {
 }
 
 loop::Task<Result<std::string>> Outgoing::change_header(std::string block) {
+  if (downgrade_ && !converted_top_.empty()) mailauth::put_converted_top(block, converted_top_);
   for (const auto& field : mail::split_header(block)) {
     const bool is_mime =
         mail::class_of(field.name, mail::HeaderClass::kPrimary) == mail::HeaderClass::kMime;
@@ -182,6 +184,7 @@ loop::Task<Result<std::string>> Outgoing::check_pieces() {
 std::string Outgoing::apply(const std::string& value, const Piece& piece) const {
   const auto action = mail::parse_check_action(value);
   const auto tell = [&] {
+    if (is_rehearsal_) return;
     log::info("{}: {}: {} {}{}{}", queue_id_, mail::log_word(action.verb),
               piece.list == kBody ? "body" : "header",
               log::clean(trim_right(piece.text, "\n"), kMaxLogged), action.text.empty() ? "" : ": ",
@@ -212,8 +215,10 @@ std::string Outgoing::apply(const std::string& value, const Piece& piece) const 
     default:
       break;
   }
-  log::warning("{}: no use for this action on the way out: \"{}\"", queue_id_,
-               log::clean(value, kMaxLogged));
+  if (!is_rehearsal_) {
+    log::warning("{}: no use for this action on the way out: \"{}\"", queue_id_,
+                 log::clean(value, kMaxLogged));
+  }
   return piece.text;
 }
 

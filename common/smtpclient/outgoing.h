@@ -26,6 +26,13 @@ class Outgoing final : public mail::MimeSink {
   Outgoing(SettingsPtr settings, ipc::TablesClient* tables, std::string queue_id, bool downgrade);
 
   [[nodiscard]] bool is_needed() const;
+  // The body, too, and not only the header.
+  [[nodiscard]] bool changes_body() const { return looks_into_body_; }
+
+  // Nothing is logged: this is to know what will be sent, and who sends it will say so.
+  void rehearse() { is_rehearsal_ = true; }
+  // Signatures for the converted message, from its envelope (mailauth::kConvertedTop).
+  void set_converted_top(std::string attribute) { converted_top_ = std::move(attribute); }
 
   // The message's header, whole, into what is sent of it; then the body in any pieces, and its end.
   [[nodiscard]] loop::Task<Result<std::string>> change_header(std::string block);
@@ -51,6 +58,8 @@ class Outgoing final : public mail::MimeSink {
   bool downgrade_;
   std::vector<ipc::tables::CheckList> lists_;  // header, mime, nested, body
   bool looks_into_body_ = false;
+  bool is_rehearsal_ = false;
+  std::string converted_top_;
   std::optional<mail::MimeParser> parser_;
   std::vector<Piece> pieces_;
 };

@@ -6,6 +6,7 @@
 
 #include "common/log/clean.h"
 #include "common/log/log.h"
+#include "common/mailauth/converted_top.h"
 
 namespace postern::smtpclient {
 
@@ -281,6 +282,9 @@ loop::Task<void> Transaction::send_message() {
   const auto& params = settings_->params;
   const auto line_limit = static_cast<std::size_t>(params.smtp_line_length_limit);
   Outgoing changes(settings_, tables_, job_.queue_id(), is_downgraded());
+  if (is_downgraded()) {
+    changes.set_converted_top(std::string(job_.attribute(mailauth::kConvertedTop)));
+  }
   Outgoing* const needed = changes.is_needed() ? &changes : nullptr;
   ContentResult sent = co_await send_content(connection_.stream(), job_, buffers_, line_limit,
                                              params.smtp_data_xfer_timeout, needed);

@@ -24,7 +24,7 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
     co_return mail::make_reply(521, "5.5.1 Error: command not implemented");
   } else if (!sender_) {
     refusal = mail::make_reply(503, "5.5.1 Error: need RCPT command");
-  } else if (!transaction_) {
+  } else if (!has_recipients()) {
     refusal = mail::make_reply(554, "5.5.1 Error: no valid recipients");
   } else if (!has_chunks_) {
     refusal = co_await check(Stage::kData);

@@ -19,6 +19,7 @@ smtpwire::DecodeRules Session::decode_rules() const {
   smtpwire::DecodeRules rules;
   const auto& params = settings_->smtpd;
   const bool is_excluded = is_bare_newline_excused_;
+  if (!settings_->replaces_stray_cr) rules.bare_cr = smtpwire::BareCr::kKeep;
   if (params.smtpd_forbid_bare_newline == "no" || is_excluded) {
     rules.bare_lf = smtpwire::BareLf::kAllow;
   } else if (params.smtpd_forbid_bare_newline == "reject") {
@@ -31,7 +32,7 @@ smtpwire::DecodeRules Session::decode_rules() const {
 
 loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& command) {
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: DATA after BDAT");
-  if (!transaction_) {
+  if (!has_recipients()) {
     if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need RCPT command");
     co_return mail::make_reply(554, "5.5.1 Error: no valid recipients");
   }

@@ -83,6 +83,10 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
     co_await loop::sleep_for(settings_->in_flow_delay);
   }
   mail_arguments_ = std::make_unique<smtpwire::MailArguments>(*std::move(parsed));
+  if (!settings_->smtpd.smtpd_delay_open_until_valid_rcpt) {
+    const bool is_local = co_await is_local_client();
+    begin_transaction(is_local);
+  }
   co_return mail::make_reply(250, "2.1.0 Ok");
 }
 

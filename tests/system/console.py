@@ -258,5 +258,29 @@ def settings_as_json():
             check(text in told, text, told)
 
 
+def postmap_answers_many_keys():
+    """Keys from standard input: in their order, from the first table that has one, and at once."""
+    with Mta(start=False) as mta:
+        for kind, step in (("lmdb", 2), ("cdb", 1)):
+            write(f"{CONF}/{kind}", "".join(f"key{n} {kind} {n}\n" for n in range(0, 3000, step)))
+            check_equal(mta.tool("postmap", f"{kind}:{CONF}/{kind}").returncode, 0)
+        keys = [n * 7 % 3100 for n in range(5000)]
+        wanted = "".join(f"KEY{n}\t{'cdb' if n % 2 else 'lmdb'} {n}\n" for n in keys if n < 3000)
+        tables = [f"{kind}:{CONF}/{kind}" for kind in ("lmdb", "cdb")]
+        done = mta.tool("postmap", "-q", "-", *tables, data="".join(f"KEY{n}\n" for n in keys).encode())
+        check_equal((done.returncode, done.stderr), (0, b""))
+        check_equal(done.stdout.decode(), wanted)
+        done = mta.tool("postmap", "-q", "-", *tables, data=b"none\nkey3000\nno end of line")
+        check_equal((done.returncode, done.stdout), (1, b""), done.stderr)
+        # Who asks one key after the other waits for none of the later ones.
+        asking = subprocess.Popen([PREFIX + "/sbin/postmap", "-q", "-", tables[0]],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        for n in (4, 2998):
+            asking.stdin.write(f"key{n}\n".encode())
+            check_equal(asking.stdout.readline(), f"key{n}\tlmdb {n}\n".encode())
+        asking.stdin.close()
+        check_equal(asking.wait(10), 0)
+
+
 main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
-      other_configuration_directories, instances])
+      other_configuration_directories, instances, postmap_answers_many_keys])

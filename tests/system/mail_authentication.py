@@ -139,7 +139,9 @@ def dmarc_is_enforced():
         def is_held():
             check_equal(send("x@elsewhere.test", message_from("a@soft.test", "q2"))[:3], "250")
             return [m for m in mta.queue() if m["queue_name"] == "hold"]
-        wait_for("the held message", is_held)
+        [held] = wait_for("the held message", is_held)
+        told = mta.tool("postern", "why", held["queue_id"]).stdout.decode()
+        check(re.search(r"\n  secrecy   none, .*\n  verdicts  SPF \w+, DKIM none, DMARC fail", told), told)
         mta.tool("postsuper", "-d", "ALL")
 
 
@@ -310,7 +312,40 @@ def own_mail_is_signed():
             return (b"X-Secret" not in sent and b"david@second.test" in sent and
                     verdict == [("second.test", "pass")])
         wait_for("a signature of what was sent", is_changed_and_signed)
-        mta.write_main_cf(smtp_generic_maps="", smtp_header_checks="")
+        mta.write_main_cf(smtp_generic_maps="", smtp_header_checks="",
+                          smtp_body_checks="regexp:{{/^secret:/ REPLACE known: words}}")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+
+        def is_replaced_and_signed():
+            check_equal(send("bob@second.test", message_from("bob@second.test", "g2", "a\nsecret: b\n"),
+                             HOST, "r@away.test")[:3], "250")
+            mta.wait_drained()
+            sent = sink.messages[-1].content
+            return (b"\r\nknown: words\r\n" in sent and
+                    [one["result"] for one in verdict_of(sent, zone).get("dkim") or []] == ["pass"])
+        wait_for("a signature of the body that was sent", is_replaced_and_signed)
+        mta.write_main_cf(smtp_body_checks="", smtp_connection_cache_on_demand="no")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        # A server that takes 8-bit text gets it, another the same converted; both can verify it,
+        # small mail and large, and the queue shows nothing unusual.
+        eight = ("MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+                 "Content-Transfer-Encoding: 8bit\n\n")
+        mixed = ("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n" + eight +
+                 "\u00e4\n--b\n\nplain\n--b--\n")
+        for head_and_body in (eight + "Gr\u00fc\u00dfe\n", mixed, eight + "\u00fcber = \n" * 20000):
+            for plain in (False, True):
+                sink.replies = {"EHLO": b"250-mx.away.test\r\n250 SIZE\r\n"} if plain else {}
+                count = len(sink.messages)
+                content = b"From: <alice@home.test>\nSubject: 8\n" + head_and_body.encode()
+                check_equal(send("alice@home.test", content, HOST, "r@away.test")[:3], "250")
+                wait_for("delivery", lambda: len(sink.messages) > count)
+                sent = sink.messages[-1].content
+                check_equal(sent.isascii(), plain)
+                seen = [(one["selector"], one["result"])
+                        for one in verdict_of(sent, zone).get("dkim") or []]
+                check_equal(seen, both, sent[:3000])
+                mta.wait_drained()
+        sink.replies = {}
         # A table of ours, and keys where the template says.
         write(f"{CONF}/dkim/second.test/s1.private", other.key, 0o600)
         mta.write_main_cf(dkim_key_table="", dkim_signing_table="inline:{second.test=s1}")
@@ -333,6 +368,47 @@ def own_mail_is_signed():
         check_equal(mta.tool("postern", "reload").returncode, 0)
         wait_for("a deferral", lambda: send("x@second.test", message_from("x@second.test", "t3"), HOST,
                                             "r@away.test").startswith("451 4.7.0"))
+
+
+def replayed_mail_ages():
+    """A signed message that somebody sends to all the world verifies each time, which the log tells,
+    until dkim_signature_lifetime has passed."""
+    own = Domain("home.test", spf="v=spf1 -all")
+    zone = {**own.zone, "home.test MX": ["10 mx.home.test"]}
+    copies = 40
+    with Mta({**CHECKS, "smtpd_dmarc_policy": "enforce", "dkim_sign_enable": "yes",
+              "dkim_signature_lifetime": "1h", "dkim_key_table": f"{CONF}/KeyTable",
+              "dkim_signing_table": f"refile:{CONF}/SigningTable"}, zone=zone, start=False) as mta:
+        write(f"{CONF}/keys/home", own.key, 0o600)
+        write(f"{CONF}/KeyTable", f"home home.test:s1:{CONF}/keys/home\n")
+        write(f"{CONF}/SigningTable", "*@home.test home\n")
+        sink = mta.sink()
+        mta.start()
+        check_equal(send("alice@home.test", message_from("alice@home.test", "r1"), HOST,
+                         "r@away.test")[:3], "250")
+        signed = sink.wait(1)[0].content.replace(b"\r\n", b"\n")
+        signed = signed[signed.index(b"DKIM-Signature:"):]
+
+        def replay(number):
+            return send("someone@bad.test", signed, recipient=f"u{number % 5}@box.test")
+        begun = time.monotonic()
+        for number in range(copies):
+            check_equal(replay(number)[:3], "250", number)
+        took = time.monotonic() - begun
+        seen = wait_for("a line for each copy", lambda: len(re.findall(
+            r"mailauth\[\d+\]: \w+: .*dkim=pass header.d=home.test", mta.log())) // copies * copies)
+        check_equal(seen, copies, "signatures in the log")
+        mta.stop()
+        clock = LaterClock("mailauth", 7200)
+        try:
+            mta.start()
+            refused = replay(0)
+            check_equal(refused[:3], "550", refused)
+            mta.wait_log(r"mailauth\[\d+\]: \w+: .*dkim=fail")
+            print(f"     {copies} copies in {took:.1f} s, {seen} log lines; two hours later: {refused}")
+        finally:
+            mta.stop()
+            clock.close()
 
 
 def forwarded_mail_is_sealed():
@@ -648,6 +724,6 @@ def others_ask_by_milter():
 
 
 main([results_are_noted, dmarc_is_enforced, spf_restrictions, arc_of_forwarders_is_noted,
-      own_mail_is_signed, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
+      own_mail_is_signed, replayed_mail_ages, forwarded_mail_is_sealed, forwarded_senders_are_rewritten,
       own_senders_are_tagged, keys_are_made_and_rotated, records_are_surveyed, reports_are_summed,
       the_doctor_looks_at_all, others_ask_by_milter, mailauth_may_be_gone])

@@ -229,6 +229,66 @@ def filters_work_side_by_side_and_in_order():
         check_equal(send()[1], "550 5.1.9 first")
 
 
+def each_filter_sees_what_the_one_before_has_left():
+    """Body, header and envelope; whatever the first makes of a message is what the second gets."""
+    first = """\
+eom addheader X-One added
+eom insheader 0 X-Top inserted
+eom chgheader 1 Subject new
+eom delheader 1 X-Gone
+eom replacebody replaced by the first of them\\n
+eom addrcpt <u2@box.test>
+"""
+    parameters = {"smtpd_milters": "inet:127.0.0.1:9001, inet:127.0.0.1:9002"}
+    for is_local in (False, True):
+        if is_local:
+            parameters = {"smtpd_milters": "", "non_smtpd_milters": parameters["smtpd_milters"]}
+        with System([first, "eom addheader X-Two too\n"], parameters) as (mta, one, two):
+            if is_local:
+                mta.tool("sendmail", "-f", "alice", "u1@box.test", data=MESSAGE, user="alice")
+            else:
+                check_equal(send()[0], 250)
+            text = delivered("u1")
+            delivered("u2")
+            check_equal(text.partition("\n\n")[2], "replaced by the first of them\n")
+            check("\nX-One: added\nX-Two: too\n" in text, text)
+            seen = [line for line in two.lines() if line.startswith(("header", "body"))]
+            for line in ("header X-Top: inserted", "header X-One: added", "header Subject: new",
+                         "header X-Gone: 2", f"body {len('replaced by the first of them') + 2}"):
+                check(line in seen, line, "is not in", seen)
+            check("header Subject: old" not in seen and "header X-Gone: 1" not in seen, seen)
+            check_equal([line for line in one.lines() if line.startswith("body")], ["body 23"])
+
+
+def no_more_connections_than_a_filter_may_have():
+    """milter_connection_limit: who is beyond it waits for a place, as long as for an answer."""
+    with System(["helo continue\n"], {"milter_connection_limit": "1", "milter_command_timeout": "3s"}) as (mta, milter):
+        first = Client(source=CLIENT)
+        second = Client(source=CLIENT, greet=False, timeout=0.7)
+        try:
+            second.reply()
+        except TimeoutError:
+            pass
+        else:
+            raise AssertionError("greeted without a place at the filter")
+        check_equal(len([line for line in milter.lines() if line.startswith("connect")]), 1)
+        first.command("QUIT")
+        first.close()
+        second.socket.settimeout(15)
+        check_equal(second.reply()[0], 220)
+        second.close()
+    with System(["helo continue\n"], {"milter_connection_limit": "1", "milter_command_timeout": "1s"}) as (mta, milter):
+        with Client(source=CLIENT):
+            second = Client(source=CLIENT)
+            check_equal(second.send("a@away.test", ["u1@box.test"], MESSAGE), 451)
+            mta.wait_log("milter_connection_limit: too many sessions use it")
+            second.close()
+    # 0 is no limit.
+    with System(["helo continue\n"], {"milter_connection_limit": "0"}):
+        with Client(source=CLIENT), Client(source=CLIENT) as second:
+            check_equal(second.send("a@away.test", ["u1@box.test"], MESSAGE), 250)
+
+
 class Silent(Server):
     """Says what it is told for whatever comes, or nothing."""
 
@@ -310,5 +370,6 @@ if not os.environ.get("POSTERN_TEST_WORLD") and not os.path.exists(
 main([every_change_of_a_message, what_a_filter_sees, a_filter_asks_for_its_macros,
       what_a_filter_does_not_want_is_not_shown, answers_at_each_step,
       large_bodies_are_skipped_and_waits_are_prolonged, quarantined_mail_is_held,
-      filters_work_side_by_side_and_in_order, misbehaviour_harms_its_own_session_only,
+      filters_work_side_by_side_and_in_order, each_filter_sees_what_the_one_before_has_left,
+      no_more_connections_than_a_filter_may_have, misbehaviour_harms_its_own_session_only,
       mail_of_the_system_itself, filters_of_commands_only_before_a_proxy])

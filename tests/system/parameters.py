@@ -48,6 +48,42 @@ def authorized_users():
         check_equal(mta.tool("postqueue", "-p").returncode, 0, "root")
 
 
+def users_send_as_themselves():
+    """local_login_sender_maps: what the command line may call the sender."""
+    maps = f"inline:{{ {{root = *}} }}, texthash:{CONF}/senders, regexp:{{{{/^(b.b)/ $$1 $$1@home.test}}}}"
+    with Mta({"local_login_sender_maps": maps, "recipient_delimiter": "+"}, start=False) as mta:
+        write(CONF + "/senders", "alice  alice, @alice.test, <>\n")
+        mta.start()
+        for user, sender, is_allowed in (
+                ("alice", "alice", True), ("alice", "x@alice.test", True), ("alice", "ALICE+tag", True),
+                ("alice", "", True), ("alice", "bob", False), ("alice", "x@sub.alice.test", False),
+                ("bob", "bob@home.test", True), ("bob", "bob+x@home.test", True), ("bob", "", False),
+                ("bob", "alice@home.test", False), (None, "anybody@away.test", True)):
+            done = mta.tool("sendmail", "-f", sender, "u1@box.test", data=b"Subject: x\n\nx\n", user=user)
+            check_equal(done.returncode, 0 if is_allowed else 77, (user, sender, done.stderr))
+            if not is_allowed:
+                check(f"is not allowed to send as <{sender}>".encode() in done.stderr, done.stderr)
+        said = mta.tool("sendmail", "-bs", user="bob", data=b"EHLO x\r\nMAIL FROM:<alice@home.test>\r\n"
+                        b"MAIL FROM:<bob@home.test>\r\nQUIT\r\n").stdout.decode().split("\r\n")
+        check([line[:9] for line in said].count("553 5.7.1") == 1, said)
+        check("250 2.1.0 Ok" in said, said)
+        # Whom no table knows.
+        mta.write_main_cf(local_login_sender_maps="inline:{root=*}")
+        done = mta.tool("sendmail", "u1@box.test", data=b"Subject: x\n\nx\n", user="alice")
+        check_equal(done.returncode, 77, done.stderr)
+        # A table that the user cannot read is no permission, and no refusal for good.
+        mta.write_main_cf(local_login_sender_maps="texthash:" + CONF + "/secret, static:*")
+        write(CONF + "/secret", "bob *\n", 0o600)
+        done = mta.tool("sendmail", "u1@box.test", data=b"Subject: x\n\nx\n", user="alice")
+        check_equal(done.returncode, 75, done.stderr)
+        # Nor is a value that cannot be read.
+        mta.write_main_cf(local_login_sender_maps="inline:{alice=$(bob}")
+        done = mta.tool("sendmail", "u1@box.test", data=b"Subject: x\n\nx\n", user="alice")
+        check_equal(done.returncode, 75, done.stderr)
+        mta.wait_drained()
+        check_equal(len(maildir("u1")), 7)
+
+
 def delays_are_cleared():
     with Mta({"delay_warning_time": "1s", "confirm_delay_cleared": "yes",
               "enable_threaded_bounces": "yes"}) as mta:
@@ -80,5 +116,5 @@ def cleanup_keeps_to_its_limit():
 
 
 if __name__ == "__main__":
-    main([status_filters, debug_peers, authorized_users, delays_are_cleared, utf8_must_be_declared,
-          cleanup_keeps_to_its_limit])
+    main([status_filters, debug_peers, authorized_users, users_send_as_themselves,
+          delays_are_cleared, utf8_must_be_declared, cleanup_keeps_to_its_limit])

@@ -73,6 +73,9 @@ def addresses_come_from_servers():
         check_equal((done.returncode, done.stdout), (0, b"other@away.test\n"), done.stderr)
         done = mta.tool("postmap", "-q", "none", "socketmap:inet:127.0.0.1:10002:aliases")
         check_equal((done.returncode, done.stdout), (1, b""), done.stderr)
+        for table in ("socketmap:unix:/nowhere:aliases", "tcp:127.0.0.1:1"):
+            done = mta.tool("postmap", "-q", "key", table, timeout=5)
+            check(done.returncode == 1 and b"fatal: " in done.stderr, table, done.stderr)
         said = mta.tool("postconf", "-m").stdout.decode().split()
         check("tcp" in said and "socketmap" in said, said)
 

@@ -69,4 +69,27 @@ TEST_CASE("a full name that is no plain words is quoted; a null sender has none"
   CHECK(pass_header(rules(), null, "").header.ends_with("From: MAILER-DAEMON\n"));
 }
 
+TEST_CASE("a full name beyond ASCII is encoded, with the character set that it is said to be in") {
+  struct Case {
+    std::string_view name, charset, format, from;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"J\xc3\xbcrgen M\xc3\xbcller", "utf-8", "standard",
+       "=?utf-8?Q?J=C3=BCrgen_M=C3=BCller?= <bob@origin.test>"},
+      {"J\xc3\xbcrgen", "utf-8", "obsolete", "bob@origin.test (=?utf-8?Q?J=C3=BCrgen?=)"},
+      {"J\xfcrgen", "iso-8859-1", "standard", "=?iso-8859-1?Q?J=FCrgen?= <bob@origin.test>"},
+      // What it is not is not claimed.
+      {"J\xfcrgen", "utf-8", "standard", "J\xfcrgen <bob@origin.test>"},
+      {"J\xc3\xbcrgen", "", "standard", "J\xc3\xbcrgen <bob@origin.test>"},
+      {"Plain Name", "utf-8", "standard", "Plain Name <bob@origin.test>"},
+  }));
+  INFO(c.name << " " << c.charset);
+  auto with = rules();
+  with.full_name_encoding_charset = c.charset;
+  with.header_from_format = c.format;
+  auto local = context(true);
+  local.full_name = c.name;
+  CHECK(pass_header(with, local, "").header.ends_with("From: " + std::string(c.from) + "\n"));
+}
+
 }  // namespace postern::cleanup

@@ -59,6 +59,54 @@ TEST_CASE("a header without end is given up at the limit") {
   CHECK(one_line.scan(std::string(30, 'x')) == HeaderScanner::State::kTooLong);
 }
 
+TEST_CASE("a field in pieces is cut at its limit, and nothing else is") {
+  constexpr std::size_t kLimit = 10;
+  using State = HeaderScanner::State;
+  struct Case {
+    std::string text, kept;  // with the body
+    State state;
+  };
+  const std::string folded = "\tyyyyyyy\n";
+  const std::string many = folded + folded + folded + folded + folded;
+  const auto c = GENERATE_COPY(values<Case>({
+      {"A: 1\n" + many + "B: 2\n\nbody\n", "A: 1\n\tyyyy\nB: 2\n\nbody\n", State::kEmptyLine},
+      // A cut behind the end of a line does not end the header.
+      {"A: 12345\n" + many + "B: 2\n\nbody\n", "A: 12345\n\t\nB: 2\n\nbody\n", State::kEmptyLine},
+      {"A: " + std::string(50, 'x') + "\nB: 2\n\nbody\n", "A: xxxxxxx\nB: 2\n\nbody\n",
+       State::kEmptyLine},
+      {"A: " + std::string(50, 'x') + "\n y\n\nbody\n", "A: xxxxxxx\n\nbody\n", State::kEmptyLine},
+      {std::string(50, 'x') + "\nbody\n", std::string(50, 'x') + "\nbody\n", State::kNoHeader},
+      {"A: 1\n" + std::string(50, 'x') + "\n", "A: 1\n" + std::string(50, 'x') + "\n",
+       State::kNoHeader},
+  }));
+  INFO(c.text);
+  HeaderScanner scanner(1000);
+  std::string all;
+  std::size_t at = 0;
+  for (; at < c.text.size(); ++at) {
+    all += c.text[at];
+    if (scanner.scan(all) != State::kMore) break;
+    scanner.cut_field(all, kLimit);
+    CHECK(all.size() <= 60);
+  }
+  CHECK(scanner.scan(all, true) == c.state);
+  if (at < c.text.size()) all += c.text.substr(at + 1);
+  // The header with each field at its limit, and all of the body.
+  std::string header;
+  for (const auto& field : split_header(all.substr(0, scanner.header_size()))) {
+    header.append(field.raw.substr(0, kLimit)).append("\n");
+  }
+  std::string wanted_header;
+  const auto wanted_fields = split_header(c.kept);
+  for (const auto& field : wanted_fields) {
+    wanted_header.append(field.raw.substr(0, kLimit)).append("\n");
+  }
+  CHECK(header == wanted_header);
+  CHECK(all.substr(scanner.body_start()) == c.kept.substr(c.state == State::kEmptyLine
+                                                              ? c.kept.find("\n\n") + 2
+                                                              : c.kept.find(std::string(50, 'x'))));
+}
+
 TEST_CASE("fields keep their folding and lose what is no field") {
   const auto fields = split_header("From x\nA: b\n\tc\nB :d\nstray line\nEmpty:\n\nC: body\n");
   REQUIRE(fields.size() == 3);

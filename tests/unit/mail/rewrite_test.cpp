@@ -26,8 +26,7 @@ std::string rewritten(std::string_view name, std::string_view body) {
   return format_address_header(name, list);
 }
 
-ResolvedForm resolved(std::string_view address) {
-  ResolveRules resolve;
+ResolvedForm resolved(std::string_view address, ResolveRules resolve = {}) {
   resolve.rewrite = rules();
   return resolve_form(resolve, address,
                       [](const std::string& domain) -> Result<bool> {
@@ -111,6 +110,20 @@ TEST_CASE("routing in local parts is found wherever it hides") {
     CHECK(form.domain == c.domain);
     CHECK(form.is_local == c.is_local);
   }
+}
+
+TEST_CASE("a domain that is a number is an address in brackets, or an error") {
+  CHECK(resolved("u@198.51.100.9").is_error);
+  ResolveRules rules;
+  rules.resolve_numeric_domain = true;
+  const auto remote = resolved("u@198.51.100.9", rules);
+  CHECK_FALSE(remote.is_error);
+  CHECK(remote.recipient == "u@[198.51.100.9]");
+  CHECK(remote.domain == "[198.51.100.9]");
+  const auto ours = resolved("u@192.0.2.1", rules);
+  CHECK(ours.is_local);
+  CHECK(ours.local_part == "u");
+  CHECK(resolved("u@198.51.100", rules).is_error);
 }
 
 TEST_CASE("an address with thousands of operators ends as an error") {

@@ -6,6 +6,7 @@
 #include "common/loop/loop.h"
 #include "common/sys/socket.h"
 #include "common/table/server_client.h"
+#include "common/table/server_table.h"
 
 namespace postern::table {
 
@@ -144,6 +145,19 @@ TEST_CASE("a server that closes without an answer, talks garbage or is away is a
   CHECK(said[0] == "error: tcp:h:1: the server has closed the connection");
   CHECK(said[1] == "error: tcp:h:1: unexpected reply");
   CHECK(said[2] == "error: tcp:h:1: refused");
+}
+
+TEST_CASE("a tool hears at once of a server that is not there") {
+  register_server_types();
+  for (const std::string name : {"socketmap:unix:/nonexistent/s:map", "tcp:127.0.0.1:1"}) {
+    const auto table = open_table(name);
+    REQUIRE(table.has_value());
+    for (int i = 0; i < 2; ++i) {
+      const auto found = (*table)->find("key");
+      REQUIRE_FALSE(found.has_value());
+      CHECK(found.error().kind == Error::Kind::kTemporary);
+    }
+  }
 }
 
 }  // namespace postern::table

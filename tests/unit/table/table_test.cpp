@@ -1,6 +1,7 @@
 #include "common/table/table.h"
 
 #include <fmt/format.h>
+#include <lmdb.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <random>
 
 #include "common/table/builder.h"
 #include "common/table/cidr.h"
@@ -561,6 +564,101 @@ TEST_CASE("many keys are found together as they are one by one") {
   CHECK(wrong == 0);
   CHECK(values[keys.size() - 1] == "value 5");
   CHECK(values[1] == "(none)");
+}
+
+namespace {
+
+// Keys and values of all lengths that a page holds, some of them long.
+std::map<std::string, std::string> entries_of_all_lengths(std::size_t count, bool has_long_keys) {
+  std::map<std::string, std::string> entries;
+  std::minstd_rand random(static_cast<unsigned>(count));
+  while (entries.size() < count) {
+    const std::size_t longest = has_long_keys ? 500 : 12;
+    std::string key = std::to_string(random()) + std::string(random() % longest, 'k');
+    entries.emplace(std::move(key), std::string(1 + random() % (count < 5000 ? 1400 : 20), 'v'));
+  }
+  return entries;
+}
+
+std::map<std::string, std::string> all_of(const std::string& name) {
+  std::map<std::string, std::string> all;
+  const auto table = open_table(name);
+  REQUIRE(table.has_value());
+  const auto done = (*table)->for_each([&](std::string_view key, std::string_view value) {
+    CHECK(all.emplace(key, value).second);
+    return true;
+  });
+  REQUIRE(done.has_value());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("an lmdb file of any size is one that LMDB reads and goes on with") {
+  const auto count = GENERATE(values<std::size_t>(
+      {1, 2, 3, 5, 8, 13, 50, 100, 137, 138, 139, 140, 400, 777, 1500, 3000, 20000, 60000}));
+  const bool has_long_keys = GENERATE(false, true);
+  INFO(count << (has_long_keys ? " long keys" : " short keys"));
+  const Directory directory;
+  const std::string path = directory.path() + "/t";
+  auto entries = entries_of_all_lengths(count, has_long_keys);
+  build("lmdb:" + path, {entries.begin(), entries.end()});
+  CHECK(all_of("lmdb:" + path) == entries);
+  const auto table = open_table("lmdb:" + path).value();
+  int wrong = 0;
+  for (const auto& [key, value] : entries) {
+    if (found(*table, key) != value) ++wrong;
+    if (found(*table, key + "x") != "(none)") ++wrong;
+  }
+  CHECK(wrong == 0);
+
+  // As Postfix's postmap -i and -d do it: in place. Pages are split and merged.
+  MDB_env* env = nullptr;
+  MDB_txn* txn = nullptr;
+  MDB_dbi dbi = 0;
+  REQUIRE(::mdb_env_create(&env) == 0);
+  REQUIRE(::mdb_env_set_mapsize(env, std::size_t{1} << 30U) == 0);
+  REQUIRE(::mdb_env_open(env, (path + ".lmdb").c_str(), MDB_NOSUBDIR | MDB_NOLOCK, 0600) == 0);
+  REQUIRE(::mdb_txn_begin(env, nullptr, 0, &txn) == 0);
+  REQUIRE(::mdb_dbi_open(txn, nullptr, 0, &dbi) == 0);
+  std::size_t number = 0;
+  for (auto it = entries.begin(); it != entries.end(); ++number) {
+    std::string key = it->first + '\0';
+    MDB_val name{key.size(), key.data()};
+    if (number % 3 != 0) {
+      REQUIRE(::mdb_del(txn, dbi, &name, nullptr) == 0);
+      it = entries.erase(it);
+      continue;
+    }
+    std::string text = "new" + it->second;
+    MDB_val value{text.size() + 1, text.data()};
+    REQUIRE(::mdb_put(txn, dbi, &name, &value, 0) == 0);
+    it->second = text;
+    ++it;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string key = "more" + std::to_string(i);
+    MDB_val name{key.size() + 1, key.data()};
+    MDB_val value{2, const_cast<char*>("v")};
+    REQUIRE(::mdb_put(txn, dbi, &name, &value, 0) == 0);
+    entries[key] = "v";
+  }
+  REQUIRE(::mdb_txn_commit(txn) == 0);
+  ::mdb_env_close(env);
+  CHECK(all_of("lmdb:" + path) == entries);
+}
+
+TEST_CASE("values that need pages of their own, and tables of nothing, are LMDB's own to write") {
+  const Directory directory;
+  const std::string name = "lmdb:" + directory.path() + "/t";
+  std::map<std::string, std::string> entries;
+  for (int i = 0; i < 300; ++i) {
+    entries["key" + std::to_string(i)] = std::string(static_cast<std::size_t>(i) * 40 + 1, 'v');
+  }
+  build(name, {entries.begin(), entries.end()});
+  CHECK(all_of(name) == entries);
+  build(name, {});
+  CHECK(all_of(name).empty());
 }
 
 TEST_CASE("an lmdb table larger than its first map grows") {

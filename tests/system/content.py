@@ -1,0 +1,228 @@
+"""content.py - what becomes of content on its way into the queue: conversion of 8-bit parts, stray
+line ends, headers without an end, recipients that stand there twice."""
+import email
+import quopri
+import re
+
+from harness import *
+
+# A line longer than one of quoted-printable may be, and what it has to quote.
+TEXT = b"gr\xc3\xbc\xc3\x9fe " + b"long " * 30 + b"\ntrailing blank \n.dot = equals"
+# Each part says what it is.
+EIGHT_BIT = b"""\
+From: a@away.test
+Subject: parts
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="edge"
+Content-Transfer-Encoding: 8bit
+
+preamble
+--edge
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+""" + TEXT + b"""
+--edge
+Content-Type: application/octet-stream
+Content-Transfer-Encoding: base64
+
+AAECAw==
+--edge
+Content-Type: message/rfc822
+
+Subject: inner
+Content-Transfer-Encoding: 8bit
+
+\xc3\xa4rger
+--edge--
+"""
+
+
+def fetch(box, count=1):
+    wait_for(f"mail in {box}", lambda: len(maildir(box)) >= count)
+    return maildir(box)[-1].replace(b"\r\n", b"\n")
+
+
+def deliver(message, recipient="u1@box.test", options=""):
+    """(code, text) of the answer that decided; the content goes out as it is."""
+    with Client(source=CLIENT) as client:
+        for line in (f"MAIL FROM:<a@away.test>{options}", f"RCPT TO:<{recipient}>", "DATA"):
+            answer = client.command(line)
+            if answer[0] not in (250, 354):
+                return answer
+        client.raw(message.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        return client.reply()
+
+
+def parts_of(message):
+    return [(part.get_content_type(), str(part.get("Content-Transfer-Encoding")),
+             part.get_payload(decode=True)) for part in email.message_from_bytes(message).walk()]
+
+
+def eight_bit_content_is_converted():
+    checks = {"header_checks": "regexp:{{/^Content-Transfer-Encoding: (.*)/ INFO seen}}",
+              "body_checks": "regexp:{{/^gr(.*=.*)/ INFO body}}"}
+    for extra in ({}, checks, {"receive_override_options": "no_header_body_checks"} | checks):
+        with Mta({"force_mime_input_conversion": "yes"} | extra) as mta:
+            check_equal(deliver(EIGHT_BIT, options=" BODY=8BITMIME")[0], 250)
+            message = fetch("u1")
+            check(all(byte < 128 for byte in message), message)
+            check(max(len(line) for line in body_of(message).split(b"\n")) <= 76, message)
+            _, text, binary, nested, inner = parts_of(message)
+            check_equal(text[1:], ("quoted-printable", TEXT))
+            check_equal(binary[1:], ("base64", b"\0\1\2\3"))
+            check_equal(nested[0], "message/rfc822")
+            check_equal(inner[1:], ("quoted-printable", "ärger".encode()))
+            head = message.partition(b"\n\n")[0]
+            check_equal(head.count(b"Content-Transfer-Encoding:"), 1, head)
+            check(b"\nContent-Transfer-Encoding: 7bit" in head, head)
+            if extra == checks:
+                mta.wait_log("info: header Content-Transfer-Encoding: 7bit from .*: seen")
+                mta.wait_log("info: body gr=C3=BC.*: body")
+            elif extra:
+                check("info: header" not in mta.log(), "checks that were not to be")
+
+
+def what_is_7bit_or_not_declared_stays():
+    plain = b"From: a@away.test\nSubject: x\nContent-Transfer-Encoding: 7bit\n\n" + b"y" * 900 + b"\n"
+    undeclared = b"From: a@away.test\nSubject: x\n\nnot said \xfc\n"
+    for parameters, message in (({}, plain), ({}, undeclared),
+                                ({"disable_mime_input_processing": "yes"}, EIGHT_BIT)):
+        with Mta({"force_mime_input_conversion": "yes"} | parameters):
+            check_equal(deliver(message)[0], 250)
+            check_equal(body_of(fetch("u1")), body_of(message))
+    with Mta():
+        check_equal(deliver(EIGHT_BIT)[0], 250)
+        check_equal(body_of(fetch("u1")), body_of(EIGHT_BIT), "no is the default")
+
+
+def the_next_server_hears_what_it_gets():
+    """Converted content is announced as what it is; the rest by the line of cleanup alone."""
+    line = "cleanup unix n - n - 0 cleanup -o force_mime_input_conversion=yes"
+    with Mta(master=[line]) as mta:
+        sink = mta.sink()
+        content = relay(mta, EIGHT_BIT, sink, options=" BODY=8BITMIME").content
+        check(all(byte < 128 for byte in content), content)
+        check("BODY=7BIT" in sink.mail_commands[0], sink.mail_commands)
+
+
+def large_parts_are_converted_as_they_come():
+    """Beyond what is held in memory."""
+    line = "zeile mit ümlaut und mehr\n".encode()
+    head = (b"From: a@away.test\nSubject: large\nContent-Type: text/plain; charset=utf-8\n"
+            b"Content-Transfer-Encoding: 8bit\n\n")
+    with Mta({"force_mime_input_conversion": "yes"}):
+        check_equal(deliver(head + line * 40_000)[0], 250)
+        check_equal(quopri.decodestring(body_of(fetch("u1"))), line * 40_000)
+
+
+def stray_carriage_returns():
+    message = b"Subject: x\n\none\rtwo\r\rthree\n"
+    for value, body in (("yes", b"one two  three\n"), ("no", b"one\rtwo\r\rthree\n")):
+        with Mta({"cleanup_replace_stray_cr_lf": value, "smtpd_forbid_bare_newline": "no"}):
+            check_equal(deliver(message)[0], 250)
+            check_equal(body_of(fetch("u1")), body, value)
+
+
+def headers_without_an_end():
+    message = b"Subject: x\nthis is no header\n\nthe rest\n"
+    said = "header is not terminated by an empty line"
+    for action, code in (("fix_quietly", 250), ("add_separator", 250), ("reject", 550)):
+        with Mta({"non_empty_end_of_header_action": action}) as mta:
+            answer = deliver(message)
+            check_equal(answer[0], code, action)
+            if code == 250:
+                check_equal(body_of(fetch("u1")), b"this is no header\n\nthe rest\n", action)
+                check_equal(said in mta.log(), action == "add_separator", action)
+            else:
+                check_equal(answer[1], "550 5.5.2 message header is not terminated by an empty line")
+            # A header that ends as it should, or a body alone, is no matter of this.
+            for good in (b"Subject: x\n\nbody\n", b"only a body\n"):
+                check_equal(deliver(good)[0], 250, good)
+
+
+def duplicates_are_remembered_up_to_a_limit():
+    """The second u2 is known as one as long as the first was remembered."""
+    maps = "inline:{ {all@box.test = u1@box.test u2@box.test u2@box.test} }"
+    for limit, copies in (("1000", 1), ("2", 1), ("0", 1), ("1", 2)):
+        with Mta({"duplicate_filter_limit": limit, "virtual_alias_maps": maps}) as mta:
+            check_equal(deliver(b"Subject: x\n\nx\n", "all@box.test")[0], 250)
+            mta.wait_drained()
+            check_equal((len(maildir("u1")), len(maildir("u2"))), (1, copies), limit)
+
+
+def relay(mta, message, sink, recipient="b@away.test", options=""):
+    """What the sink got; the MAIL command is the last of its list."""
+    count = len(sink.messages)
+    with Client(source=HOST) as client:
+        check_equal(client.command(f"MAIL FROM:<a@home.test>{options}")[0], 250)
+        check_equal(client.command(f"RCPT TO:<{recipient}>")[0], 250)
+        client.command("DATA")
+        client.raw(wire(message) + b".\r\n")
+        check_equal(client.reply()[0], 250)
+    return sink.wait(count + 1)[-1]
+
+
+def content_of_eight_bits_is_announced():
+    for value, announced in (("yes", True), ("no", False)):
+        with Mta({"detect_8bit_encoding_header": value}) as mta:
+            sink = mta.sink()
+            relay(mta, b"Subject: x\n\ngr\xfc\xdfe\n", sink)
+            check_equal("BODY=8BITMIME" in sink.mail_commands[-1], announced, value)
+            relay(mta, b"Subject: x\n\ngr\xfc\xdfe\n", sink, options=" BODY=8BITMIME")
+            check("BODY=8BITMIME" in sink.mail_commands[-1], value)
+
+
+def filters_without_a_next_hop():
+    """The recipient's domain, or default_filter_nexthop."""
+    for value, port in (("", 25), ("[198.51.100.25]:2525", 2525)):
+        with Mta({"content_filter": "smtp:", "default_filter_nexthop": value}) as mta:
+            sink = mta.sink(port=port)
+            check_equal(relay(mta, b"Subject: x\n\nx\n", sink).recipients, ["b@away.test"])
+
+
+def domains_that_are_numbers():
+    with Mta() as mta, Client(source=HOST) as client:
+        client.command("MAIL FROM:<a@home.test>")
+        code, text = client.command("RCPT TO:<b@198.51.100.25>")
+        check_equal((code, "5.1.3" in text), (501, True), text)
+    with Mta({"resolve_numeric_domain": "yes"}) as mta:
+        sink = mta.sink()
+        message = relay(mta, b"Subject: x\n\nx\n", sink, "b@198.51.100.25")
+        check_equal(message.recipients, ["b@[198.51.100.25]"])
+
+
+def queue_ids_from_mail_on():
+    """smtpd_delay_open_until_valid_rcpt = no: refused recipients have the id of the message."""
+    for value, wanted in (("yes", r"NOQUEUE"), ("no", r"[0-9A-F]{6,}")):
+        with Mta({"smtpd_delay_open_until_valid_rcpt": value,
+                  "smtpd_relay_restrictions": "reject_unauth_destination"}) as mta:
+            with Client(source=CLIENT) as client:
+                client.command("MAIL FROM:<a@away.test>")
+                check_equal(client.command("RCPT TO:<b@else.test>")[0], 554)
+                # An id alone is no recipient.
+                check_equal(client.command("DATA")[1], "554 5.5.1 Error: no valid recipients")
+                check_equal(client.command("RSET")[0], 250)
+                check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+            found = mta.wait_log(r"(\w+): reject: RCPT from unknown\[198\.51\.100\.200\]: 554")
+            check(re.fullmatch(wanted, found[1]), value, found[1])
+            fetch("u1")
+
+
+def full_names_beyond_ascii():
+    """A From: that is added is for all servers to take."""
+    for charset, wanted in (("utf-8", b"From: =?utf-8?Q?J=C3=BCrgen_M=2E?= <alice@home.test>"),
+                            ("", "From: \"Jürgen M.\" <alice@home.test>".encode())):
+        with Mta({"full_name_encoding_charset": charset}) as mta:
+            done = mta.tool("sendmail", "-F", "Jürgen M.", "u1@box.test", user="alice",
+                            data=b"Subject: x\n\nx\n")
+            check_equal(done.returncode, 0, done.stderr)
+            message = fetch("u1")
+            check(b"\n" + wanted + b"\n" in message, message)
+
+
+main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
+      the_next_server_hears_what_it_gets, large_parts_are_converted_as_they_come,
+      stray_carriage_returns, headers_without_an_end, duplicates_are_remembered_up_to_a_limit,
+      content_of_eight_bits_is_announced, filters_without_a_next_hop, domains_that_are_numbers,
+      queue_ids_from_mail_on, full_names_beyond_ascii])
