@@ -1,5 +1,5 @@
-// in_place.cpp - what programs that live for a millisecond need of libraries, within the program: to
-// load and bind a library takes them longer than their work. postern_lean() compiles it.
+// in_place.cpp - what programs that live for a millisecond need of libraries, within the program:
+// to load and bind a library takes them longer than their work. postern_lean() compiles it.
 
 #include <fmt/format-inl.h>
 

@@ -146,9 +146,8 @@ int get(const Request& request) {
     }
     const auto param = find_param(name);
     const Setting* const setting = loaded->snapshot->find(name);
-    fmt::print(
-        "{} = {}\n", name,
-        param && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
+    fmt::print("{} = {}\n", name,
+               param && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
     if (setting != nullptr) {
       fmt::print("  set in {}, line {}: {}\n", setting->file, setting->line, setting->value);
     } else {

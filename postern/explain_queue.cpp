@@ -42,6 +42,7 @@ void print_content_checks(const config::Values& smtpd, const config::Values& cle
 
 std::string shown(const std::string& address) { return "<" + log::clean(address) + ">"; }
 
+// Also what is only put off: it will be the same until the configuration is another.
 bool refuse_mail(std::string_view what, const std::string& why) {
   fmt::print("    {}: {}\n", what, log::clean(why));
   return false;

@@ -40,6 +40,14 @@ void print(std::string_view text) {
   if (!queuefile::write_all(STDOUT_FILENO, text)) std::exit(1);
 }
 
+// What ids of any mail system are made of.
+bool looks_like_id(std::string_view name) {
+  constexpr std::string_view kLettersAndDigits =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  return !name.empty() && name.size() <= queuefile::kMaxQueueId &&
+         name.find_first_not_of(kLettersAndDigits) == std::string_view::npos;
+}
+
 class Catter {
  public:
   Catter(int fd, std::string name, Selection selection)
@@ -171,7 +179,11 @@ int postcat_main(int argc, char** argv) {
       Catter(fd.get(), name, select).run();
       continue;
     }
-    if (!queuefile::is_valid_queue_id(name)) give_up(fmt::format("bad mail queue id: {}", name));
+    if (!looks_like_id(name)) give_up(fmt::format("bad mail queue ID: {}", name));
+    // No message has another's kind of id.
+    if (!queuefile::is_valid_queue_id(name)) {
+      give_up(fmt::format("open queue file {}: No such file or directory", name));
+    }
     const auto queue = dirs->find(name, {Queue::kMaildrop, Queue::kHold, Queue::kIncoming,
                                          Queue::kActive, Queue::kDeferred, Queue::kCorrupt});
     if (!queue) give_up(fmt::format("open queue file {}: No such file or directory", name));

@@ -283,6 +283,10 @@ Result<Loaded> load_for(const Request& request) {
     loaded.snapshot->paths = paths;
     Problems ignored;
     complete_snapshot(*loaded.snapshot, ignored);
+    // The names that come from transports are known all the same.
+    if (auto own = load_configuration(request.directory, paths)) {
+      loaded.snapshot->services = std::move(own->snapshot->services);
+    }
     return loaded;
   }
   TRY(loaded, load_configuration(request.directory, paths));
@@ -520,6 +524,19 @@ int show_templates(const Request& request, std::string_view option_directory, bo
   return 0;
 }
 
+// Options of which only one can be meant.
+std::optional<std::string> find_conflict(std::string_view given) {
+  constexpr std::string_view kGroups[] = {"dMFP", "dneX#"};
+  for (const std::string_view group : kGroups) {
+    std::string both;
+    for (const char letter : group) {
+      if (given.find(letter) != std::string_view::npos) both += fmt::format(" -{}", letter);
+    }
+    if (both.size() > 3) return "specify one of" + both;
+  }
+  return std::nullopt;
+}
+
 int usage() {
   return fatal(
       "usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-c config_dir] "
@@ -538,7 +555,9 @@ int postconf_main(int argc, char** argv) {
   bool has_action = false;
   int templates = 0;
   int letter = 0;
+  std::string given;
   while ((letter = getopt(argc, argv, "+aAbc:C:deEfFhHjlmMno:pPqtT:vxX#")) != -1) {
+    given += static_cast<char>(letter);
     switch (letter) {
       case 'a':
         return show_list({"cyrus", "dovecot"});
@@ -632,8 +651,8 @@ int postconf_main(int argc, char** argv) {
       request.names.front().find('=') != std::string::npos) {
     request.action = Action::kEdit;
   }
+  if (const auto conflict = find_conflict(given)) return fatal(*conflict);
   if (request.action != Action::kShow && request.names.empty()) return usage();
-  if (request.defaults && (request.only_set || request.target != Target::kMain)) return usage();
 
   const auto directory = choose_config_directory(option_directory, find_install_paths());
   if (!directory) return fatal(directory.error().text);

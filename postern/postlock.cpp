@@ -93,12 +93,12 @@ int postlock_main(int argc, char** argv) {
     if (letter == 'c') directory = ::optarg;
     if (letter == 'l') style = ::optarg;
     if (letter == '?') {
-      return fail_with(EX_USAGE,
+      return fail_with(EX_TEMPFAIL,
                        "usage: postlock [-c config_dir] [-l lock_style] [-v] folder command...");
     }
   }
   if (argc - ::optind < 2) {
-    return fail_with(EX_USAGE,
+    return fail_with(EX_TEMPFAIL,
                      "usage: postlock [-c config_dir] [-l lock_style] [-v] folder command...");
   }
   const auto tool = config::open_tool(directory);
@@ -153,16 +153,16 @@ int postkick_main(int argc, char** argv) {
     if (letter == '?') ::optind = argc;
   }
   if (argc - ::optind != 3) {
-    return fail_with(EX_USAGE, "usage: postkick [-c config_dir] [-v] class service request");
+    return fail_with(1, "usage: postkick [-c config_dir] [-v] class service request");
   }
   const std::string_view group = argv[::optind];
   const std::string service = argv[::optind + 1];
   const std::string_view request = argv[::optind + 2];
   if ((group != "public" && group != "private") || service.empty() ||
       service.find("..") != std::string::npos || service.starts_with('/')) {
-    return fail_with(EX_USAGE, fmt::format("{}/{}: public or private and the name of a service "
-                                           "expected",
-                                           group, service));
+    return fail_with(1, fmt::format("{}/{}: public or private and the name of a service "
+                                    "expected",
+                                    group, service));
   }
   const auto tool = config::open_tool(directory);
   if (!tool) return fail_with(EX_TEMPFAIL, tool.error().text);

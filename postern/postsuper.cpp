@@ -82,10 +82,11 @@ class Super {
   void apply_to(Action& action, const std::string& id) {
     if (id == "ALL") return apply_to_all(action);
     if (!queuefile::is_valid_queue_id(id)) {
-      return log::warning("invalid mail queue id: {}", log_text(id));
+      if (!is_alphanumeric(id)) log::warning("invalid mail queue id: {}", log_text(id));
+      return;
     }
     const auto queue = dirs_.find(id, places(action));
-    if (queue) apply(action, *queue, id);
+    if (queue && apply(action, *queue, id)) log::info("{}: {}", id, action.done);
   }
 
   // Files have other names or places now.
@@ -105,6 +106,9 @@ class Super {
 
  private:
   static std::string log_text(std::string_view id) { return std::string(id.substr(0, 100)); }
+  static bool is_alphanumeric(std::string_view id) {
+    return std::ranges::all_of(id, [](char c) { return is_alnum(c); });
+  }
 
   template <typename Notice>
   void send(const char* path, const Notice& notice) const {
@@ -143,16 +147,18 @@ class Super {
         if (!*entry) break;
         ids.push_back((*entry)->id);
       }
-      for (const auto& id : ids) apply(action, queue, id);
+      // One line for all of them, at the end.
+      for (const auto& id : ids) (void)apply(action, queue, id);
     }
   }
 
-  void apply(Action& action, Queue queue, const std::string& id) {
+  // False: gone meanwhile, or why not is logged.
+  bool apply(Action& action, Queue queue, const std::string& id) {
     const auto done = perform(action.letter, queue, id);
-    if (!done) return log::warning("{}: {}", id, done.error().text);
-    if (!*done) return;  // gone meanwhile
+    if (!done) log::warning("{}: {}", id, done.error().text);
+    if (!done || !*done) return false;
     ++action.count;
-    log::info("{}: {}", id, action.done);
+    return true;
   }
 
   Result<bool> perform(char letter, Queue queue, const std::string& id) {

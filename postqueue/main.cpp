@@ -120,8 +120,8 @@ std::optional<ipc::flush::Status> ask_flush(const config::Values& values, const 
 
 void flush_site(const config::Values& values, const std::string& site) {
   if (!mail::is_valid_domain(site)) {
-    give_up(EX_USAGE, fmt::format("Cannot flush mail queue - invalid destination: \"{}\"",
-                                  log::clean(site, 100)));
+    give_up(EX_UNAVAILABLE, fmt::format("Cannot flush mail queue - invalid destination: \"{}\"",
+                                        log::clean(site, 100)));
   }
   const auto status = ask_flush(values, site);
   if (!status) give_up(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down");
@@ -130,7 +130,7 @@ void flush_site(const config::Values& values, const std::string& site) {
             fmt::format("Flush service is not configured for destination \"{}\"", site));
   }
   if (*status == ipc::flush::Status::kBad) {
-    give_up(EX_USAGE, fmt::format("Invalid request: \"{}\"", site));
+    give_up(EX_UNAVAILABLE, fmt::format("Invalid request: \"{}\"", site));
   }
 }
 
@@ -148,8 +148,9 @@ void demand_permission(const config::Values& values, std::string_view parameter,
                                  (*refused)->name, (*refused)->uid, what));
 }
 
+// Whatever keeps postqueue from its work has this exit status, as in Postfix.
 [[noreturn]] void usage() {
-  give_up(EX_USAGE,
+  give_up(EX_UNAVAILABLE,
           "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s "
           "site");
 }
@@ -167,7 +168,6 @@ int main(int argc, char** argv) {
   std::string directory;
   char mode = 0;
   std::string argument;
-  ::opterr = 0;
   for (int c = 0; (c = ::getopt(argc, argv, "c:fi:jps:v")) != -1;) {
     if (c == 'c') {
       directory = ::optarg;

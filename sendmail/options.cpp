@@ -76,8 +76,10 @@ Result<void> set_queue(Options& options, std::string_view argument) {
     options.flush_argument = argument.substr(1);
   } else if (argument.empty() && options.mode == Mode::kDeliver) {
     options.mode = Mode::kFlush;
+  } else if (!argument.empty() && argument.front() >= '0' && argument.front() <= '9') {
+    // -q30m is an interval for a daemon: queue_run_delay says it here.
+    options.mode = Mode::kDaemon;
   }
-  // -q30m is an interval for a daemon: queue_run_delay says it here.
   return {};
 }
 

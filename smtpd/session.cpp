@@ -23,9 +23,9 @@ using smtpwire::Verb;
 
 // In the order of the disconnect line.
 constexpr std::array kVerbsInOrder = {
-    Verb::kHelo, Verb::kEhlo,    Verb::kStarttls, Verb::kAuth, Verb::kMail, Verb::kRcpt,
-    Verb::kData, Verb::kBdat,    Verb::kRset,     Verb::kNoop, Verb::kVrfy, Verb::kEtrn,
-    Verb::kQuit, Verb::kXclient, Verb::kXforward, Verb::kHelp, Verb::kExpn, Verb::kUnknown};
+    Verb::kHelo, Verb::kEhlo, Verb::kXclient, Verb::kXforward, Verb::kStarttls, Verb::kAuth,
+    Verb::kMail, Verb::kRcpt, Verb::kData,    Verb::kBdat,     Verb::kRset,     Verb::kNoop,
+    Verb::kVrfy, Verb::kEtrn, Verb::kQuit,    Verb::kHelp,     Verb::kExpn,     Verb::kUnknown};
 
 constexpr std::chrono::seconds kResolverTime{30};
 constexpr std::chrono::seconds kTablesTime{100};
@@ -453,6 +453,7 @@ loop::Task<void> Session::handle(std::string_view line) {
   mail::Reply reply;
   bool junk = false;
   is_trouble_noted_ = false;
+  is_undeliverable_ = false;
   switch (command.verb) {
     case Verb::kHelo:
     case Verb::kEhlo:
@@ -526,11 +527,13 @@ loop::Task<void> Session::handle(std::string_view line) {
   }
   if (closing_) co_return;  // the client went away in the middle
   if (reply.code >= 400) {
-    ++count.failed;
-    ++errors_;
+    const bool is_excused = std::exchange(is_error_excused_, false);
+    if (!is_excused) ++count.failed, ++errors_;
     if (!is_trouble_noted_) troubles_ |= trouble_of(reply);
   }
-  if (junk && ++junk_commands_ > params.smtpd_junk_command_limit) ++errors_;
+  // Postfix counts none as done that made another client of this one.
+  if (command.verb == Verb::kXclient && reply.code < 400) ++count.failed;
+  if (junk && junk_commands_++ > params.smtpd_junk_command_limit) ++errors_;
   // Whoever has made many errors waits for every answer.
   if (errors_ >= params.smtpd_soft_error_limit && params.smtpd_error_sleep_time.count() > 0) {
     co_await loop::sleep_for(params.smtpd_error_sleep_time);
@@ -651,7 +654,7 @@ void Session::log_reject(const mail::Reply& reply, std::string_view where,
   if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
   const Troubles trouble = trouble_of(reply);
   const bool is_ours = (trouble & (kTroubleResource | kTroubleSoftware | kTroubleData)) != 0;
-  troubles_ |= is_ours ? trouble : kTroublePolicy;
+  troubles_ |= is_ours ? trouble : is_undeliverable_ ? kTroubleBounce : kTroublePolicy;
   is_trouble_noted_ = true;
   log_action(action, reply.to_line(), where, recipient, has_recipient);
 }

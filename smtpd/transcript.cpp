@@ -15,7 +15,24 @@ namespace {
 // What strangers cause, in every session if they like.
 constexpr Troubles kByStrangers = kTroublePolicy | kTroubleProtocol | kTroubleBounce;
 
+constexpr std::size_t kWidth = 78;  // of a line in the notice, without what is in front of all
+constexpr std::string_view kIndent = "     ";
 constexpr std::size_t kMaxShown = 1000;
+
+// For a terminal; a word longer than a line is left whole.
+std::string wrapped(std::string_view line) {
+  std::string out;
+  std::string_view indent = " ";
+  for (std::size_t width = kWidth; line.size() > width; width = kWidth - kIndent.size() + 1) {
+    std::size_t end = line.rfind(' ', width);
+    if (end == std::string_view::npos || end == 0) end = line.find(' ', width);
+    if (end == std::string_view::npos) break;
+    out.append(indent).append(line.substr(0, end)).append("\n");
+    line.remove_prefix(end + 1);
+    indent = kIndent;
+  }
+  return out.append(indent).append(line).append("\n");
+}
 
 }  // namespace
 
@@ -57,7 +74,7 @@ void Transcript::add(std::string_view direction, std::string_view line) {
     return;
   }
   ++lines_;
-  text_ += fmt::format(" {} {}\n", direction, shown);
+  text_ += wrapped(fmt::format("{} {}", direction, shown));
 }
 
 void Transcript::add_command(std::string_view line) { add("In: ", policy::loggable_command(line)); }
@@ -110,8 +127,8 @@ void Session::finish_transcript(std::size_t threshold, std::string_view reason) 
   troubles_ = 0;
   if (told != 0) {
     std::string text = "Transcript of session follows.\n\n" + transcript_->text() + "\n";
-    if (!reason.empty()) text += fmt::format("Session aborted, reason: {}\n\n", reason);
-    text += "For other details, see the local mail logfile\n";
+    if (!reason.empty()) text += fmt::format("Session aborted, reason: {}\n", reason);
+    text += "\nFor other details, see the local mail logfile\n";
     const bool is_bounce = (told & kTroubleBounce) != 0;
     loop::spawn(daemon::send_notice(
         neighbours().cleanup, server_.values(),

@@ -41,7 +41,7 @@ std::string clean_login(std::string name) {
 
 bool Session::may_log_in() const {
   const LoginSettings& login = settings_->login;
-  if (!login.is_enabled || helo_.empty() || discards(kEhloAuth)) return false;
+  if (!login.is_enabled || discards(kEhloAuth)) return false;
   return is_encrypted() || !login.is_tls_only;
 }
 
@@ -112,7 +112,9 @@ void Session::forget_login() {
 }
 
 loop::Task<mail::Reply> Session::auth_command(const smtpwire::CommandLine& command) {
-  if (helo_.empty()) co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
+  if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
+    co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
+  }
   if (!may_log_in()) {
     co_return mail::make_reply(503, "5.5.1 Error: authentication not enabled");
   }

@@ -38,7 +38,7 @@ loop::Task<mail::Reply> Session::etrn_command(const smtpwire::CommandLine& comma
   }
   if (sent->status == ipc::flush::Status::kOk) co_return mail::make_reply(250, "Queuing started");
   if (sent->status == ipc::flush::Status::kDenied) {
-    log::info("reject: ETRN {} from {}", log::clean(*domain, 100), client());
+    log::warning("reject: ETRN {}... from {}", log::clean(*domain, 100), client());
     co_return mail::make_reply(459, fmt::format("<{}>: service unavailable", *domain));
   }
   log::warning("bad ETRN {} from {}", log::clean(*domain, 100), client());

@@ -130,7 +130,7 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   const auto accepted = transaction_ ? transaction_->recipients() : 0;
   if (accepted >= static_cast<std::size_t>(settings_->smtpd.smtpd_recipient_limit)) {
     // What a client sends on top of the limit is answered for a while, not for ever.
-    if (++refused_recipients_ > settings_->smtpd.smtpd_recipient_overshoot_limit) ++errors_;
+    is_error_excused_ = ++refused_recipients_ <= settings_->smtpd.smtpd_recipient_overshoot_limit;
     co_return mail::make_reply(452, "4.5.3 Error: too many recipients");
   }
   recipient_in_check_ = parsed->recipient.address;

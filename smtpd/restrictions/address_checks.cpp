@@ -24,6 +24,16 @@ using ipc::tables::Existence;
 constexpr std::chrono::seconds kTablesTime{100};
 constexpr std::chrono::seconds kResolverTime{100};
 
+// error(8) and retry(8) would send it back, or let it wait: that is better said at once. An unknown
+// address of a virtual alias domain has a reply of its own.
+bool is_route_refusal(const ipc::tables::Resolved& resolved) {
+  if (resolved.is_virtual_alias || !resolved.relocated.empty() ||
+      resolved.address_class == AddressClass::kVirtualAlias) {
+    return false;
+  }
+  return resolved.transport == "error" || resolved.transport == "retry";
+}
+
 }  // namespace
 
 loop::Task<Result<ipc::tables::Resolved>> RestrictionRun::resolve(std::string address) {
@@ -65,7 +75,8 @@ loop::Task<Verdict> RestrictionRun::destination(const Restriction& restriction) 
   }
   if (restriction.check == Check::kPermitAuthDestination) co_return Verdict::dunno();
   if (restriction.check == Check::kDeferUnauthDestination) {
-    co_return refuse(454, "4.7.1", about, "Relay access denied");
+    co_return refuse(static_cast<int>(settings.smtpd.relay_domains_reject_code % 100 + 400),
+                     "4.7.1", about, "Relay access denied");
   }
   co_return refuse(static_cast<int>(settings.smtpd.relay_domains_reject_code), "5.7.1", about,
                    "Relay access denied");
@@ -204,13 +215,26 @@ loop::Task<Verdict> RestrictionRun::reject_unknown_domain(std::string address, S
   co_return Verdict::dunno();
 }
 
+Verdict RestrictionRun::refuse_by_route(const ipc::tables::Resolved& resolved,
+                                        const Subject& about) {
+  const bool is_final = resolved.transport == "error";
+  const unsigned detail = about.by == AccessBy::kSender ? 0 : 1;
+  auto said = mail::split_status(resolved.nexthop, mail::Status{5, 1, detail});
+  said.status.klass = is_final ? 5 : 4;
+  return refuse(is_final ? 550 : 450, said.status.to_string(), about,
+                fmt::format("{} rejected: {}", about.class_name, said.text));
+}
+
 Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved, const Subject& about) {
   const auto& params = session_.settings().smtpd;
   if (resolved.existence == Existence::kError) {
     log::warning("{}", resolved.error);
     return refuse(451, "4.3.0", about, "Temporary lookup failure");
   }
-  if (resolved.existence != Existence::kUnknown) return Verdict::dunno();
+  const bool is_refused_by_route = is_route_refusal(resolved);
+  if (resolved.existence != Existence::kUnknown && !is_refused_by_route) return Verdict::dunno();
+  session_.note_undeliverable();
+  if (is_refused_by_route) return refuse_by_route(resolved, about);
   if (!resolved.relocated.empty()) {
     // "5.1.6 User has moved to ..."
     const auto moved = mail::split_status(resolved.relocated, mail::Status{5, 1, 6});
@@ -269,10 +293,11 @@ loop::Task<Verdict> RestrictionRun::reject_unlisted_sender() {
 }
 
 Verdict RestrictionRun::reject_multi_recipient_bounce(const Subject& about) {
-  // Only a whole message tells; at RCPT those accepted so far count.
+  // At RCPT the one that is asked about counts, too.
   if (!session_.sender() || !session_.sender()->empty()) return Verdict::dunno();
   const Transaction* transaction = session_.transaction();
-  if (transaction == nullptr || transaction->recipients() <= 1) return Verdict::dunno();
+  const std::size_t accepted = transaction == nullptr ? 0 : transaction->recipients();
+  if (accepted + (stage_ == Stage::kRecipient ? 1 : 0) <= 1) return Verdict::dunno();
   return refuse(static_cast<int>(session_.settings().smtpd.multi_recipient_bounce_reject_code),
                 "5.5.3", about, about.class_name + " rejected: Multi-recipient bounce");
 }

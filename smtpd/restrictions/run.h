@@ -123,6 +123,8 @@ class RestrictionRun {
   [[nodiscard]] Verdict reject_multi_recipient_bounce(const Subject& about);
   [[nodiscard]] loop::Task<Verdict> sender_login(Check check);
   [[nodiscard]] loop::Task<Result<ipc::tables::Resolved>> resolve(std::string address);
+  [[nodiscard]] Verdict refuse_by_route(const ipc::tables::Resolved& resolved,
+                                        const Subject& about);
   [[nodiscard]] Verdict unlisted(const ipc::tables::Resolved& resolved, const Subject& subject);
   // ---- access_table.cpp
   [[nodiscard]] loop::Task<Verdict> check_access(const Restriction& restriction, Stage list,

@@ -27,7 +27,7 @@ def transcripts_of_policy():
             client.command("QUIT")
         text = notice()
         for line in ("From: MAILER-DAEMON@mx.home.test (Mail Delivery System)|Mail Delivery System",
-                     r"^To: Postmaster <u0@box\.test>$",
+                     r"^To: Postmaster <postmaster@home\.test>$",
                      r"^Subject: Postern SMTP server: errors from unknown\[198\.51\.100\.200\]$",
                      r"^Transcript of session follows\.$", r"^ Out: 220 mx\.home\.test",
                      r"^ In:  EHLO client\.away\.test$", r"^ Out: 250-PIPELINING$",

@@ -179,10 +179,21 @@ def dialogue_limits():
             check_equal(client.command("AUTH PLAIN")[0], 334)
             check_equal(client.command("A" * 200_000)[1], "500 5.5.6 SASL response limit exceeded")
             check_equal(client.command(plain("alice", "secret"))[0], 235)
-        with Client(greet=False) as client:
-            client.reply()
-            check_equal(client.command(plain("alice", "secret"))[1],
-                        "503 5.5.1 Error: send HELO/EHLO first")
+        # As MAIL, AUTH needs no greeting where none is demanded.
+        for demanded in ("no", "yes"):
+            mta.write_main_cf(smtpd_helo_required=demanded)
+            check_equal(mta.tool("postern", "reload").returncode, 0)
+
+            def is_taken():
+                with Client(greet=False) as client:
+                    client.reply()
+                    reply = client.command(plain("alice", "secret"))
+                return reply == ((503, "503 5.5.1 Error: send HELO/EHLO first")
+                                 if demanded == "yes" else
+                                 (235, "235 2.7.0 Authentication successful"))
+            wait_for("an answer without a greeting", is_taken)
+        mta.write_main_cf(smtpd_helo_required="no")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
         # A client that goes away in the middle leaves nothing behind.
         for _ in range(50):
             client = Client()
@@ -286,7 +297,8 @@ def pam_logins():
                  if read(f"/proc/{pid}/comm").strip() == b"auth"]
         check_equal(len(front), 1, "front")
         status = read(f"/proc/{front[0]}/status").decode()
-        for line in (r"Uid:\s2090\s2090\s", r"Groups:\s*2090\s*$", r"NoNewPrivs:\s1", r"CapEff:\s0+$"):
+        role, group = ROLES["postern-auth"], GROUPS["postern"]
+        for line in (rf"Uid:\s{role}\s{role}\s", rf"Groups:\s*{group}\s*$", r"NoNewPrivs:\s1", r"CapEff:\s0+$"):
             check(re.search(line, status, re.M), line, status)
         worker = [pid for pid in daemons("auth")
                   if read(f"/proc/{pid}/comm").strip() == b"auth-worker"]
@@ -319,7 +331,7 @@ def rights_of_workers():
         with Client() as client:
             check_equal(client.command(plain("alice", "secret"))[0], 235)
         found = processes_of_auth()
-        check_equal(found["auth"], [(2090, ["2090"])], "front")
+        check_equal(found["auth"], [(ROLES["postern-auth"], [str(GROUPS["postern"])])], "front")
         check_equal({uid for uid, _ in found["auth-worker"]}, {0}, "worker")
 
 

@@ -116,6 +116,13 @@ def openssl_speaks_with_us():
                         r"with ESMTPS id", message), message)
         check_equal(digest(body_of(maildir("u2")[0])), digest(body_of(big)))
         mta.wait_log(r"Anonymous TLS connection established from \S+: TLSv1\.2 with cipher")
+        # What waits tells how it came.
+        with Secret() as client:
+            check_equal(client.send("a@away.test", ["r@away.test"], b"Subject: w\n\nx\n"), 250)
+        wait_for("a message that waits", mta.queue)
+        told = mta.tool("postern", "why", "r@away.test").stdout.decode()
+        check(re.search(r"\n  secrecy   TLSv1\.3 with cipher \S+ \(256/256 bits\)\n", told), told)
+        check_equal(mta.tool("postsuper", "-d", "ALL").returncode, 0)
 
 
 def sessions_are_resumed():
@@ -335,6 +342,9 @@ def client_certificates_count():
         check_equal(may_relay("friend", 26)[0], 250, "trusted")
         check_equal(may_relay("stranger", 26)[0], 554)
         check("you again" in may_relay("stranger", 27)[1])
+        check("that key" in may_relay("stranger", 29)[1])
+        check("that certificate" in may_relay("stranger", 30)[1])
+        check("that key" in may_relay("stranger", 31)[1])
         with Secret(context("friend"), port=28) as client:
             check_equal(client.command("NOOP")[0], 250)
             check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: s\n\nx\n"), 250)
@@ -349,15 +359,15 @@ def client_certificates_count():
         mta.wait_drained(may_be_unfinished=True)
         check("(Client CN \"friend.home.test\", Issuer \"Test CA\" (verified OK))"
               in maildir("u1")[0].decode(), maildir("u1")[0].decode())
-
-
-def hostile_peers_get_nowhere():
         mta.write_main_cf(smtpd_client_restrictions=f"check_ccert_access {{ texthash:{CONF}/keys, "
                                                     "{ search_order = key_fingerprint } }")
         done = mta.tool("postern", "check")
         said = (done.stdout + done.stderr).decode()
         check(done.returncode == 1 and 'expected cert_fingerprint or pubkey_fingerprint, not '
               '"key_fingerprint"' in said, said)
+
+
+def hostile_peers_get_nowhere():
     make_keys()
     with Mta(OPTIONS | {"smtpd_starttls_timeout": "2s"}, [WRAPPED]) as mta:
         def starttls():
@@ -419,6 +429,93 @@ def hostile_peers_get_nowhere():
             except ssl.SSLError:
                 check(not is_good, protocols)
         check(daemons("smtpd"))
+
+
+class TicketSink(Sink):
+    """A next hop that speaks TLS, with very many session tickets."""
+
+    def __init__(self, address, tickets):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(f"{KEYS}/mx.pem", f"{KEYS}/mx.key")
+        self.context.num_tickets = tickets
+        super().__init__(address)
+
+    def serve(self, connection):
+        connection.settimeout(60)
+        connection.sendall(b"220 mx ESMTP\r\n")
+        for answer in (b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"):
+            if not connection.recv(4096):
+                return
+            connection.sendall(answer)
+        with self.context.wrap_socket(connection, server_side=True) as secret:
+            self.banner = b""
+            super().serve(secret)
+
+
+def resident(program):
+    """Of the largest of its processes, in KB."""
+    return max(int(re.search(rb"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+               for pid in daemons(program))
+
+
+def floods_of_keys_and_tickets():
+    """New traffic keys, handshakes and tickets without end: what they cost, and who is served."""
+    make_keys()
+    with Mta(OPTIONS | {"smtp_tls_security_level": "may", "smtp_tls_loglevel": "1"}, [WRAPPED]) as mta:
+        for _ in range(20):
+            names_served()
+        before = {program: resident(program) for program in ("smtpd", "keyring")}
+        peer = subprocess.Popen(["openssl", "s_client", "-tls1_3", "-connect", HOST + ":465"],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        while (line := peer.stdout.readline()) and not line.startswith(b"220 "):
+            pass
+        updates, begun = 0, time.monotonic()
+        with contextlib.suppress(BrokenPipeError):
+            while peer.poll() is None and updates < 1000:
+                os.write(peer.stdin.fileno(), b"K\n")
+                updates += 1
+                time.sleep(0.001)
+                if updates % 100 == 0:
+                    check_equal(names_served(), "mx.home.test")
+        took = time.monotonic() - begun
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            peer.communicate(b"Q\n", timeout=10)
+        grown = {program: resident(program) - kb for program, kb in before.items()}
+        print(f"     {updates} key updates in {took:.1f} s; smtpd {grown['smtpd']:+} KB")
+        if not os.environ.get("POSTERN_TEST_SANITIZE"):
+            check(grown["smtpd"] < 5000, grown)
+        # Handshakes: full ones, and with the ticket of the one before.
+        begun, session = time.monotonic(), None
+        tls, resumed = context(), 0
+        for number in range(300):
+            plain = socket.create_connection((HOST, 465), 15)
+            with tls.wrap_socket(plain, session=session) as secret:
+                secret.recv(4096)  # tickets come before the greeting
+                resumed += secret.session_reused
+                session = secret.session if number >= 150 else None
+        took = time.monotonic() - begun
+        grown = {program: resident(program) - kb for program, kb in before.items()}
+        print(f"     300 handshakes, {resumed} resumed, {took / 300 * 1000:.1f} ms each; smtpd "
+              f"{grown['smtpd']:+} KB, keyring {grown['keyring']:+} KB")
+        check(resumed > 100, "resumed", resumed)
+        if not os.environ.get("POSTERN_TEST_SANITIZE"):
+            check(max(grown.values()) < 5000, grown)
+        # A next hop that gives more tickets than anybody could use.
+        sink = TicketSink("198.51.100.25", 2000)
+        mta.closers.append(sink)
+        sizes, begun = [], time.monotonic()
+        for number in range(10):
+            with Client() as client:
+                check_equal(client.send("s@away.test", [f"r{number}@away.test"], b"Subject: t\n\nx\n"),
+                            250)
+            sink.wait(number + 1)
+            sizes.append(resident("smtp"))
+        mta.wait_drained()
+        print(f"     10 deliveries to a next hop with 2000 tickets each: {time.monotonic() - begun:.1f} s; "
+              f"smtp {sizes[-1] - sizes[0]:+} KB")
+        if not os.environ.get("POSTERN_TEST_SANITIZE"):
+            check(sizes[-1] - sizes[0] < 5000, sizes)
 
 
 def new_sessions_are_counted():
@@ -550,6 +647,19 @@ def certificates_that_end_soon_are_told():
               status.stdout.decode(), status.stderr.decode())
 
 
+def handshakes_are_shown():
+    """smtpd_tls_loglevel 3: each message of the handshake, and nothing of what follows."""
+    make_keys()
+    with Mta(OPTIONS | {"smtpd_tls_loglevel": "3"}) as mta:
+        client = Secret(context())
+        check_equal(client.command("NOOP unheard-of")[0], 250)
+        client.close()
+        mta.wait_log(r"smtpd\[\d+\]: \S+\[\S+\]: received TLS\S* ClientHello \(\d+ bytes\)")
+        mta.wait_log(r"\[\S+\]: 0000 01 00 (.. ){14}\|")
+        mta.wait_log(r"\[\S+\]: sent TLSv1\.3 Finished")
+        check("record" not in mta.log() and "unheard" not in mta.log(), mta.log())
+
+
 def pss(program):
     total = 0
     for pid in daemons(program):
@@ -587,19 +697,7 @@ if __name__ == "__main__":
     main([openssl_speaks_with_us, sessions_are_resumed, keys_are_in_keyring_alone,
           keyring_may_die, renewed_certificates_are_noticed, bad_certificates_leave_mail_in_the_clear,
           names_pick_certificates, client_certificates_count, hostile_peers_get_nowhere,
+          floods_of_keys_and_tickets,
           new_sessions_are_counted, words_behind_starttls_are_thrown_away, proxies_stand_before_tls, first_contact_speaks_tls,
           logins_are_bound_to_the_connection, handshakes_are_shown, certificates_that_end_soon_are_told,
           idle_sessions_are_small])
-def handshakes_are_shown():
-    """smtpd_tls_loglevel 3: each message of the handshake, and nothing of what follows."""
-    make_keys()
-    with Mta(OPTIONS | {"smtpd_tls_loglevel": "3"}) as mta:
-        client = Secret(context())
-        check_equal(client.command("NOOP unheard-of")[0], 250)
-        client.close()
-        mta.wait_log(r"smtpd\[\d+\]: \S+\[\S+\]: received TLS\S* ClientHello \(\d+ bytes\)")
-        mta.wait_log(r"\[\S+\]: 0000 01 00 (.. ){14}\|")
-        mta.wait_log(r"\[\S+\]: sent TLSv1\.3 Finished")
-        check("record" not in mta.log() and "unheard" not in mta.log(), mta.log())
-
-
