@@ -18,6 +18,7 @@
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
 #include "common/config/tool.h"
+#include "common/config/tool_log.h"
 #include "common/ipc/channel.h"
 #include "common/ipc/control.h"
 #include "common/ipc/qmgr.h"
@@ -312,6 +313,7 @@ int postsuper_main(int argc, char** argv) {
     if (!queue) give_up(fmt::format("invalid directory name: {}", argv[i]));
     queues.push_back(*queue);
   }
+  config::open_tool_log(tool->values, "postsuper", config::Terminal::kAlways);
   // What is moved must belong to the queue's owner, as new directories do.
   const auto owner = sys::find_account(paths.mail_owner);
   if (!owner) give_up(owner.error().text);

@@ -1,9 +1,13 @@
 #include "sendmail/smtp_mode.h"
 
 #include <fmt/format.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <optional>
 
@@ -19,6 +23,7 @@
 #include "common/smtpwire/command.h"
 #include "common/smtpwire/dot.h"
 #include "common/smtpwire/line.h"
+#include "common/sys/process.h"
 #include "sendmail/submit.h"
 
 namespace postern::sendmail {
@@ -87,6 +92,10 @@ class Conversation {
         return recipient(command);
       case Verb::kData:
         return data();
+      case Verb::kBdat:
+        return chunk(command);
+      case Verb::kEtrn:
+        return flush_site(command);
       case Verb::kRset:
         reset();
         return say(mail::make_reply(250, "2.0.0 Ok"));
@@ -111,18 +120,21 @@ class Conversation {
     mail::Reply reply;
     reply.lines.push_back(address_.myhostname);
     if (is_extended_) {
-      for (const auto* keyword : {"PIPELINING", "VRFY", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN"}) {
-        reply.lines.emplace_back(keyword);
+      const std::string size = fmt::format("SIZE {}", cleanup_.message_size_limit);
+      for (const std::string_view keyword :
+           {"PIPELINING", size.c_str(), "VRFY", "ETRN", "ENHANCEDSTATUSCODES", "8BITMIME", "DSN",
+            "SMTPUTF8", "CHUNKING"}) {
+        if (keyword != "SMTPUTF8" || takes_utf8()) reply.lines.emplace_back(keyword);
       }
-      reply.lines.insert(reply.lines.begin() + 2,
-                         fmt::format("SIZE {}", cleanup_.message_size_limit));
     }
     say(reply);
   }
 
   void mail(const smtpwire::CommandLine& command) {
     if (sender_) return say(mail::make_reply(503, "5.5.1 Error: nested MAIL command"));
-    auto parsed = smtpwire::parse_mail(command.argument, {});
+    smtpwire::Extensions extensions;
+    extensions.smtputf8 = takes_utf8();
+    auto parsed = smtpwire::parse_mail(command.argument, extensions);
     if (!parsed) return say(parsed.error());
     const auto may_send = config::may_send_as(values_, parsed->sender.address);
     if (!may_send) return say(mail::make_reply(451, "4.3.0 Temporary lookup failure"));
@@ -168,6 +180,62 @@ class Conversation {
     reset();
   }
 
+  // RFC 3030: the bytes come whatever the answer is.
+  void chunk(const smtpwire::CommandLine& command) {
+    const auto parsed = smtpwire::parse_bdat(command.argument);
+    if (!parsed) return say(parsed.error());
+    const bool is_wanted = sender_ && !recipients_.empty();
+    if (is_wanted && !chunks_) {
+      chunks_.emplace(smtpwire::DecodeRules{.bare_lf = smtpwire::BareLf::kAllow});
+      content_ = trace();
+    }
+    const auto limit = static_cast<std::size_t>(cleanup_.message_size_limit);
+    for (std::uint64_t left = parsed->size; left > 0;) {
+      if (input_.empty() && !fill()) {
+        closing_ = true;
+        return;
+      }
+      const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left, input_.size()));
+      is_too_big_ = is_too_big_ || (limit > 0 && content_.size() + size > limit);
+      if (is_wanted && !is_too_big_) {
+        chunks_->decode(std::string_view(input_).substr(0, size), content_);
+      }
+      input_.erase(0, size);
+      left -= size;
+    }
+    if (!sender_) return say(mail::make_reply(503, "5.5.1 Error: need RCPT command"));
+    if (!is_wanted) return say(mail::make_reply(554, "5.5.1 Error: no valid recipients"));
+    if (!parsed->last) {
+      return say(mail::make_reply(250, fmt::format("2.0.0 Ok: {} bytes", parsed->size)));
+    }
+    chunks_->finish(content_);
+    say(is_too_big_ ? mail::make_reply(552, "5.3.4 Error: message file too big")
+                    : submit(content_));
+    reset();
+  }
+
+  void flush_site(const smtpwire::CommandLine& command) {
+    if (sender_) return say(mail::make_reply(503, "Error: MAIL transaction in progress"));
+    auto site = smtpwire::parse_etrn(command.argument);
+    if (!site) return say(site.error());
+    if (site->starts_with('@') || site->starts_with('#')) site->erase(0, 1);
+    sys::Launch launch;
+    launch.path = paths_.command_directory + "/postqueue";
+    launch.arguments = {"postqueue", "-c", config_directory_, "-s", *site};
+    const auto child = sys::launch(launch);
+    int status = -1;
+    while (child && ::waitpid(*child, &status, 0) < 0 && errno == EINTR) {
+    }
+    const int code = child && WIFEXITED(status) ? WEXITSTATUS(status) : EX_TEMPFAIL;
+    if (code == 0) return say(mail::make_reply(250, "Queuing started"));
+    if (code == EX_UNAVAILABLE) {
+      return say(mail::make_reply(459, fmt::format("<{}>: service unavailable", *site)));
+    }
+    say(mail::make_reply(458, "Unable to queue messages"));
+  }
+
+  [[nodiscard]] bool takes_utf8() const { return values_.flag("smtputf8_enable"); }
+
   std::string trace() {
     const auto now = std::chrono::system_clock::now();
     mail::ReceivedTrace trace;
@@ -190,6 +258,14 @@ class Conversation {
     envelope.sender = sender_->sender.address;
     envelope.recipients = recipients_;
     envelope.dsn_envid = sender_->envid;
+    if (sender_->ret == smtpwire::DsnReturn::kFull) envelope.dsn_ret = queuefile::DsnReturn::kFull;
+    if (sender_->ret == smtpwire::DsnReturn::kHeaders) {
+      envelope.dsn_ret = queuefile::DsnReturn::kHeaders;
+    }
+    if (sender_->body == smtpwire::BodyType::k8BitMime) {
+      envelope.encoding = queuefile::ContentEncoding::k8bit;
+    }
+    if (sender_->smtputf8) envelope.smtputf8 = queuefile::kUtf8Requested;
     const auto id = [&]() -> Result<std::string> {
       TRY(Drop drop, Drop::start(paths_.command_directory, config_directory_));
       DO(drop.envelope(envelope));
@@ -207,6 +283,9 @@ class Conversation {
   void reset() {
     sender_.reset();
     recipients_.clear();
+    chunks_.reset();
+    content_.clear();
+    is_too_big_ = false;
   }
 
   const config::Values& values_;
@@ -224,6 +303,10 @@ class Conversation {
   bool is_extended_ = false;
   std::optional<smtpwire::MailArguments> sender_;
   std::vector<queuefile::Recipient> recipients_;
+  // BDAT
+  std::optional<smtpwire::ChunkDecoder> chunks_;
+  std::string content_;
+  bool is_too_big_ = false;
   bool closing_ = false;
 };
 

@@ -364,8 +364,10 @@ void Session::end_by(loop::Io io) {
 
 loop::Task<bool> Session::send(const mail::Reply& reply) {
   std::string wire;
-  if (reply.code >= 400 && has_reject_text()) {
-    const mail::Reply shown = co_await with_reject_text(reply);
+  const bool is_softened = reply.code >= 500 && settings_->smtpd.soft_bounce;
+  if (is_softened || (reply.code >= 400 && has_reject_text())) {
+    mail::Reply shown = is_softened ? mail::softened(reply) : reply;
+    if (has_reject_text()) shown = co_await with_reject_text(std::move(shown));
     shown.append_wire(wire);
     record_reply(shown);
     if (is_dialogue_logged_) log_reply(shown);

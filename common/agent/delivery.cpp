@@ -160,13 +160,15 @@ void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Ver
   delays.connection = has_connected ? us(connected_ - started_) : std::chrono::microseconds(0);
   delays.transmission = us(now - (has_connected ? connected_ : started_));
   const std::string text = log::clean(verdict.text, kMaxLoggedText);
+  std::string dsn = verdict.status;
+  if (outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_) dsn[0] = '4';
   log::delivered({.queue_id = request_.queue_id,
                   .recipient = shown,
                   .orig_to = equal_nocase(orig_to, shown) ? std::string_view{} : orig_to,
                   .relay = verdict.relay,
                   .conn_use = verdict.conn_use,
                   .delays = delays,
-                  .dsn = verdict.status,
+                  .dsn = dsn,
                   .status = request_.is_probe
                                 ? (outcome == ipc::agent::Outcome::kDelivered ? "deliverable"
                                                                               : "undeliverable")

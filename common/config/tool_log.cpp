@@ -31,7 +31,8 @@ void open_tool_log(const Values& values, std::string_view program, Terminal term
   log::open({.syslog_name = params.syslog_name,
              .program = std::string(program),
              .json = params.maillog_format == "json",
-             .to_terminal = terminal == Terminal::kIfThere && ::isatty(STDERR_FILENO) == 1});
+             .to_terminal = terminal == Terminal::kAlways ||
+                            (terminal == Terminal::kIfThere && ::isatty(STDERR_FILENO) == 1)});
 }
 
 }  // namespace postern::config

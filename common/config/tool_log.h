@@ -14,10 +14,10 @@ namespace postern::config {
 [[nodiscard]] bool is_allowed_log_file(std::string_view path,
                                        const std::vector<std::string>& prefixes);
 
-enum class Terminal : unsigned char { kIfThere, kNever };
+enum class Terminal : unsigned char { kIfThere, kNever, kAlways };
 
 // Opens the log of a command under the name `program`: the log writer of the queue directory where
-// maillog_file is set, syslog otherwise; and standard error if that is a terminal.
+// maillog_file is set, syslog otherwise; and standard error, by default if that is a terminal.
 void open_tool_log(const Values& values, std::string_view program,
                    Terminal terminal = Terminal::kIfThere);
 

@@ -56,6 +56,12 @@ Reply make_reply(int code, const Status& status, std::string text) {
   return reply;
 }
 
+Reply softened(Reply reply) {
+  if (reply.code >= 500) reply.code -= 100;
+  if (reply.status && reply.status->klass == 5) reply.status->klass = 4;
+  return reply;
+}
+
 std::optional<Reply> parse_reply_text(std::string_view text) {
   text = trim(text);
   const auto code = parse_integer(text.substr(0, 3), 200, 599);

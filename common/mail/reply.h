@@ -36,6 +36,8 @@ struct Reply {
 // From "554 5.7.1 text": what restrictions, milters and templates give.
 [[nodiscard]] Reply make_reply(int code, std::string_view text);
 [[nodiscard]] Reply make_reply(int code, const Status& status, std::string text);
+// The same for now only, 4xx for 5xx (soft_bounce).
+[[nodiscard]] Reply softened(Reply reply);
 // "550 5.1.1 text" with the code in the text; nullopt where it has none from 200 to 599.
 [[nodiscard]] std::optional<Reply> parse_reply_text(std::string_view text);
 

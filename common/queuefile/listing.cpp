@@ -64,9 +64,12 @@ std::optional<ListedMessage> list_message(const QueueDirs& dirs, Queue queue,
   listed.is_forced_expire = message->forced_expire;
   listed.sender = message->envelope.sender;
   std::unordered_map<std::uint64_t, std::string> reasons;
-  if (queue == Queue::kDeferred) {
+  // What is held now may have waited before.
+  if (queue == Queue::kDeferred || queue == Queue::kHold) {
     struct stat status{};
-    if (::fstat((*fd)->get(), &status) == 0) listed.next_attempt = status.st_mtime;
+    if (queue == Queue::kDeferred && ::fstat((*fd)->get(), &status) == 0) {
+      listed.next_attempt = status.st_mtime;
+    }
     for (const Queue log : {Queue::kDefer, Queue::kBounce}) {
       if (const auto known = read_reasons(dirs, log, entry.id)) {
         for (const auto& reason : *known) reasons[reason.state_offset] = reason.text;

@@ -287,10 +287,7 @@ Verdict RestrictionRun::refuse(int code, std::string_view status, const Subject&
   auto parsed = mail::parse_status(status).value_or(mail::Status{5, 0, 0});
   parsed.klass = static_cast<unsigned>(code / 100);
   auto reply = mail::make_reply(code, parsed, text_of(subject, text));
-  if (session_.settings().smtpd.soft_bounce && reply.code >= 500) {
-    reply.code -= 100;
-    if (reply.status) reply.status->klass = 4;
-  }
+  if (session_.settings().smtpd.soft_bounce && reply.code >= 500) reply = mail::softened(reply);
   if (is_warning_only()) {
     log_line("reject_warning", reply.to_line());
     return Verdict::dunno();

@@ -282,5 +282,26 @@ def postmap_answers_many_keys():
         check_equal(asking.wait(10), 0)
 
 
+def sendmail_speaks_smtp():
+    """sendmail -bs: what EHLO promises is kept."""
+    with Mta({"fast_flush_domains": "home.test", "relay_domains": "home.test"},
+             ["flush unix n - n 1000? 0 flush"]) as mta:
+        lines = [b"EHLO x", b"ETRN home.test", b"ETRN nowhere.test", b"BDAT 3", b"abc"
+                 b"MAIL FROM:<bob@home.test> BODY=8BITMIME RET=HDRS SMTPUTF8",
+                 b"RCPT TO:<u1@box.test>", b"BDAT 14", b"Subject: chunk" b"BDAT 9 LAST",
+                 b"s\r\n\r\n\xc3\xbc\r\n" b"QUIT"]
+        said = mta.tool("sendmail", "-bs", user="bob", data=b"\r\n".join(lines) + b"\r\n")
+        replies = said.stdout.decode().split("\r\n")
+        for wanted in ("250-ETRN", "250-SMTPUTF8", "250 CHUNKING", "250 Queuing started",
+                       "459 <nowhere.test>: service unavailable",
+                       "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok: 14 bytes"):
+            check(wanted in replies, wanted, said.stdout)
+        found = wait_for("the message", lambda: glob.glob(MAIL + "/u1/new/*"))
+        content = read(found[0])
+        check(b"\nSubject: chunks\n" in content and content.endswith("\n\n\u00fc\n".encode()),
+              content)
+
+
 main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
-      other_configuration_directories, instances, postmap_answers_many_keys])
+      other_configuration_directories, instances, postmap_answers_many_keys,
+      sendmail_speaks_smtp])
