@@ -298,6 +298,9 @@ void Intake::tell_qmgr() const {
   brief.redirect = envelope_.redirect;
   brief.verp_delims = envelope_.verp_delims;
   brief.recipients = envelope_.recipients;
+  for (const auto& attribute : envelope_.attributes) {
+    if (attribute.first == queuefile::kAliasExpanded) brief.attributes.push_back(attribute);
+  }
   ipc::qmgr::NewMessage notice;
   notice.queue_id = queue_id_;
   notice.message_size = static_cast<std::int64_t>(size_);

@@ -1,8 +1,11 @@
 #include "cleanup/rewriting.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 
+#include "common/base/encode.h"
 #include "common/base/keyed_hash.h"
 #include "common/base/text.h"
 #include "common/mail/address.h"
@@ -136,6 +139,17 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
 
     const queuefile::Recipient& from = received[i];
     const std::string orig_to = from.orig_to.empty() ? from.address : from.orig_to;
+    const std::string orcpt = from.dsn_orcpt.empty() ? "rfc822;" + orig_to : from.dsn_orcpt;
+    const bool is_list = answer->is_aliased && answer->recipients.size() > 1;
+    std::uint8_t notify = from.notify;
+    if (is_list && (notify & queuefile::kNotifySuccess) != 0) {
+      // The success is that of the expansion: what becomes of the members is not the sender's.
+      notify &= static_cast<std::uint8_t>(~queuefile::kNotifySuccess);
+      if (notify == 0) notify = queuefile::kNotifyNever;
+      envelope.attributes.emplace_back(queuefile::kAliasExpanded,
+                                       fmt::format("{} {} {}", xtext_encode(answer->canonical),
+                                                   xtext_encode(orig_to), xtext_encode(orcpt)));
+    }
     for (const auto& to : answer->recipients) {
       if (to.transport.empty()) {
         const auto kind = to.existence == ipc::tables::Existence::kError ? Error::Kind::kTemporary
@@ -154,8 +168,8 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
       queuefile::Recipient recipient;
       recipient.address = to.address;
       recipient.orig_to = options.enable_original_recipient ? orig_to : std::string();
-      recipient.dsn_orcpt = from.dsn_orcpt.empty() ? "rfc822;" + orig_to : from.dsn_orcpt;
-      recipient.notify = from.notify;
+      recipient.dsn_orcpt = orcpt;
+      recipient.notify = notify;
       recipient.resolved = resolution_of(to);
       envelope.recipients.push_back(std::move(recipient));
     }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/log/event.h"
 #include "common/log/log.h"
@@ -71,7 +72,28 @@ loop::Task<void> Manager::warn_of_delay(Message& message) {
   if (!sent) log::warning("{}: delay notification: {}", message.id, sent.error().text);
 }
 
+loop::Task<void> Manager::note_expansions(Message& message) {
+  ipc::bounce::Append expansions;
+  expansions.log = "trace";
+  expansions.queue_id = message.id;
+  expansions.recipients = std::exchange(message.expanded, {});
+  for (std::size_t i = 0; i < expansions.recipients.size(); ++i) {
+    auto& report = expansions.reports.emplace_back();
+    report.outcome = ipc::agent::Outcome::kDelivered;
+    report.status = "2.0.0";
+    report.text = "alias expanded";
+    report.action = "expanded";
+  }
+  const auto logged = co_await trace_.call(std::move(expansions), loop::Clock::now() + kNotifyTime);
+  if (logged) {
+    message.has_successes = true;
+  } else {
+    log::warning("{}: trace: {}", message.id, logged.error().text);
+  }
+}
+
 loop::Task<void> Manager::finish(Message* message) {
+  if (!message->expanded.empty()) co_await note_expansions(*message);
   if (message->has_trace) {
     co_await send_trace(*message, ipc::bounce::Kind::kTrace);
   } else if (message->has_successes) {

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 
+#include "common/base/encode.h"
+#include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
@@ -50,6 +52,22 @@ Recipient from_envelope(const queuefile::Recipient& recipient) {
   return result;
 }
 
+// What kAliasExpanded tells.
+std::vector<ipc::agent::Recipient> expanded_recipients(const queuefile::Envelope& envelope) {
+  std::vector<ipc::agent::Recipient> expanded;
+  for (const auto& [name, value] : envelope.attributes) {
+    if (name != queuefile::kAliasExpanded) continue;
+    const auto words = split_words(value);
+    if (words.size() != 3) continue;
+    auto& recipient = expanded.emplace_back();
+    recipient.address = xtext_decode(words[0]).value_or("");
+    recipient.orig_to = xtext_decode(words[1]).value_or("");
+    recipient.dsn_orcpt = xtext_decode(words[2]).value_or("");
+    recipient.notify = queuefile::kNotifySuccess;
+  }
+  return expanded;
+}
+
 void fill(Message& message, const queuefile::Envelope& envelope) {
   message.sender = envelope.sender;
   message.client = envelope.client.address;
@@ -65,6 +83,9 @@ void fill(Message& message, const queuefile::Envelope& envelope) {
   message.is_dry_run = (envelope.flags & queuefile::kFlagProbe) != 0 && !message.is_probe;
   message.is_traced = (message.is_dry_run || (envelope.flags & queuefile::kFlagTrace) != 0) &&
                       message.queue == queuefile::Queue::kIncoming && !envelope.sender.empty();
+  if (message.queue == queuefile::Queue::kIncoming && !envelope.sender.empty()) {
+    message.expanded = expanded_recipients(envelope);
+  }
   message.arrival_us = envelope.arrival.seconds * 1'000'000 + envelope.arrival.microseconds;
   message.recipients.reserve(envelope.recipients.size());
   for (const auto& recipient : envelope.recipients) {

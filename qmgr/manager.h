@@ -123,6 +123,8 @@ class Manager {
   void finish_if_done(Message& message);
   loop::Task<void> finish(Message* message);
   [[nodiscard]] loop::Task<bool> return_to_sender(Message& message, bool is_expired);
+  // Message::expanded goes into the trace log.
+  [[nodiscard]] loop::Task<void> note_expansions(Message& message);
   // kTrace or kSuccess: what the trace log holds.
   [[nodiscard]] loop::Task<void> send_trace(Message& message, ipc::bounce::Kind kind);
   // confirm_delay_cleared: a delay of the message may have been announced.

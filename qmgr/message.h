@@ -52,9 +52,10 @@ struct Message {
   std::int64_t active_us = 0;
   // Committed while this qmgr was there: nobody else can be delivering it.
   bool is_fresh = false;
-  bool is_new = false;         // came with a notice: its content is what was written a moment ago
-  bool has_bounces = false;    // there is a bounce log
-  bool was_deferred = false;   // there is a defer log
+  bool is_new = false;        // came with a notice: its content is what was written a moment ago
+  bool has_bounces = false;   // there is a bounce log
+  bool was_deferred = false;  // there is a defer log
+  std::vector<ipc::agent::Recipient> expanded;  // aliases, whose expansion the sender is told of
   bool is_traced = false;      // sendmail -v: the sender is told of every recipient of this round
   bool has_trace = false;      // there is a trace log
   bool has_successes = false;  // it holds deliveries that NOTIFY=SUCCESS asks about

@@ -108,6 +108,10 @@ struct Recipient {
 inline constexpr const char* kTlsOptional = "tls_optional";
 // An attribute: the sender asked for REQUIRETLS (RFC 8689 2).
 inline constexpr const char* kRequireTls = "require_tls";
+// An attribute, for each recipient that was expanded to several while its sender wanted to hear of
+// success: that is what he hears (RFC 3461 5.2.7.3). Address, the one it was sent to, and ORCPT, as
+// xtext.
+inline constexpr const char* kAliasExpanded = "alias_expanded";
 // An attribute: deliveries are in no TLS report, for they carry one (RFC 8460 3).
 inline constexpr const char* kNoTlsReport = "no_tls_report";
 

@@ -105,5 +105,27 @@ def statistics_of_clients():
         check_equal(len(re.findall("statistics: max connection rate", mta.log())), told)
 
 
+def expansions_are_told():
+    """RFC 3461 5.2.7.3: of an alias for several the sender hears that it was expanded, and nothing of
+    its members; of one for one he hears of the delivery."""
+    with Mta({"virtual_alias_maps": "inline:{ {list@box.test = u1@box.test, u2@box.test},"
+              " {one@box.test = u3@box.test} }"}) as mta:
+        for recipient in ("list", "one"):
+            with Client(source=HOST) as client:
+                client.command("MAIL FROM:<u5@box.test>")
+                check_equal(client.command(f"RCPT TO:<{recipient}@box.test> NOTIFY=SUCCESS")[0], 250)
+                client.command("DATA")
+                check_equal(client.command(f"Subject: {recipient}\r\n\r\nx\r\n.")[0], 250)
+            mta.wait_drained()
+        wait_for("two reports", lambda: len(maildir("u5")) == 2)
+        reports = [text.decode() for text in maildir("u5")]
+        told = next(text for text in reports if "Subject: list" in text)
+        check("Final-Recipient: rfc822; list@box.test" in told and "Action: expanded" in told and
+              "u1@box.test" not in told, told)
+        told = next(text for text in reports if "Subject: one" in text)
+        check("Final-Recipient: rfc822; u3@box.test" in told and "Action: delivered" in told, told)
+        check_equal([len(maildir(user)) for user in ("u1", "u2", "u3")], [1, 1, 1])
+
+
 main([transcripts_of_policy, transcripts_of_protocol_and_bounce, transcripts_of_trouble_of_our_own,
-      statistics_of_clients])
+      statistics_of_clients, expansions_are_told])
