@@ -171,6 +171,14 @@ loop::Task<ipc::resolver::Host> Finder::find_addresses(std::string name,
                                                        ipc::resolver::FindHosts how) {
   ipc::resolver::Host host;
   host.name = name;
+  if (const auto literal = dns::parse_address(name); literal && !literal->is_ipv6) {
+    // As the host of an MX record; a name server has nothing to say of it.
+    log::warning("numeric domain name in a record of mail exchangers: {}", name);
+    if (how.use_ipv4) {
+      host.addresses.push_back(literal->to_text());
+      co_return host;
+    }
+  }
   if (how.use_hosts_file) {
     for (const auto& address : hosts_.addresses_of(name)) {
       if (address.is_ipv6 ? how.use_ipv6 : how.use_ipv4)

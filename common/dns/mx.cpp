@@ -33,7 +33,9 @@ MxPlan plan_mx(const std::vector<Record>& records, const Random& random,
     const Mx* mx = std::get_if<Mx>(&record.data);
     if (mx == nullptr) continue;
     if (mx->host.empty()) has_null = true;
-    if (is_host_name(mx->host) && !parse_address(mx->host)) plan.hosts.push_back(*mx);
+    // An IPv4 address in a host's place is against RFC 5321 5.1, and there are domains that have no
+    // other.
+    if (is_host_name(mx->host)) plan.hosts.push_back(*mx);
   }
   plan.is_null = has_null && plan.hosts.empty();
   order_mx(plan.hosts, random);

@@ -34,8 +34,8 @@ void order_mx(std::vector<Mx>& hosts, const Random& random);
                               const std::function<bool(std::string_view host)>& is_own);
 
 // The whole of it, from the records of an MX answer. `is_own` may be empty: look at addresses later
-// with cut_at_own. A null MX beside others is ignored, as are hosts that are no host names;
-// addresses in their place included.
+// with cut_at_own. A null MX beside others is ignored, as are hosts that are no host names. IPv4
+// addresses in their place are kept.
 [[nodiscard]] MxPlan plan_mx(const std::vector<Record>& records, const Random& random,
                              const std::function<bool(std::string_view host)>& is_own = {});
 

@@ -97,5 +97,17 @@ def the_best_server_takes_it_with_another_transport():
         mta.wait_drained()
 
 
+def an_address_stands_for_a_server():
+    """Against RFC 5321, and there are domains that have no other MX."""
+    with Mta(zone={"number.test MX": [f"10 {FIRST}"]}) as mta:
+        sink = mta.sink(FIRST)
+        send("number", ["r@number.test"])
+        check_equal(sink.wait(1)[0].recipients, ["r@number.test"])
+        mta.wait_log(rf"relay={re.escape(FIRST)}\[{re.escape(FIRST)}\]:25, .*status=sent")
+        mta.wait_log(rf"numeric domain name in a record of mail exchangers: {re.escape(FIRST)}")
+        mta.wait_drained()
+
+
 main([relays_are_asked_in_the_order_of_their_records, a_recipient_that_is_put_off_goes_to_the_relay,
-      not_for_domains_whose_mail_we_keep, the_best_server_takes_it_with_another_transport])
+      not_for_domains_whose_mail_we_keep, the_best_server_takes_it_with_another_transport,
+      an_address_stands_for_a_server])

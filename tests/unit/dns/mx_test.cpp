@@ -67,9 +67,9 @@ TEST_CASE("a null MX alone means no mail, beside others nothing") {
   CHECK_FALSE(plan_mx({}, kFirst).is_null);
 }
 
-TEST_CASE("an MX that is no host name is skipped") {
+TEST_CASE("an MX that is no host name is skipped, unless it is an address") {
   CHECK(names(plan_mx(records({{1, "192.0.2.1"}, {2, "a\\.b"}, {3, "ok.test"}}), kFirst).hosts) ==
-        "ok.test ");
+        "192.0.2.1 ok.test ");
 }
 
 }  // namespace postern::dns
