@@ -56,6 +56,7 @@ def check_once(names, found, where):
     lost = [name for name in names if name not in found]
     check(not lost, where, "lost:", *lost)
     again = [name for name in names if found[name] > 1]
+    print(f"     {where}: {len(again)} of {len(names)} twice")
     check(not again, where, "twice:", *again)
 
 
@@ -119,9 +120,9 @@ def bounce_dies():
 
 CONVERSATION = ["connect", "send", "receive"]
 # So many deaths fall between what the recipient has and what qmgr knows: while an mbox is flushed,
-# closed and unlocked, or a server's answer is read, and while the report is made and sent; before
-# and after each call.
-MOST_TWICE = 8
+# closed and unlocked, or a server's answer is read, and while the report is made and sent: five
+# calls, before and after each. How many of them there are at once depends on the machine's load.
+MOST_TWICE = 10
 
 
 def check_delivered(names, found, where):
@@ -129,6 +130,7 @@ def check_delivered(names, found, where):
     lost = [name for name in names if name not in found]
     check(not lost, where, "lost:", *lost)
     again = [name for name in names if found[name] > 1]
+    print(f"     {where}: {len(again)} of {len(names)} twice")
     check(len(again) <= MOST_TWICE and max(found.values()) <= 2, where, "twice:", *again)
     for action in (Faults.KILL_BEFORE, Faults.KILL_AFTER):
         last = [name for name in names if f"-{action}-" in name][-1]
