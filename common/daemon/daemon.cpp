@@ -1,6 +1,7 @@
 #include "common/daemon/daemon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -314,6 +315,9 @@ void Process::tell_load() {
 }
 
 int Process::serve() {
+  // What reading the configuration has left behind; a dozen daemons wait with little to do. smtpd
+  // puts its sessions there.
+  if (daemon_ != "smtpd") ::malloc_trim(0);
   control_->notify(ipc::control::Ready{});
   loop_->run();
   log::flush();
