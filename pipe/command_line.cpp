@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "common/base/escape.h"
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/config/expand.h"
@@ -19,36 +20,6 @@ constexpr std::string_view kPerRecipient[] = {
 
 std::unexpected<Error> wrong(std::string text) {
   return fail(Error::Kind::kConfig, std::move(text));
-}
-
-// `\r\n` and so on, as in C.
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\\' || i + 1 == text.size()) {
-      out += text[i];
-      continue;
-    }
-    const char c = text[++i];
-    if (c == 'r') {
-      out += '\r';
-    } else if (c == 'n') {
-      out += '\n';
-    } else if (c == 't') {
-      out += '\t';
-    } else if (c >= '0' && c <= '7') {
-      unsigned value = 0;
-      std::size_t digits = 0;
-      for (; digits < 3 && i < text.size() && text[i] >= '0' && text[i] <= '7'; ++digits, ++i) {
-        value = value * 8 + static_cast<unsigned>(text[i] - '0');
-      }
-      --i;
-      out += static_cast<char>(value & 0xff);
-    } else {
-      out += c;
-    }
-  }
-  return out;
 }
 
 Result<void> check_flags(const std::string& flags) {
@@ -167,7 +138,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& words) {
     } else if (name == "null_sender") {
       line.null_sender = value;
     } else if (name == "eol") {
-      line.eol = unescape(value);
+      line.eol = unescape_characters(value);
     } else if (name == "directory") {
       line.directory = value;
     } else if (name == "size") {

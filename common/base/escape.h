@@ -1,4 +1,4 @@
-// escape.h - the escapes of C in parameters that are lists of characters.
+// escape.h - the escapes of C in settings: lists of characters, the line end of pipe(8).
 
 #pragma once
 

@@ -546,8 +546,14 @@ def power_cuts():
             begun = time.monotonic()
             mta.start()
             # Empty is what was not flushed, and not acknowledged.
-            wait_for("an empty queue", lambda: not [
-                f for f in queue_files() if not is_unfinished(f) and os.path.getsize(f)], 30)
+            def left_over():
+                return [f for f in queue_files() if not is_unfinished(f) and os.path.getsize(f)]
+            try:
+                wait_for("an empty queue", lambda: not left_over(), 30)
+            except AssertionError:
+                for path in left_over():
+                    print(f"     {path}: {oct(os.stat(path).st_mode)}", read(path)[:300])
+                raise
             found = {}
             for path in glob.glob(VAR + "/mail/u*/new/*"):
                 text = read(path)
