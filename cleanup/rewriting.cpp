@@ -129,7 +129,8 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
     }
     while (!(*answers)[i]) co_await answered->wait(loop::kNever);
     Result<ipc::tables::Expanded> answer = *std::move((*answers)[i]);
-    if (!answer) co_return std::unexpected(answer.error());
+    // Whatever is wrong with a table: kConfig is kept for the aliases themselves.
+    if (!answer) co_return fail_temporary(answer.error().text);
     if (!answer->error.empty()) co_return fail(Error::Kind::kConfig, answer->error);
     if (i == 0 && first != nullptr) *first = answer->canonical;
     if (i < asked_for_bcc && !answer->bcc.empty()) {

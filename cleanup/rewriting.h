@@ -43,7 +43,7 @@ struct Sender {
 
 // Replaces envelope.recipients by the final ones, rewritten, expanded, resolved and without
 // duplicates. `first` becomes the first of them before aliases. A temporary error when a table
-// cannot be read, a permanent one when the expansion is refused.
+// cannot be read, kConfig when aliases have no end, a permanent one when an address is refused.
 [[nodiscard]] loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
                                                           queuefile::Envelope& envelope,
                                                           RewriteOptions options,

@@ -221,8 +221,27 @@ def full_names_beyond_ascii():
             check(b"\n" + wanted + b"\n" in message, message)
 
 
+def aliases_without_end_are_told_from_broken_tables():
+    """Circles and floods of aliases are the administrator's to mend, and no table is to blame."""
+    maps = {
+        "inline:{ {a@box.test = b@box.test}, {b@box.test = a@box.test} }":
+            "451 4.6.0 Alias expansion error",
+        "pcre:" + CONF + "/broken": "451 4.3.0",
+    }
+    for table, wanted in maps.items():
+        with Mta({"virtual_alias_maps": table, "local_recipient_maps": "",
+                  "smtpd_reject_unlisted_recipient": "no"}, start=False) as mta:
+            write(CONF + "/broken", "/^a@/Q u1@box.test\n")
+            mta.start()
+            with Client(source=HOST) as client:
+                client.send("s@home.test", ["a@box.test"], b"Subject: x\n\nx\n")
+                check(client.last[1].startswith(wanted), table, client.last)
+            check_equal(len(queue_files()), 0)
+
+
 main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
       the_next_server_hears_what_it_gets, large_parts_are_converted_as_they_come,
       stray_carriage_returns, headers_without_an_end, duplicates_are_remembered_up_to_a_limit,
       content_of_eight_bits_is_announced, filters_without_a_next_hop, domains_that_are_numbers,
-      queue_ids_from_mail_on, full_names_beyond_ascii])
+      queue_ids_from_mail_on, full_names_beyond_ascii,
+      aliases_without_end_are_told_from_broken_tables])

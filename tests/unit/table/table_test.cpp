@@ -648,7 +648,7 @@ TEST_CASE("an lmdb file of any size is one that LMDB reads and goes on with") {
   CHECK(all_of("lmdb:" + path) == entries);
 }
 
-TEST_CASE("values that need pages of their own, and tables of nothing, are LMDB's own to write") {
+TEST_CASE("lmdb: values that need pages of their own, and tables of nothing") {
   const Directory directory;
   const std::string name = "lmdb:" + directory.path() + "/t";
   std::map<std::string, std::string> entries;
