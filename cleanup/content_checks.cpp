@@ -111,7 +111,7 @@ void ContentChecks::body(std::string_view text, bool ends_line, std::uint64_t of
 
 // What nobody asks about is kept together.
 void ContentChecks::add(std::string_view text, bool ends_line, std::int64_t list) {
-  const bool is_asked = scope_ == Scope::kAll && !effects_.is_over();
+  const bool is_asked = scope_ == Scope::kAll && !effects_.is_over;
   if (list != kNone && (!is_asked || tables_of(list).empty())) list = kNone;
   if (list != kNone || pieces_.empty() || pieces_.back().list != kNone) {
     pieces_.push_back({{}, list});
@@ -160,7 +160,7 @@ loop::Task<Result<std::string>> ContentChecks::check_pieces() {
 
 std::string ContentChecks::apply(const std::string& value, const std::string& table,
                                  const Piece& piece) {
-  if (effects_.is_over()) return piece.text;
+  if (effects_.is_over) return piece.text;
   const auto action = mail::parse_check_action(value);
   switch (action.verb) {
     case Verb::kDunno:
@@ -176,6 +176,7 @@ std::string ContentChecks::apply(const std::string& value, const std::string& ta
       return piece.text;
     case Verb::kReject: {
       effects_.is_rejected = true;
+      effects_.is_over = true;
       effects_.rejection = action;
       std::string& text = effects_.rejection.text;
       if (text.empty()) text = "message content rejected";
@@ -185,6 +186,11 @@ std::string ContentChecks::apply(const std::string& value, const std::string& ta
     }
     case Verb::kDiscard:
       effects_.is_discarded = true;
+      effects_.is_over = true;
+      log_action(action, piece, action.text);
+      return piece.text;
+    case Verb::kPass:
+      effects_.is_over = true;
       log_action(action, piece, action.text);
       return piece.text;
     case Verb::kHold:
@@ -199,6 +205,7 @@ std::string ContentChecks::apply(const std::string& value, const std::string& ta
     case Verb::kRedirect:
       if (action.text.find('@') == std::string::npos) break;
       effects_.redirect = action.text;
+      effects_.is_over = true;
       log_action(action, piece, action.text);
       return piece.text;
     case Verb::kBcc:

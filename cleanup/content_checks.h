@@ -42,6 +42,7 @@ struct CheckSettings {
 
 // What a message is to become, whatever decided it.
 struct Effects {
+  bool is_over = false;  // header_checks(5): nothing that follows is inspected, milters neither
   bool is_rejected = false;
   mail::CheckAction rejection;  // text: "5.7.1 Not this subject"
   bool is_discarded = false;
@@ -49,8 +50,6 @@ struct Effects {
   std::string filter;
   std::string redirect;
   std::vector<std::string> bcc;
-
-  [[nodiscard]] bool is_over() const { return is_rejected || is_discarded; }
 };
 
 class ContentChecks final : mail::MimeSink {

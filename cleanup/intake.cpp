@@ -40,8 +40,10 @@ ipc::cleanup::Outcome Intake::refuse(int code, std::string_view status,
 }
 
 // The first thing that went wrong is the one that is told.
-void Intake::fail_with(int code, std::string_view status, std::string_view text) {
-  if (failure_.reply_code == 0) failure_ = refuse(code, status, text);
+void Intake::fail_with(int code, std::string_view status, std::string_view text, bool is_logged) {
+  if (failure_.reply_code != 0) return;
+  failure_ = refuse(code, status, text);
+  failure_.is_logged = is_logged;
 }
 
 std::string Intake::attribute(std::string_view name) const {
@@ -189,7 +191,7 @@ void Intake::judge() {
   const Effects& effects = checks_->effects();
   if (!effects.is_rejected) return;
   const auto [status, text] = mail::split_status(effects.rejection.text, mail::Status{5, 7, 1});
-  fail_with(status.is_temporary() ? 451 : 550, status.to_string(), text);
+  fail_with(status.is_temporary() ? 451 : 550, status.to_string(), text, true);
 }
 
 }  // namespace postern::cleanup

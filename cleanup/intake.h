@@ -103,12 +103,12 @@ class Intake final : MilterSubject {
  private:
   [[nodiscard]] ipc::cleanup::Outcome refuse(int code, std::string_view status,
                                              std::string_view text) const;
-  void fail_with(int code, std::string_view status, std::string_view text);
+  void fail_with(int code, std::string_view status, std::string_view text, bool is_logged = false);
   // The header is whole, and is checked.
   [[nodiscard]] loop::Task<void> begin_body();
   [[nodiscard]] loop::Task<void> take_body(std::string body);
   // message_reject_characters, message_strip_characters
-  void filter_characters(std::string& body);
+  void filter_characters(std::string& content);
   void append_body(std::string body);
   // Failures of checks and their verdict, as the message's.
   [[nodiscard]] bool is_unchecked(const Result<std::string>& checked);

@@ -8,6 +8,7 @@
 
 #include "cleanup/tls_wishes.h"
 #include "common/base/text.h"
+#include "common/log/clean.h"
 #include "common/log/event.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
@@ -22,6 +23,8 @@ constexpr std::size_t kPiece = std::size_t{256} << 10;
 // A body of this size is kept for milters, too; larger ones are read from the file.
 constexpr std::size_t kMaxCopy = std::size_t{128} << 10;
 
+constexpr std::size_t kMaxLoggedLine = 200;
+
 }  // namespace
 
 void Intake::log_id(const HeaderResult& header) const {
@@ -30,6 +33,7 @@ void Intake::log_id(const HeaderResult& header) const {
 }
 
 loop::Task<void> Intake::begin_body() {
+  filter_characters(head_);
   if (mail::is_mailbox_from_line(head_)) head_ = mail::with_mailbox_fields(head_);
   if (wants_verdicts()) received_header_ = head_;
   if ((wanted_verdicts_ & ipc::mailauth::kForged) != 0) remove_forged_results();
@@ -65,20 +69,29 @@ loop::Task<void> Intake::begin_body() {
 }
 
 // Before a conversion makes harmless text of them.
-void Intake::filter_characters(std::string& body) {
+void Intake::filter_characters(std::string& content) {
   const CheckSettings& settings = room_.settings.checks;
-  if (!settings.message_reject_characters.empty() &&
-      body.find_first_of(settings.message_reject_characters) != std::string::npos) {
-    fail_with(550, "5.7.1", "disallowed character");
+  if (!is_checked()) return;
+  const std::size_t bad = settings.message_reject_characters.empty()
+                              ? std::string::npos
+                              : content.find_first_of(settings.message_reject_characters);
+  if (bad != std::string::npos && failure_.reply_code == 0) {
+    constexpr std::string_view kWhy = "disallowed character";
+    const std::size_t begin = content.rfind('\n', bad) + 1;
+    const std::string line = content.substr(begin, content.find('\n', bad) - begin);
+    log::info("{}: reject: content {} from {}: 5.7.1 {}", queue_id_,
+              log::clean(line, kMaxLoggedLine), about(), kWhy);
+    fail_with(550, "5.7.1", kWhy, true);
   }
   if (settings.message_strip_characters.empty()) return;
-  std::erase_if(
-      body, [&](char c) { return settings.message_strip_characters.find(c) != std::string::npos; });
+  std::erase_if(content, [&](char c) {
+    return settings.message_strip_characters.find(c) != std::string::npos;
+  });
 }
 
 loop::Task<void> Intake::take_body(std::string body) {
   filter_characters(body);
-  if (!checks_body_ || checks_->effects().is_over()) {
+  if (!checks_body_) {
     append_body(std::move(body));
     co_return;
   }

@@ -188,7 +188,7 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     const bool goes_on = co_await authenticate(header.header, is_hold, outcome);
     if (!goes_on) co_return outcome;
   }
-  if (milters_ != nullptr) {
+  if (milters_ != nullptr && (checks_ == nullptr || !checks_->effects().is_over)) {
     ipc::cleanup::Outcome outcome;
     const bool goes_on = co_await run_milters(header.header, is_hold, outcome);
     if (!goes_on) co_return outcome;
@@ -209,7 +209,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     if (!goes_on) co_return outcome;
   }
   if (header.hops >= room_.settings.hopcount_limit) {
-    co_return refuse(554, "5.4.0", "Error: too many hops");
+    log::warning("{}: message rejected: hopcount exceeded", queue_id_);
+    fail_with(554, "5.4.0", "Error: too many hops", true);
+    co_return failure_;
   }
   if (end.is_discard) {
     // Its file, if there is one, has never been committed and goes with this object.

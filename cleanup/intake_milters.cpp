@@ -61,6 +61,7 @@ bool Intake::take_decision(const milter::Decision& decision, bool& is_hold,
         decision.reply.size() > 4 ? std::string_view(decision.reply).substr(4) : std::string_view();
     const auto [status, text] = mail::status_of_reply(code, rest);
     outcome = refuse(code, status.to_string(), text);
+    outcome.is_logged = true;
     log_milter("reject", fmt::format("{} {}", status.to_string(), text));
     return false;
   }

@@ -520,6 +520,12 @@ loop::Task<void> Expansion::deliver_unknown(const std::string& local_part,
     tasks_.push_front({{DestinationKind::kAddress, mail::unquote_address(relay)}, next, false});
     co_return;
   }
+  // local(8): where problems are to be told. A problem of its own would be told there, too.
+  if (equal_nocase(name, "postmaster") || equal_nocase(name, "mailer-daemon")) {
+    log::warning("required alias not found: {}", name);
+    finish(address, "2.0.0", "discarded");
+    co_return;
+  }
   finish(address, "5.1.1", fmt::format("unknown user: \"{}\"", name));
 }
 

@@ -444,8 +444,12 @@ void Manager::activate(std::unique_ptr<Message> owned) {
   message.remaining = message.waiting;
   log::activated(message.id, mail::quote_address(message.sender), message.size, message.remaining);
   if (!watchers_.empty()) watchers_.arrived(message);
-  if (!message.redirect.empty()) keep_one_recipient(message);
-  if (!message.content_filter.empty()) send_to_filter(message);
+  // access(5), header_checks(5): REDIRECT goes before FILTER.
+  if (!message.redirect.empty()) {
+    keep_one_recipient(message);
+  } else if (!message.content_filter.empty()) {
+    send_to_filter(message);
+  }
   active_recipients_ += message.recipients.size();
   active_[active_.find_or_add(message.id)] = std::move(owned);
   assign(message);

@@ -51,11 +51,13 @@ loop::Task<bool> Contact::say(std::string reply) {
 loop::Task<void> Contact::converse() {
   start_ = loop::Clock::now();
   if (rcpt_text_.empty()) rcpt_text_ = "450 4.3.2 Service currently unavailable";
-  // Whoever did not wait for the greeting gets no second one.
-  if (!has_pregreeted_ &&
-      !co_await say(fmt::format("220 {}\r\n", settings_->params.postscreen_greet_banner.empty()
-                                                  ? settings_->myhostname + " ESMTP"
-                                                  : settings_->params.postscreen_greet_banner))) {
+  // Of whoever has failed already, everything is told that is wrong with it.
+  if (is_failed_) {
+    for (const ContactTest test : kDeepTests) todo_[static_cast<std::size_t>(test)] = true;
+  }
+  // Whoever was to be refused for not waiting gets no second greeting.
+  const bool is_greeted = has_pregreeted_ && is_failed_;
+  if (!is_greeted && !co_await say(fmt::format("220 {}\r\n", settings_->banner))) {
     log_hang_up(Phase::kAfterHandshake);
     co_return;
   }
@@ -105,9 +107,9 @@ loop::Task<std::optional<std::string>> Contact::read_line() {
 }
 
 loop::Task<bool> Contact::fail_deep(ContactTest test, ContactAction action, std::string text) {
-  // An ignored failure is not told again, and is no pass either.
-  todo_[static_cast<std::size_t>(test)] = false;
-  may_be_listed_ = false;
+  // An ignored failure is not told again for a while: the client cannot get through this dialogue
+  // in any other way.
+  pass(test, wall_seconds() + settings_->shortest_ttl().count());
   co_return co_await fail(action, std::move(text)) != Step::kEnd;
 }
 
@@ -246,11 +248,9 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
     case Verb::kRcpt:
       co_return rcpt_reply(command);
     case Verb::kData:
+    case Verb::kBdat:
       if (!sender_) co_return std::string("503 5.5.1 Error: need RCPT command\r\n");
       co_return std::string("554 5.5.1 Error: no valid recipients\r\n");
-    case Verb::kBdat:
-      // The chunk that follows would be taken for commands.
-      co_return std::string("521 5.5.1 Error: command not implemented\r\n");
     case Verb::kRset:
       sender_.reset();
       co_return std::string("250 2.0.0 Ok\r\n");
@@ -266,8 +266,6 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
       co_return std::string("458 Unable to queue messages\r\n");
     case Verb::kStarttls:
       co_return starttls_refusal(command);
-    case Verb::kAuth:
-      co_return std::string("502 5.5.1 Error: command not implemented\r\n");
     default:
       co_return std::string("502 5.5.2 Error: command not recognized\r\n");
   }
@@ -352,8 +350,7 @@ std::string Contact::rcpt_reply(const smtpwire::CommandLine& command) {
   if (!parsed) return wire(parsed.error());
   recipient_ = parsed->recipient.address;
   // So far without a fault: the client speaks SMTP.
-  for (const ContactTest test :
-       {ContactTest::kPipelining, ContactTest::kNonSmtpCommand, ContactTest::kBareNewline}) {
+  for (const ContactTest test : kDeepTests) {
     if (!is_failed_ && is_todo(test)) pass(test, wall_seconds() + settings_->ttl(test).count());
   }
   save();

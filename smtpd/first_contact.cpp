@@ -124,6 +124,14 @@ std::chrono::seconds ContactSettings::ttl(ContactTest test) const {
   return {};
 }
 
+std::chrono::seconds ContactSettings::shortest_ttl() const {
+  auto shortest = params.postscreen_dnsbl_min_ttl;
+  for (std::size_t i = 0; i < kContactTests; ++i) {
+    shortest = std::min(shortest, ttl(static_cast<ContactTest>(i)));
+  }
+  return shortest;
+}
+
 const config::Service* find_pass_service(const config::Snapshot& snapshot) {
   for (const auto& service : snapshot.services) {
     const auto program = config::find_service_program(service.program);
@@ -154,6 +162,7 @@ ContactSettingsPtr read_contact_settings(const config::Values& values, config::P
   const auto address = config::load<config::AddressParams>(values, problems);
   const auto cleanup = config::load<config::CleanupParams>(values, problems);
   settings->myhostname = address.myhostname;
+  settings->banner = values.text("smtpd_banner");
   settings->mynetworks = address.mynetworks;
   settings->message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
   settings->line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
@@ -319,6 +328,7 @@ loop::Task<std::optional<Admitted>> Contact::run() {
   if (step == Step::kGoOn) {
     if (is_failed_ || has_deep_tests()) {
       co_await converse();
+      save();
       step = Step::kEnd;
     } else {
       save();
@@ -496,17 +506,18 @@ void Contact::pass(ContactTest test, std::int64_t until) {
 }
 
 bool Contact::has_deep_tests() const {
-  return is_todo(ContactTest::kPipelining) || is_todo(ContactTest::kNonSmtpCommand) ||
-         is_todo(ContactTest::kBareNewline);
+  return std::ranges::any_of(kDeepTests, [&](ContactTest test) { return is_todo(test); });
 }
 
-// Only whoever has passed all of it is remembered: tests that were ignored were not passed.
+// A client may pass its tests one by one, in several connections, as long as it fails none.
 void Contact::save() {
   if (is_failed_ || is_saved_ || !may_be_listed_) return;
-  if (std::any_of(todo_.begin(), todo_.end(), [](bool is_open) { return is_open; })) return;
   is_saved_ = true;
-  note("PASS {} {}", is_known_ ? "OLD" : "NEW", name_);
-  if (settings_->params.postscreen_cache_map.empty()) return;
+  if (std::ranges::none_of(todo_, std::identity())) {
+    note("PASS {} {}", is_known_ ? "OLD" : "NEW", name_);
+  }
+  const bool has_passed = std::ranges::any_of(passed_until_, [](auto until) { return until > 0; });
+  if (settings_->params.postscreen_cache_map.empty() || !has_passed) return;
   ipc::anvil::SaveContact contact;
   contact.client = address_;
   contact.passed_until.assign(passed_until_.begin(), passed_until_.end());
@@ -577,19 +588,23 @@ void Contact::ask_dns_lists() {
   const auto until = loop::Clock::now() + settings_->params.postscreen_dnsbl_timeout;
   for (const ScoredZone& zone : settings_->zones) {
     ++score_->under_way;
-    loop::spawn(ask(room_.neighbours_.resolver, settings_, zone,
+    loop::spawn(ask(room_.neighbours_.resolver, settings_, zone, address_,
                     fmt::format("{}.{}", dns::reverse_labels(*address), zone.zone), until, score_));
   }
 }
 
 loop::Task<void> Contact::ask(ipc::Client& resolver, [[maybe_unused]] ContactSettingsPtr settings,
-                              const ScoredZone& zone, std::string name, loop::Deadline until,
-                              std::shared_ptr<Score> score) {
+                              const ScoredZone& zone, std::string client, std::string name,
+                              loop::Deadline until, std::shared_ptr<Score> score) {
   ipc::resolver::Query question;
   question.name = std::move(name);
   question.type = "A";
   const auto answer = co_await resolver.call(std::move(question), until);
   if (answer && answer->status == ipc::resolver::Status::kFound) {
+    for (const auto& record : answer->records) {
+      const log::ActingAs acting("dnsblog");
+      log::info("addr {} listed by domain {} as {}", client, zone.zone, log::clean(record.data));
+    }
     for (const auto& [list, weight] : zone.weights) {
       const bool is_listed =
           std::any_of(answer->records.begin(), answer->records.end(), [&](const auto& record) {

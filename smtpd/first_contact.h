@@ -49,6 +49,10 @@ enum class ContactTest : unsigned char {
 };
 inline constexpr std::size_t kContactTests = ipc::anvil::kContactTests;
 
+// Those that need a dialogue.
+inline constexpr std::array kDeepTests{ContactTest::kPipelining, ContactTest::kNonSmtpCommand,
+                                       ContactTest::kBareNewline};
+
 // One name server zone with all that its answers weigh.
 struct ScoredZone {
   struct Weight {
@@ -69,6 +73,7 @@ struct ContactSettings {
   std::vector<ForbiddenCommand> forbidden_commands;
   EhloKeywords discarded_keywords = 0;
   std::string myhostname;
+  std::string banner;  // of sessions: smtpd_banner
   config::Networks mynetworks;
   config::Networks allowlist_interfaces;
   bool is_every_interface = true;
@@ -85,6 +90,8 @@ struct ContactSettings {
 
   [[nodiscard]] bool is_enabled(ContactTest test) const;
   [[nodiscard]] std::chrono::seconds ttl(ContactTest test) const;
+  // For how long a failure counts for nothing whose action is `ignore`.
+  [[nodiscard]] std::chrono::seconds shortest_ttl() const;
 };
 using ContactSettingsPtr = std::shared_ptr<const ContactSettings>;
 [[nodiscard]] ContactSettingsPtr read_contact_settings(const config::Values& values,
@@ -171,8 +178,8 @@ class Contact {
   void ask_dns_lists();
   // `zone` is one of `settings`, which is kept for that.
   static loop::Task<void> ask(ipc::Client& resolver, [[maybe_unused]] ContactSettingsPtr settings,
-                              const ScoredZone& zone, std::string name, loop::Deadline until,
-                              std::shared_ptr<Score> score);
+                              const ScoredZone& zone, std::string client, std::string name,
+                              loop::Deadline until, std::shared_ptr<Score> score);
   [[nodiscard]] loop::Task<Step> judge_score();
   [[nodiscard]] loop::Task<std::string> shown_zone(std::string zone);
 

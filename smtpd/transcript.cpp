@@ -58,8 +58,11 @@ Troubles trouble_of(const mail::Reply& reply) {
   const std::string_view status =
       std::string_view(line).substr(std::min<std::size_t>(4, line.size()));
   if (status.starts_with("4.3.1")) return kTroubleResource;
-  if (status.starts_with("4.3.5")) return kTroubleData;
-  if (status.starts_with("4.3.0")) return kTroubleSoftware | kTroubleData;
+  if (status.starts_with("4.3.5")) return kTroubleSoftware;
+  if (status.starts_with("4.3.0")) {
+    const bool is_lookup = line.ends_with("Temporary lookup failure");
+    return is_lookup ? kTroubleData : kTroubleSoftware | kTroubleData;
+  }
   if (status.starts_with("4.4.") || status.starts_with("4.5.2") || status.starts_with("5.5.") ||
       status.starts_with("5.1.3") || status.starts_with("5.1.7")) {
     return kTroubleProtocol;

@@ -82,7 +82,8 @@ bool Resolver::propagates(std::string_view what) const {
   return contains(settings_.propagate_unmatched_extensions, what);
 }
 
-Result<std::string> Resolver::map_address(const std::vector<std::string>& tables,
+Result<std::string> Resolver::map_address(std::string_view name,
+                                          const std::vector<std::string>& tables,
                                           std::string address, bool propagates, bool once) {
   for (unsigned i = 0; i < kMaxMappings; ++i) {
     TRY(const auto match, find_address(tables, address, true));
@@ -102,8 +103,9 @@ Result<std::string> Resolver::map_address(const std::vector<std::string>& tables
     if (once || equal_nocase(next, address)) return next;
     address = std::move(next);
   }
-  return fail_temporary(
-      fmt::format("unreasonable {} map nesting for {}", join(tables, " "), address));
+  // As Postfix does: the mail is not held up by a circle, it has some address of it.
+  log::warning("unreasonable {} map nesting for {}", name, address);
+  return address;
 }
 
 Result<std::string> Resolver::mapped(std::string address, AddressRole role) {
@@ -111,15 +113,18 @@ Result<std::string> Resolver::mapped(std::string address, AddressRole role) {
   if (address.empty()) return address;
   const std::string_view name = class_name(role);
   const bool keeps_extension = propagates("canonical");
+  const std::string_view own_name =
+      is_sender(role) ? "sender_canonical_maps" : "recipient_canonical_maps";
   const auto& own_maps =
       is_sender(role) ? maps.sender_canonical_maps : maps.recipient_canonical_maps;
   const auto& own_classes =
       is_sender(role) ? maps.sender_canonical_classes : maps.recipient_canonical_classes;
   if (!own_maps.empty() && contains(own_classes, name)) {
-    TRY(address, map_address(own_maps, std::move(address), keeps_extension));
+    TRY(address, map_address(own_name, own_maps, std::move(address), keeps_extension));
   }
   if (!maps.canonical_maps.empty() && contains(maps.canonical_classes, name)) {
-    TRY(address, map_address(maps.canonical_maps, std::move(address), keeps_extension));
+    TRY(address,
+        map_address("canonical_maps", maps.canonical_maps, std::move(address), keeps_extension));
   }
   if (!maps.masquerade_domains.empty() && contains(maps.masquerade_classes, name)) {
     address = masquerade(maps.masquerade_domains, maps.masquerade_exceptions, address);
@@ -154,8 +159,8 @@ Result<ipc::tables::Mapped> Resolver::map(const ipc::tables::Map& question) {
     std::string address = item.address;
     if (item.role == AddressRole::kGeneric) {
       if (!address.empty()) {
-        TRY(address,
-            map_address(question.generic_maps, std::move(address), propagates("generic"), true));
+        TRY(address, map_address("smtp_generic_maps", question.generic_maps, std::move(address),
+                                 propagates("generic"), true));
       }
     } else {
       TRY(address, mapped(std::move(address), item.role));

@@ -91,8 +91,9 @@ class Resolver {
                                                           bool with_domain_key);
   // canonical_maps and kin, then masquerading (mapping.cpp).
   [[nodiscard]] Result<std::string> mapped(std::string address, ipc::tables::AddressRole role);
-  // Again and again until the address maps to itself or to nothing.
-  [[nodiscard]] Result<std::string> map_address(const std::vector<std::string>& tables,
+  // Again and again until the address maps to itself or to nothing; `name` is the parameter's.
+  [[nodiscard]] Result<std::string> map_address(std::string_view name,
+                                                const std::vector<std::string>& tables,
                                                 std::string address, bool propagates,
                                                 bool once = false);
   [[nodiscard]] Result<std::vector<std::string>> bcc_for(const std::vector<std::string>& tables,

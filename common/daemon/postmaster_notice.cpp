@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/mail/date.h"
 #include "common/queuefile/envelope.h"
 
@@ -45,9 +46,9 @@ loop::Task<void> send_notice(ipc::CleanupClient& cleanup, config::Values values,
   envelope.arrival = {
       std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count(), 0};
   const std::string content = fmt::format(
-      "Date: {}\nFrom: Mail Delivery System <MAILER-DAEMON@{}>\nTo: Postmaster <postmaster@{}>\n"
+      "Date: {}\nFrom: Mail Delivery System <MAILER-DAEMON@{}>\nTo: Postmaster <{}>\n"
       "Subject: {}\n\n{}",
-      mail::format_date(now), host, origin, subject, text);
+      mail::format_date(now), host, mail::quote_address(to.address), subject, text);
   ipc::SubmissionStart start;
   queuefile::append_envelope(start.envelope, envelope);
   start.is_internal = true;

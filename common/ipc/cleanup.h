@@ -28,6 +28,7 @@ struct Outcome {
   std::int64_t reply_code = 0;  // 4xx or 5xx when not accepted
   std::string status;           // "5.3.4"
   std::string text;             // "Message size exceeds fixed limit"
+  bool is_logged = false;       // a line of cleanup's own says why it was refused
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("queue_id", self.queue_id);
@@ -35,6 +36,7 @@ struct Outcome {
     field("reply_code", self.reply_code);
     field("status", self.status);
     field("text", self.text);
+    field("is_logged", self.is_logged);
   }
 };
 

@@ -26,6 +26,7 @@ constexpr std::array kWords = {
     Word{"IGNORE", Verb::kIgnore, ""},
     Word{"INFO", Verb::kInfo, "info"},
     Word{"OK", Verb::kDunno, ""},
+    Word{"PASS", Verb::kPass, "pass"},
     Word{"PREPEND", Verb::kPrepend, "prepend"},
     Word{"REDIRECT", Verb::kRedirect, "redirect"},
     Word{"REJECT", Verb::kReject, "reject"},

@@ -16,6 +16,7 @@ struct CheckAction {
     kHold,
     kIgnore,
     kInfo,
+    kPass,
     kPrepend,
     kRedirect,
     kReject,

@@ -157,7 +157,7 @@ loop::Task<mail::Reply> Session::finish_message() {
   } else {
     reply = mail::make_reply(static_cast<int>(outcome->reply_code),
                              fmt::format("{} {}", outcome->status, outcome->text));
-    log_reject(reply, "END-OF-MESSAGE");
+    if (!outcome->is_logged) log_reject(reply, "END-OF-MESSAGE");
     if (outcome->reply_code >= 500) troubles_ |= kTroubleBounce;
   }
   reset();

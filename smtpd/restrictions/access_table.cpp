@@ -472,7 +472,8 @@ loop::Task<Verdict> RestrictionRun::act(std::string action, std::string source, 
     const int code = (word[0] - '0') * 100 + (word[1] - '0') * 10 + (word[2] - '0');
     co_return refusal(code, code < 500 ? "4.7.1" : "5.7.1");
   }
-  if (word == "OK" || is_all_digits(word)) co_return permit(word, who, source);
+  const bool is_number = is_all_digits(word) && text.empty();
+  if (word == "OK" || is_number) co_return permit(word, who, source);
   if (word == "DUNNO") co_return Verdict::dunno();
   if (word == "REJECT") {
     co_return refusal(static_cast<int>(params.access_map_reject_code), "5.7.1");

@@ -303,8 +303,13 @@ Verdict RestrictionRun::reject_multi_recipient_bounce(const Subject& about) {
 }
 
 // smtpd_sender_login_maps: who may use the address.
-loop::Task<Verdict> RestrictionRun::sender_login(Check check) {
+loop::Task<Verdict> RestrictionRun::sender_login(const Restriction& restriction) {
   const auto& params = session_.settings().smtpd;
+  if (!session_.settings().login.is_enabled) {
+    log::warning("restriction `{}' ignored: no SASL support", restriction.name);
+    co_return Verdict::dunno();
+  }
+  const Check check = restriction.check;
   const std::string sender = session_.sender().value_or("");
   const Subject about = subject_of(AccessBy::kSender);
   const bool is_authenticated = session_.is_authenticated();

@@ -20,7 +20,7 @@ constexpr int kTemporaryCode = 450;
 
 }  // namespace
 
-Verdict RestrictionRun::apply_client_check(const Restriction& restriction) {
+Verdict RestrictionRun::apply_client_check(const Restriction& restriction, Stage list) {
   const auto& params = session_.settings().smtpd;
   const auto dunno_or_permit = [&](bool is_permitted) {
     return is_permitted ? permit(restriction.name, subject_of(AccessBy::kClient))
@@ -29,7 +29,7 @@ Verdict RestrictionRun::apply_client_check(const Restriction& restriction) {
   switch (restriction.check) {
     case Check::kPermitMynetworks:
       if (session_.in_mynetworks() == Session::Listed::kUnknown) {
-        return refuse(451, "4.3.0", subject_of(AccessBy::kClient), "Temporary lookup failure");
+        return refuse(451, "4.3.0", subject_of(list), "Temporary lookup failure");
       }
       return dunno_or_permit(session_.is_in_mynetworks());
     case Check::kPermitInetInterfaces: {

@@ -382,7 +382,7 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
     case Check::kRejectUnknownClient:
     case Check::kRejectUnknownForwardClient:
     case Check::kRejectUnknownReverseClient:
-      co_return apply_client_check(restriction);
+      co_return apply_client_check(restriction, stage);
 
     case Check::kPermitTlsClientcerts:
     case Check::kPermitTlsAllClientcerts:
@@ -433,7 +433,7 @@ loop::Task<Verdict> RestrictionRun::apply(const Restriction& restriction, Stage 
     case Check::kRejectAuthenticatedSenderLoginMismatch:
     case Check::kRejectUnauthenticatedSenderLoginMismatch:
     case Check::kRejectKnownSenderLoginMismatch:
-      co_return co_await sender_login(restriction.check);
+      co_return co_await sender_login(restriction);
 
     case Check::kAccess:
       if (restriction.via != AccessVia::kItself) {

@@ -105,7 +105,7 @@ class RestrictionRun {
   [[nodiscard]] bool is_warning_only() const { return warn_depth_ != 0; }
 
   // ---- client_checks.cpp
-  [[nodiscard]] Verdict apply_client_check(const Restriction& restriction);
+  [[nodiscard]] Verdict apply_client_check(const Restriction& restriction, Stage list);
   [[nodiscard]] Verdict reject_unknown_client();
   [[nodiscard]] Verdict reject_unknown_reverse_client();
   [[nodiscard]] loop::Task<Verdict> permit_tls(const Restriction& restriction);
@@ -121,7 +121,7 @@ class RestrictionRun {
   [[nodiscard]] loop::Task<Verdict> reject_unlisted_recipient();
   [[nodiscard]] loop::Task<Verdict> reject_unlisted_sender();
   [[nodiscard]] Verdict reject_multi_recipient_bounce(const Subject& about);
-  [[nodiscard]] loop::Task<Verdict> sender_login(Check check);
+  [[nodiscard]] loop::Task<Verdict> sender_login(const Restriction& restriction);
   [[nodiscard]] loop::Task<Result<ipc::tables::Resolved>> resolve(std::string address);
   [[nodiscard]] Verdict refuse_by_route(const ipc::tables::Resolved& resolved,
                                         const Subject& about);

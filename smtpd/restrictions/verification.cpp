@@ -55,13 +55,14 @@ loop::Task<Verdict> RestrictionRun::reject_unverified(std::string address, Subje
   const std::string& own_reason = is_sender ? params.unverified_sender_reject_reason
                                             : params.unverified_recipient_reject_reason;
   const std::string reason = own_reason.empty() ? log::clean(answer.text, kMaxReason) : own_reason;
-  const std::string text = fmt::format("{} rejected: {} address: {}", subject.class_name,
-                                       is_bad ? "undeliverable" : "unverified", reason);
   const std::int64_t reject_code =
       is_sender ? params.unverified_sender_reject_code : params.unverified_recipient_reject_code;
   const std::int64_t defer_code =
       is_sender ? params.unverified_sender_defer_code : params.unverified_recipient_defer_code;
   const auto code = static_cast<int>(is_bad ? reject_code : defer_code);
+  // Whoever may try again is not told that the address is hopeless.
+  const std::string text = fmt::format("{} rejected: {} address: {}", subject.class_name,
+                                       code / 100 == 5 ? "undeliverable" : "unverified", reason);
   // As nowhere else: a code of success lets the address pass, and the log tells.
   if (code / 100 == 2) {
     log_line("permit", text_of(subject, text));

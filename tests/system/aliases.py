@@ -109,5 +109,21 @@ def biff():
         comsat.close()
 
 
+def required_aliases():
+    """local(8): mail for the postmaster that nobody gets makes no mail for the postmaster."""
+    with Mta({"alias_maps": f"texthash:{CONF}/aliases", "local_recipient_maps": ""}, start=False,
+             may_log="required alias not found") as mta:
+        start(mta)
+        sink = Sink("198.51.100.25")
+        mta.closers.append(sink)
+        send("postmaster", "Mailer-Daemon", "nobody-here")
+        for name in ("postmaster", "[Mm]ailer-[Dd]aemon"):
+            mta.wait_log(rf"to=<{name}@home\.test>, relay=local, .* dsn=2\.0\.0, status=sent \(discarded\)")
+            mta.wait_log(f"warning: required alias not found: {name}")
+        mta.wait_log(r"to=<nobody-here@home\.test>, .*status=bounced")
+        mta.wait_drained()
+        check_equal(len(sink.wait(1)), 1)
+
+
 if __name__ == "__main__":
-    main([owners, delivered_to, homes, biff])
+    main([owners, delivered_to, homes, biff, required_aliases])

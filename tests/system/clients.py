@@ -146,6 +146,60 @@ def first_contact_lets_few_wait():
             client.close()
 
 
+def dialogue(lines, port=25, source=CLIENT):
+    """The first line of each answer; nothing once the connection is closed."""
+    answers = []
+    with Client(source=source, port=port, greet=False) as client:
+        try:
+            answers.append(client.reply()[1].split("\n")[-1])
+            for line in lines:
+                answer = client.command(line)[1].split("\n")[0]
+                if not answer:
+                    break
+                answers.append(answer)
+        except OSError:
+            pass
+    return answers
+
+
+def first_contact_tells_all_that_is_wrong():
+    """What has failed one test is shown with the others, too, whether they are enabled or not."""
+    reverse = ".".join(reversed(CLIENT.split(".")))
+    with Mta({"postscreen_greet_wait": "1s", "postscreen_dnsbl_sites": "bl.test*2",
+              "postscreen_dnsbl_action": "enforce", "postscreen_greet_banner": "one moment"},
+             master=FIRST_CONTACT, zone={f"{reverse}.bl.test A": ["127.0.0.2", "127.0.0.4"]}) as mta:
+        # Sessions' own banner follows the teaser, and content is not waited for.
+        check_equal(dialogue(["EHLO c.test", "MAIL FROM:<a@away.test>", "BDAT 3 LAST", "NOOP"]),
+                    ["220 mx.home.test ESMTP Postern", "250-mx.home.test", "250 2.1.0 Ok",
+                     "554 5.5.1 Error: no valid recipients"])
+        for answer in (r"addr 198\.51\.100\.200 listed by domain bl\.test as 127\.0\.0\.2",
+                       r"addr 198\.51\.100\.200 listed by domain bl\.test as 127\.0\.0\.4"):
+            mta.wait_log(r"postfix/dnsblog\[\d+\]: " + answer)
+        check_equal(len(dialogue(["GET / HTTP/1.0", "NOOP"])), 2)
+        mta.wait_log(r"NON-SMTP COMMAND from \S+ after CONNECT: GET / HTTP/1\.0")
+        with Client(source=CLIENT) as client:
+            client.raw(b"NOOP\n")
+            check_equal(client.reply()[0], 250)
+        mta.wait_log(r"BARE NEWLINE from \S+ after NOOP")
+
+
+def first_contact_ignores_what_it_is_told_to():
+    """A failure with the action `ignore` keeps nobody out, whatever else is tested."""
+    reverse = ".".join(reversed(CLIENT.split(".")))
+    with Mta({"postscreen_greet_wait": "1s", "postscreen_dnsbl_sites": "bl.test*2",
+              "postscreen_pipelining_enable": "yes", "postscreen_non_smtp_command_enable": "yes",
+              "postscreen_non_smtp_command_action": "ignore"},
+             master=FIRST_CONTACT, zone={f"{reverse}.bl.test A": ["127.0.0.2"]}) as mta:
+        mail = ["EHLO c.test", "MAIL FROM:<a@away.test>", "RCPT TO:<u1@box.test>"]
+        check_equal(dialogue(["GET / HTTP/1.0"] + mail + ["QUIT"])[-2:],
+                    ["450 4.3.2 Service currently unavailable", "221 2.0.0 Bye"])
+        mta.wait_log(r"DISCONNECT")
+        # Listed as ever, but through with the rest.
+        check_equal(dialogue(mail)[-1], "250 2.1.5 Ok")
+        check_equal(len(re.findall(r"DNSBL rank 2 ", mta.log())), 2)
+        check("PASS NEW" not in mta.log(), mta.log())
+
+
 def first_contact_tests_few_at_once():
     with Mta({"postscreen_greet_wait": "3s", "postscreen_pre_queue_limit": "1"},
              master=["smtp      inet  n  -  n  -  1  postscreen",
@@ -195,4 +249,5 @@ def replies_that_refuse_have_a_footer():
 
 
 main([proxies_name_the_client, forwarded_clients, hidden_sessions, first_contact_lets_few_wait,
+      first_contact_tells_all_that_is_wrong, first_contact_ignores_what_it_is_told_to,
       first_contact_tests_few_at_once, replies_that_refuse_have_a_footer])

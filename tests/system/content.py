@@ -239,9 +239,65 @@ def aliases_without_end_are_told_from_broken_tables():
             check_equal(len(queue_files()), 0)
 
 
+def inspection_ends_where_a_rule_says_so():
+    """header_checks(5): PASS and REDIRECT are the last word, and REDIRECT goes before FILTER."""
+    checks = ("/^X-Pass:/ PASS\n/^X-To: (.*)/ REDIRECT $1\n/^X-Filter:/ FILTER smtp:[198.51.100.77]\n"
+              "/^X-Bad:/ REJECT\n")
+    with Mta({"header_checks": f"regexp:{CONF}/rules", "body_checks": f"regexp:{CONF}/body"},
+             start=False) as mta:
+        write(CONF + "/rules", checks)
+        write(CONF + "/body", "/^bad/ REJECT\n")
+        mta.start()
+        check_equal(deliver(b"X-Bad: x\nX-Pass: x\n\nx\n")[0], 550)
+        check_equal(deliver(b"X-Pass: late\nX-Bad: x\n\nfirst\n" + b"bad\n" * 9000 + b"end\n")[0], 250)
+        got = fetch("u1").split(b"\n\n", 1)
+        check(b"X-Bad: x" in got[0], got[0])
+        check_equal(got[1], b"first\n" + b"bad\n" * 9000 + b"end\n")
+        mta.wait_log(r"cleanup\[\d+\]: \w+: pass: header X-Pass: late from \S+; from=<a@away\.test> ")
+        check_equal(deliver(b"X-Filter: x\nX-To: u2@box.test\nX-Bad: x\n\nbad\n")[0], 250)
+        check(b"X-Bad: x" in fetch("u2"))
+        # Told once, by the one who has found it.
+        check_equal(len(re.findall(r": reject: ", mta.log())), 1)
+
+
+def characters_that_nobody_wants():
+    """postconf(5) message_reject_characters and message_strip_characters: header and body."""
+    with Mta({"message_reject_characters": r"\002", "message_strip_characters": r"\001"},
+             master=["26 inet n - n - - smtpd -o receive_override_options=no_header_body_checks"]) as mta:
+        for message in (b"Subject: a\x02b\n\nx\n", b"Subject: a\n\n" + b"x\n" * 50000 + b"a\x02b\n"):
+            check_equal(deliver(message), (550, "550 5.7.1 disallowed character"))
+        mta.wait_log(r"cleanup\[\d+\]: \w+: reject: content a\?b from \S+; from=<a@away\.test> "
+                     r"to=<u1@box\.test> proto=ESMTP helo=<\S+>: 5\.7\.1 disallowed character")
+        check_equal(deliver(b"Subject: a\x01b\n\nc\x01d\n")[0], 250)
+        got = fetch("u1")
+        check(b"Subject: ab\n" in got and b"\ncd\n" in got, got)
+        with Client(source=CLIENT, port=26) as client:
+            check_equal(client.send("a@away.test", ["u2@box.test"], b"Subject: a\x02b\n\nc\x01d\n"), 250)
+        check(b"\nc\x01d\n" in fetch("u2"))
+        check_equal(len(re.findall(r": reject: ", mta.log())), 2)
+
+
+def hops_are_counted():
+    with Mta({"hopcount_limit": "3"}) as mta:
+        check_equal(deliver(b"Received: from x\n" * 3 + b"\nx\n"), (554, "554 5.4.0 Error: too many hops"))
+        mta.wait_log(r"cleanup\[\d+\]: warning: \w+: message rejected: hopcount exceeded")
+        check_equal(deliver(b"Received: from x\n" + b"\nx\n")[0], 250)
+        check("reject: END-OF-MESSAGE" not in mta.log(), mta.log())
+
+
+def circles_in_canonical_maps_hold_no_mail_up():
+    with Mta({"canonical_maps": "inline:{ {u1@box.test = u2@box.test}, {u2@box.test = u1@box.test} }"},
+             may_log="unreasonable canonical_maps") as mta:
+        check_equal(deliver(b"Subject: x\n\nx\n")[0], 250)
+        mta.wait_log(r"tables\[\d+\]: warning: unreasonable canonical_maps map nesting for u1@box\.test"
+                     r"|rewrite\[\d+\]: warning: unreasonable canonical_maps map nesting for u1@box\.test")
+        check(b"Subject: x" in fetch("u1"))
+
+
 main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
       the_next_server_hears_what_it_gets, large_parts_are_converted_as_they_come,
       stray_carriage_returns, headers_without_an_end, duplicates_are_remembered_up_to_a_limit,
       content_of_eight_bits_is_announced, filters_without_a_next_hop, domains_that_are_numbers,
       queue_ids_from_mail_on, full_names_beyond_ascii,
-      aliases_without_end_are_told_from_broken_tables])
+      aliases_without_end_are_told_from_broken_tables, inspection_ends_where_a_rule_says_so,
+      characters_that_nobody_wants, hops_are_counted, circles_in_canonical_maps_hold_no_mail_up])

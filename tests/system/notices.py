@@ -27,7 +27,7 @@ def transcripts_of_policy():
             client.command("QUIT")
         text = notice()
         for line in ("From: MAILER-DAEMON@mx.home.test (Mail Delivery System)|Mail Delivery System",
-                     r"^To: Postmaster <postmaster@home\.test>$",
+                     r"^To: Postmaster <u0@box\.test>$",
                      r"^Subject: Postern SMTP server: errors from unknown\[198\.51\.100\.200\]$",
                      r"^Transcript of session follows\.$", r"^ Out: 220 mx\.home\.test",
                      r"^ In:  EHLO client\.away\.test$", r"^ Out: 250-PIPELINING$",
@@ -78,6 +78,7 @@ def transcripts_of_trouble_of_our_own():
         check(re.search(r"follows\.\n\n In:  EHLO client\.away\.test\n In:  MAIL FROM:<s@away\.test>\n",
                         text), text)
         check("NOOP" not in text, text)
+        check("\nTo: Postmaster <u0@box.test>\n" in text, text)
         # What strangers do wrong is not told with them.
         with stranger() as client:
             client.command("MAIL FROM:<s@away.test>")
@@ -85,6 +86,23 @@ def transcripts_of_trouble_of_our_own():
         mta.wait_log("disconnect from .*rcpt=0/1.*\n(.*\n)*.*disconnect from")
         mta.wait_drained()
         check_equal(len(maildir("u0")), 1)
+
+
+def trouble_with_tables_is_of_class_data():
+    """Two classes: a table that cannot be asked now, and configuration that makes no sense."""
+    for name, kind in (("data", 0), ("software", 1)):
+        with Mta(TO_POSTMASTER | {"notify_classes": name, "relay_domains": f"texthash:{CONF}/none",
+                                  "smtpd_sender_restrictions": "check_sender_access inline:{ {s@odd.test=nonsense here} }"},
+                 may_log="none: No such file|nonsense") as mta:
+            senders = ["s@away.test", "s@odd.test"]
+            for sender, answer in zip(senders, ("451 4.3.0", "451 4.3.5")):
+                with stranger() as client:
+                    client.command(f"MAIL FROM:<{sender}>")
+                    check_equal(client.command("RCPT TO:<r@elsewhere.test>")[1][:9], answer)
+            text = notice()
+            check(f"MAIL FROM:<{senders[kind]}>" in text, name, text)
+            mta.wait_drained()
+            check_equal(len(maildir("u0")), 1, name)
 
 
 def statistics_of_clients():
@@ -128,4 +146,4 @@ def expansions_are_told():
 
 
 main([transcripts_of_policy, transcripts_of_protocol_and_bounce, transcripts_of_trouble_of_our_own,
-      statistics_of_clients, expansions_are_told])
+      trouble_with_tables_is_of_class_data, statistics_of_clients, expansions_are_told])
