@@ -348,6 +348,30 @@ agent::Identity Expansion::identity_of(const User& user) const {
   return {user.uid, user.gid, user.name};
 }
 
+loop::Task<Result<agent::JobReply>> Expansion::open_forward_file(const User& user,
+                                                                 const std::string& path,
+                                                                 sys::Fd& file) {
+  const auto slash = path.rfind('/');
+  const bool is_at_home = slash != std::string::npos && path.substr(0, slash) == user.home;
+  if (user.uid == 0 && is_at_home && path.compare(slash + 1, 8, ".forward") == 0) {
+    auto opened = co_await agent_.deliverers_.open_root_forward(user.name, path.substr(slash + 1));
+    agent::JobReply reply;
+    if (!opened) {
+      reply.outcome = agent::JobOutcome::kDeferred;
+      reply.text = opened.error().text;
+    } else {
+      file = *std::move(opened);
+      reply.outcome = file ? agent::JobOutcome::kDelivered : agent::JobOutcome::kMissing;
+    }
+    co_return reply;
+  }
+  agent::Job job;
+  job.kind = agent::JobKind::kOpen;
+  job.path = path;
+  auto reply = co_await agent_.deliverers_.run(identity_of(user), std::move(job), -1, &file);
+  co_return reply;
+}
+
 loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::string& local_part,
                                                  const std::string& address,
                                                  std::shared_ptr<const Origin> origin) {
@@ -357,14 +381,11 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
                                                       settings_->owner_request_special)
                                     .extension);
   for (const std::string& element : settings_->forward_path) {
-    agent::Job job;
-    job.kind = agent::JobKind::kOpen;
-    job.path = expand_forward_path(*settings_, element, user, local_part, domain_, extension);
-    if (job.path.empty()) continue;
-    const std::string path = job.path;
+    const std::string path =
+        expand_forward_path(*settings_, element, user, local_part, domain_, extension);
+    if (path.empty()) continue;
     sys::Fd file;
-    const auto reply =
-        co_await agent_.deliverers_.run(identity_of(user), std::move(job), -1, &file);
+    const auto reply = co_await open_forward_file(user, path, file);
     if (!reply) {
       log::warning("{}: {}: {}", delivery_.queue_id(), path, reply.error().text);
       finish(address, "4.3.0", "cannot look for a .forward file: " + reply.error().text);

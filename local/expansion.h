@@ -79,6 +79,10 @@ class Expansion {
                                                       const std::string& local_part,
                                                       const std::string& address,
                                                       std::shared_ptr<const Origin> origin);
+  // Opened with the user's rights, but for root's own, which the broker gives.
+  [[nodiscard]] loop::Task<Result<agent::JobReply>> open_forward_file(const User& user,
+                                                                      const std::string& path,
+                                                                      sys::Fd& file);
   // The mailbox of a user, or what stands in its place.
   [[nodiscard]] loop::Task<void> deliver_mailbox(const User& user, const std::string& address,
                                                  std::shared_ptr<const Origin> origin);

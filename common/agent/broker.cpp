@@ -74,28 +74,42 @@ Result<void> make_mailbox(const sys::Account& account, std::string_view user,
   return {};
 }
 
+struct Opened {
+  std::string error;
+  sys::Fd fd;
+};
+
+// What comes back with the reply.
+Opened act_on(const BrokerRequest& request, const BrokerPolicy& policy) {
+  const auto given = [](Result<sys::Fd> fd) -> Opened {
+    if (!fd) return {fd.error().text, {}};
+    return {{}, *std::move(fd)};
+  };
+  const auto account = check_request(request, policy);
+  if (!account) return {account.error().text, {}};
+  switch (request.action) {
+    case BrokerAction::kSpawn:
+      return given(spawn(*account, policy));
+    case BrokerAction::kMakeMailbox: {
+      const auto made = make_mailbox(*account, request.user, policy);
+      return {made ? std::string() : made.error().text, {}};
+    }
+    case BrokerAction::kOpenRootForward:
+      if (!policy.must_be_user) break;
+      return given(open_root_forward(request.user, request.file));
+  }
+  return {"no such action", {}};
+}
+
 [[noreturn]] void serve_broker(const BrokerPolicy& policy) {
   while (const auto packet = wait_packet(kSocket)) {
     const auto request = ipc::decode<BrokerRequest>(packet->bytes);
     if (!request) break;
+    const Opened opened = act_on(*request, policy);
     BrokerReply reply;
-    sys::Fd deliverer;
-    const auto account = check_request(*request, policy);
-    if (!account) {
-      reply.error = account.error().text;
-    } else if (request->action == BrokerAction::kMakeMailbox) {
-      const auto made = make_mailbox(*account, request->user, policy);
-      if (!made) reply.error = made.error().text;
-    } else {
-      auto spawned = spawn(*account, policy);
-      if (spawned) {
-        deliverer = *std::move(spawned);
-      } else {
-        reply.error = spawned.error().text;
-      }
-    }
+    reply.error = opened.error;
     reply.is_done = reply.error.empty();
-    if (!send_packet(kSocket, ipc::encode(reply), deliverer.get())) break;
+    if (!send_packet(kSocket, ipc::encode(reply), opened.fd.get())) break;
   }
   ::_exit(0);
 }
@@ -150,6 +164,26 @@ Result<sys::Account> check_request(const BrokerRequest& request, const BrokerPol
     return fail_temporary("the service is not run by root, as its line in master.cf must say");
   }
   return account;
+}
+
+Result<sys::Fd> open_root_forward(const std::string& user, const std::string& name) {
+  if (!name.starts_with(".forward") || name.find('/') != std::string::npos) {
+    return fail_temporary("no .forward file");
+  }
+  TRY(const auto account, sys::find_account(user));
+  if (account.uid != 0) return fail_temporary(fmt::format("{} is not root", user));
+  const sys::Fd home(::open(account.home.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!home) return sys::fail_errno(fmt::format("open {}", account.home));
+  sys::Fd file(::openat(home.get(), name.c_str(),
+                        O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!file && errno == ENOENT) return sys::Fd();
+  if (!file) return sys::fail_errno(fmt::format("open {}/{}", account.home, name));
+  struct stat status{};
+  if (::fstat(file.get(), &status) < 0) return sys::fail_errno("fstat");
+  if (!S_ISREG(status.st_mode) || status.st_uid != 0 || (status.st_mode & S_IWOTH) != 0) {
+    return fail_temporary("it must be a file of root's that not everybody may write");
+  }
+  return file;
 }
 
 Result<sys::Fd> fork_broker(const BrokerPolicy& policy) {

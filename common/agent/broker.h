@@ -2,7 +2,8 @@
 //
 // fork_broker() is called before the rights are dropped. The broker is single-threaded, reads only
 // from main's socket, checks each request against passwd and its policy, and ends with main. It
-// never opens a file that a request names: of a mailbox to be made it takes the user's name alone.
+// opens no file that a request names, but for root's own .forward files, which nobody else can
+// read: of a mailbox to be made it takes the user's name alone.
 
 #pragma once
 
@@ -33,6 +34,11 @@ struct BrokerPolicy {
 // The rights that a request gets, or why it gets none.
 [[nodiscard]] Result<sys::Account> check_request(const BrokerRequest& request,
                                                  const BrokerPolicy& policy);
+
+// A file of root's home directory for reading, the name of which begins with ".forward": a regular
+// one that is root's and that not everybody may write. Nothing when there is none; an error, and a
+// warning's text, for whatever else there is.
+[[nodiscard]] Result<sys::Fd> open_root_forward(const std::string& user, const std::string& name);
 
 // The socket to the broker, non-blocking.
 [[nodiscard]] Result<sys::Fd> fork_broker(const BrokerPolicy& policy);

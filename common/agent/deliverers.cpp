@@ -378,4 +378,14 @@ loop::Task<Result<void>> Deliverers::make_mailbox(Identity who) {
   co_return Result<void>{};
 }
 
+loop::Task<Result<sys::Fd>> Deliverers::open_root_forward(std::string user, std::string name) {
+  BrokerRequest request;
+  request.action = BrokerAction::kOpenRootForward;
+  request.user = std::move(user);
+  request.file = std::move(name);
+  CO_TRY(BrokerAnswer answer, co_await ask_broker(std::move(request)));
+  if (!answer.reply.is_done) co_return fail_temporary(answer.reply.error);
+  co_return std::move(answer.fd);
+}
+
 }  // namespace postern::agent

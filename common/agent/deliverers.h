@@ -41,6 +41,8 @@ class Deliverers {
                                                  sys::Fd* opened = nullptr);
   // An empty mailbox for a user of passwd, made by the broker.
   [[nodiscard]] loop::Task<Result<void>> make_mailbox(Identity who);
+  // root's own .forward file, of that name; nothing when there is none.
+  [[nodiscard]] loop::Task<Result<sys::Fd>> open_root_forward(std::string user, std::string name);
 
  private:
   class Deliverer;

@@ -20,6 +20,9 @@ namespace postern::agent {
 enum class BrokerAction : std::uint8_t {
   kSpawn = 1,        // a deliverer with these rights; its socket comes back
   kMakeMailbox = 2,  // an empty mbox for `user` in mail_spool_directory
+  // The .forward file of that name in the home of `user`, who is root: it comes back open for
+  // reading, or nothing when there is none.
+  kOpenRootForward = 3,
 };
 
 struct BrokerRequest {
@@ -27,12 +30,14 @@ struct BrokerRequest {
   std::int64_t uid = 0;
   std::int64_t gid = 0;
   std::string user;  // from passwd; empty: rights without a user (virtual, owner of a file)
+  std::string file;  // kOpenRootForward: ".forward", or that with more behind it
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("action", self.action);
     field("uid", self.uid);
     field("gid", self.gid);
     field("user", self.user);
+    field("file", self.file);
   }
 };
 

@@ -125,5 +125,28 @@ def required_aliases():
         check_equal(len(sink.wait(1)), 1)
 
 
+def forward_of_root():
+    """A file that only root can read, with commands that are nobody's."""
+    run("mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", "/root")
+    told = f"{ROOT}/told-by-root"
+    try:
+        with Mta({"mydestination": "home.test", "default_privs": "nobody"}, may_log="it is ignored") as mta:
+            write("/root/.forward", f"bob, \"|id -un > {told}/who\"\n", 0o600)
+            os.mkdir(told)
+            os.chmod(told, 0o777)
+            send("root")
+            mta.wait_log(r"to=<bob@home\.test>, orig_to=<root@home\.test>, .*status=sent")
+            check_equal(wait_for("the command", lambda: os.path.exists(f"{told}/who") and read(f"{told}/who")),
+                        b"nobody\n")
+            # What everybody may write is nobody's wish.
+            os.chmod("/root/.forward", 0o666)
+            send("root")
+            mta.wait_log(r"/root/\.forward: it must be a file of root's .*; it is ignored")
+            mta.wait_log(r"to=<root@home\.test>, .*status=sent \(delivered to mailbox\)")
+    finally:
+        run("umount", "/root")
+        shutil.rmtree(told, ignore_errors=True)
+
+
 if __name__ == "__main__":
-    main([owners, delivered_to, homes, biff, required_aliases])
+    main([owners, delivered_to, homes, biff, required_aliases, forward_of_root])

@@ -262,6 +262,19 @@ TEST_CASE("what is done for root is done as somebody else") {
   CHECK(account->uid == 65534);
 }
 
+TEST_CASE("of root's files only .forward is given") {
+  if (::geteuid() != 0) return;
+  for (const char* name : {"", ".", "..", ".bashrc", ".forward/x", "../etc/shadow", "x.forward",
+                           ".forward/../.bashrc"}) {
+    INFO(name);
+    CHECK_FALSE(open_root_forward("root", name));
+  }
+  CHECK_FALSE(open_root_forward("nobody", ".forward"));
+  const auto missing = open_root_forward("root", ".forward-that-nobody-has");
+  REQUIRE(missing);
+  CHECK_FALSE(*missing);
+}
+
 TEST_CASE("a loop is seen by its Delivered-To") {
   constexpr std::string_view kHeader =
       "Received: x\nDelivered-To: Alice@parity.test\nSubject: Delivered-To: bob@parity.test\n";
