@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <set>
@@ -45,15 +46,24 @@ Result<void> write_replacement(const std::string& temporary, const struct stat& 
   return fd.close_checked();
 }
 
+void add_once(std::vector<std::string>& names, const std::string& name) {
+  if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+}
+
 }  // namespace
 
-std::string rewrite_lines(std::string_view text,
+std::string rewrite_lines(std::string_view text, InnerComments comments,
                           const std::function<Verdict(std::string_view logical)>& judge) {
   const auto logical = config::split_logical_lines(text);
   std::string out;
   std::size_t next = 0;  // of the logical lines
   unsigned number = 0;
   Verdict verdict;
+  std::size_t place = 0;  // in `out`, of what replaces the present line
+  const auto end_line = [&] {
+    if (verdict.change == Verdict::Change::kReplace) out.insert(place, verdict.text + '\n');
+    verdict = {};
+  };
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
@@ -65,6 +75,7 @@ std::string rewrite_lines(std::string_view text,
     if (is_text) {
       const bool is_first = next < logical.size() && number == logical[next].first;
       if (is_first) {
+        end_line();
         verdict = judge(logical[next].text);
         ++next;
       }
@@ -72,10 +83,7 @@ std::string rewrite_lines(std::string_view text,
         case Verdict::Change::kKeep:
           break;
         case Verdict::Change::kReplace:
-          if (is_first) {
-            out += verdict.text;
-            out += '\n';
-          }
+          if (is_first || comments == InnerComments::kBefore) place = out.size();
           continue;
         case Verdict::Change::kRemove:
           continue;
@@ -87,24 +95,27 @@ std::string rewrite_lines(std::string_view text,
     out += line;
     out += '\n';
   }
+  end_line();
   return out;
 }
 
-std::string edit_main_cf(std::string_view text, const std::vector<MainEdit>& edits) {
+std::string edit_main_cf(std::string_view text, const std::vector<MainEdit>& edits,
+                         std::vector<std::string>* repeated) {
   std::set<std::string, std::less<>> done;
-  std::string out = rewrite_lines(text, [&](std::string_view line) -> Verdict {
-    const auto setting = config::parse_setting(line);
-    if (!setting) return {};
-    for (const MainEdit& edit : edits) {
-      if (edit.name != setting->first) continue;
-      if (edit.kind == MainEdit::Kind::kComment) return {Verdict::Change::kComment, ""};
-      if (edit.kind == MainEdit::Kind::kRemove) return {Verdict::Change::kRemove, ""};
-      // Of several settings of one name, the first place keeps the value.
-      if (!done.insert(edit.name).second) return {Verdict::Change::kRemove, ""};
-      return {Verdict::Change::kReplace, fmt::format("{} = {}", edit.name, edit.value)};
-    }
-    return {};
-  });
+  std::string out =
+      rewrite_lines(text, InnerComments::kBehind, [&](std::string_view line) -> Verdict {
+        const auto setting = config::parse_setting(line);
+        if (!setting) return {};
+        for (const MainEdit& edit : edits) {
+          if (edit.name != setting->first) continue;
+          const bool is_new = done.insert(edit.name).second;
+          if (!is_new && repeated != nullptr) add_once(*repeated, edit.name);
+          if (edit.kind == MainEdit::Kind::kComment) return {Verdict::Change::kComment, ""};
+          if (edit.kind == MainEdit::Kind::kRemove) return {Verdict::Change::kRemove, ""};
+          return {Verdict::Change::kReplace, fmt::format("{} = {}", edit.name, edit.value)};
+        }
+        return {};
+      });
   for (const MainEdit& edit : edits) {
     if (edit.kind == MainEdit::Kind::kSet && done.insert(edit.name).second) {
       out += fmt::format("{} = {}\n", edit.name, edit.value);
@@ -115,7 +126,7 @@ std::string edit_main_cf(std::string_view text, const std::vector<MainEdit>& edi
 
 std::string edit_master_cf(std::string_view text,
                            const std::function<Verdict(const config::Service& service)>& judge) {
-  return rewrite_lines(text, [&](std::string_view line) -> Verdict {
+  return rewrite_lines(text, InnerComments::kBefore, [&](std::string_view line) -> Verdict {
     const auto service = config::parse_service(line, "", 0);
     return service ? judge(*service) : Verdict{};
   });

@@ -19,10 +19,13 @@ struct Verdict {
   std::string text;  // kReplace: the new lines, without the last line break
 };
 
-// The text with each logical line as `judge` wants it. Comments and empty lines stay, also those
-// between the lines of one logical line.
+// Where comments and empty lines come that stood between the lines of one that is replaced.
+enum class InnerComments : unsigned char { kBehind, kBefore };
+
+// The text with each logical line as `judge` wants it. Comments and empty lines stay.
 [[nodiscard]] std::string rewrite_lines(
-    std::string_view text, const std::function<Verdict(std::string_view logical)>& judge);
+    std::string_view text, InnerComments comments,
+    const std::function<Verdict(std::string_view logical)>& judge);
 
 struct MainEdit {
   enum class Kind : unsigned char { kSet, kComment, kRemove };
@@ -31,8 +34,10 @@ struct MainEdit {
   std::string value;  // kSet
 };
 
-// A name that is set stays in its first place; one that is new goes to the end.
-[[nodiscard]] std::string edit_main_cf(std::string_view text, const std::vector<MainEdit>& edits);
+// A name that is set stays in its place, in each where there are several: those are put into
+// `repeated`. One that is new goes to the end.
+[[nodiscard]] std::string edit_main_cf(std::string_view text, const std::vector<MainEdit>& edits,
+                                       std::vector<std::string>* repeated = nullptr);
 
 // The text with each service as `judge` wants it; malformed entries stay as they are.
 [[nodiscard]] std::string edit_master_cf(

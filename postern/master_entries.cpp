@@ -49,9 +49,8 @@ Result<Pattern> parse_pattern(std::string_view text, What what) {
     --n;
   }
   if (n >= 2) {
-    if (!is_type(fields[n - 1])) {
-      return fail(Error::Kind::kConfig,
-                  fmt::format("invalid service type: \"{}\" in \"{}\"", fields[n - 1], text));
+    if (what == What::kEntries && n > 2 && !is_type(fields[n - 1])) {
+      return fail(Error::Kind::kConfig, "-M option requires service_name[/type]");
     }
     pattern.type = fields[n - 1];
     --n;
@@ -162,11 +161,20 @@ struct Edit {
   bool is_matched = false;
 };
 
+Result<Pattern> parse_edit_pattern(std::string_view text, What what) {
+  TRY(Pattern pattern, parse_pattern(text, what));
+  if (!is_type(pattern.type)) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("invalid service type: \"{}\" in \"{}\"", pattern.type, text));
+  }
+  return pattern;
+}
+
 Result<Edit> parse_edit(std::string_view text, const MasterRequest& request) {
   Edit edit;
   edit.request = text;
   if (request.action != MasterRequest::Action::kEdit) {
-    TRY(edit.pattern, parse_pattern(trim(text), request.what));
+    TRY(edit.pattern, parse_edit_pattern(trim(text), request.what));
     if (request.what == What::kEntries && text.find('/') == std::string_view::npos) {
       return fail(Error::Kind::kConfig, "-Me, -MX or -M# requires service_name/type");
     }
@@ -174,11 +182,12 @@ Result<Edit> parse_edit(std::string_view text, const MasterRequest& request) {
   }
   const auto [pattern, value] = split_at_first(text, '=');
   if (text.find('=') == std::string_view::npos) {
-    return fail(Error::Kind::kConfig, fmt::format("missing '=' in \"{}\"", text));
+    return fail(Error::Kind::kConfig,
+                fmt::format("missing '=' after attribute name: \"{}\"", text));
   }
   edit.request = trim(pattern);
   edit.value = trim(value);
-  TRY(edit.pattern, parse_pattern(edit.request, request.what));
+  TRY(edit.pattern, parse_edit_pattern(edit.request, request.what));
   if (request.what == What::kEntries && edit.request.find('/') == std::string::npos) {
     return fail(Error::Kind::kConfig, "-Me, -MX or -M# requires service_name/type");
   }

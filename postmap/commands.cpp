@@ -156,10 +156,16 @@ class Command {
     answers_.add(key, options_.program == Program::kPostalias ? ":\t" : "\t", value);
   }
 
+  // Nothing in ASCII depends on it.
+  bool is_utf8() {
+    if (!utf8_) utf8_ = options_.utf8.value_or(is_utf8_enabled(options_.config_directory));
+    return *utf8_;
+  }
+
   table::OpenOptions open_options() {
     table::OpenOptions open;
     open.fold_keys = options_.fold_keys;
-    open.utf8 = options_.utf8;
+    open.utf8 = is_utf8();
     open.bad_rules = table::BadRules::kSkip;  // shown as warnings, the rest can still be tried
     return open;
   }
@@ -187,6 +193,9 @@ class Command {
   // --- asking ---
 
   Result<int> query() {
+    if (options_.mime && !options_.match_headers && !options_.match_body) {
+      warn("ignoring -m option without -b or -h");
+    }
     std::vector<std::unique_ptr<Table>> tables;
     if (*options_.query_key != "-") {
       std::string value;
@@ -241,7 +250,7 @@ class Command {
     if (value.empty()) warn_of_empty_value(table, key);
     if (options_.values_are_files) {
       auto bytes = base64_decode_folded(value);
-      if (!bytes) return malformed_base64(table, key);
+      if (!bytes) return fail(Error::Kind::kConfig, malformed_base64(table, key, value));
       value = *std::move(bytes);
     }
     return true;
@@ -252,9 +261,9 @@ class Command {
     warn(fmt::format("table {} should return NO RESULT in case of NOT FOUND", table.name()));
   }
 
-  static std::unexpected<Error> malformed_base64(const Table& table, std::string_view key) {
-    return fail(Error::Kind::kConfig,
-                fmt::format("table {}: key {}: malformed BASE64 value", table.name(), key));
+  static std::string malformed_base64(const Table& table, std::string_view key,
+                                      std::string_view value) {
+    return fmt::format("table {}: key {}: malformed BASE64 value: {}", table.name(), key, value);
   }
 
   // Header fields and body lines of the message on standard input. A part's header within a
@@ -304,32 +313,28 @@ class Command {
   Result<int> list() {
     for (const auto& name : options_.tables) {
       TRY(const auto table, open(typed(name)));
-      Result<void> outcome;
       const auto walked = table->for_each([&](std::string_view key, std::string_view value) {
         if (!options_.values_are_files) {
           print_pair(key, value);
-          return true;
+        } else if (const auto bytes = base64_decode_folded(value)) {
+          print_pair(key, *bytes);
+        } else {
+          warn(malformed_base64(*table, key, value));
         }
-        const auto bytes = base64_decode_folded(value);
-        if (!bytes) {
-          outcome = malformed_base64(*table, key);
-          return false;
-        }
-        print_pair(key, *bytes);
         return true;
       });
       answers_.flush();
       DO(walked);
-      DO(outcome);
     }
     return 0;
   }
 
   // --- making and changing ---
 
-  Result<table::BuildOptions> build_options(const std::string& name, bool keep_entries) {
+  table::BuildOptions build_options(const std::string& name, bool keep_entries) {
     table::BuildOptions build;
     build.fold_keys = options_.fold_keys;
+    build.utf8 = options_.utf8.value_or(true);
     build.trailing_nul = options_.trailing_nul;
     build.keep_entries = keep_entries;
     build.duplicates = options_.duplicates;
@@ -358,12 +363,12 @@ class Command {
     bool found = false;
     for (const auto& given : options_.tables) {
       TRY(const std::string name, changeable(typed(given)));
-      TRY(const auto build, build_options(name, true));
+      if (!table::can_build(type_of(name))) return cannot_change(name);
+      const auto build = build_options(name, true);
       BorrowedIdentity identity;
       DO(drop_rights(name, build, identity));
-      if (!table::stamp_of(table::file_of_table(type_of(name), name_of(name)))) {
-        return sys::fail_errno("open " + name, ENOENT);
-      }
+      const std::string file = table::file_of_table(type_of(name), name_of(name));
+      if (!table::stamp_of(file)) return sys::fail_errno("open database " + file, ENOENT);
       TRY(const auto builder, Builder::open(name, build));
       bool changed = false;
       for (const auto& key : keys) {
@@ -397,20 +402,18 @@ class Command {
   }
 
   Result<void> build(const std::string& name) {
-    if (!table::can_build(type_of(name))) {
-      // A type that does not exist is said to be so; one that needs no file, too.
-      DO(check_type(name));
-      return fail(Error::Kind::kConfig,
-                  fmt::format("table {}: this type of table is not made from a file", name));
-    }
-    const std::string path = name_of(name);
+    const std::string path = options_.incremental ? "stdin" : name_of(name);
     std::string text;
     if (options_.incremental) {
+      if (!table::can_build(type_of(name))) return cannot_change(name);
       TRY(text, read_input());
     } else {
       TRY(text, table::read_text_file(path, kMaxSource));
+      if (!table::can_build(type_of(name))) return cannot_make(name);
     }
-    TRY(auto build_with, build_options(name, options_.incremental));
+    auto build_with = build_options(name, options_.incremental);
+    table::SourceRules rules{options_.format(), true};
+    if (!is_all_ascii(text)) build_with.utf8 = rules.utf8 = is_utf8();
     build_with.expected_entries = static_cast<std::size_t>(std::ranges::count(text, '\n'));
     if (options_.duplicates == table::Duplicates::kWarn) {
       build_with.on_duplicate = [&](std::string_view key) {
@@ -435,7 +438,7 @@ class Command {
       outcome = builder->enqueue(record.key, *bytes);
     };
     const std::string_view source = builder->adopt(std::move(text));
-    table::walk_source(source, options_.format(), path, take, [&](const std::string& warning) {
+    table::walk_source(source, rules, path, take, [&](const std::string& warning) {
       // Duplicates of lines above it come first.
       if (outcome) outcome = builder->settle();
       warn(warning);
@@ -468,16 +471,33 @@ class Command {
     return base64_encode(bytes);
   }
 
-  Result<void> check_type(const std::string& name) {
+  static std::unexpected<Error> unknown_type(const std::string& name) {
+    // What opening says of it.
+    auto table = table::open_table(type_of(name) + ":x");
+    return std::unexpected(std::move(table).error());
+  }
+
+  static bool is_known_type(const std::string& name) {
     const auto types = table::known_types();
-    if (std::ranges::find(types, type_of(name)) != types.end()) return {};
-    auto table = table::open_table(name);
-    if (!table) return std::unexpected(std::move(table).error());
-    return {};
+    return std::ranges::find(types, type_of(name)) != types.end();
+  }
+
+  static std::unexpected<Error> cannot_make(const std::string& name) {
+    if (!is_known_type(name)) return unknown_type(name);
+    return fail(Error::Kind::kConfig,
+                fmt::format("unsupported dictionary type: {} does not support bulk-mode creation.",
+                            type_of(name)));
+  }
+
+  static std::unexpected<Error> cannot_change(const std::string& name) {
+    if (!is_known_type(name)) return unknown_type(name);
+    return fail(Error::Kind::kConfig,
+                fmt::format("table {}: entries of this type of table cannot be changed", name));
   }
 
   const Options& options_;
   std::string default_type_;
+  std::optional<bool> utf8_;
   Answers answers_;
 };
 

@@ -4,10 +4,18 @@
 
 #include <string>
 
+#include "common/base/result.h"
+
 namespace postern::postmap {
+
+// An error where a directory is named, by -c or MAIL_CONFIG, that has no main.cf.
+[[nodiscard]] Result<void> check_directory(const std::string& config_directory);
 
 // The table type of names that have none.
 [[nodiscard]] std::string default_database_type(const std::string& config_directory);
+
+// smtputf8_enable.
+[[nodiscard]] bool is_utf8_enabled(const std::string& config_directory);
 
 // myhostname; "localhost" where there is no configuration.
 [[nodiscard]] std::string host_name(const std::string& config_directory);

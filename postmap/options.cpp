@@ -24,15 +24,11 @@ std::unexpected<Error> conflict(std::string_view what) {
 }
 
 Result<void> check(const Options& o) {
-  if (o.query_key && (o.list || o.delete_key || o.incremental)) {
-    return conflict("specify only one of -s -q or -d");
+  if (o.list && (o.query_key || o.delete_key)) {
+    return conflict("specify only one of -s or -q or -d");
   }
-  if (o.list && o.delete_key) return conflict("specify only one of -s -q or -d");
   if ((o.match_headers || o.match_body) && o.query_key != "-") {
     return conflict("specify -b -h or -m only with \"-q -\"");
-  }
-  if (o.mime && !o.match_headers && !o.match_body) {
-    return conflict("specify -m only together with -b or -h");
   }
   if (o.tables.empty()) return usage(o.program);
   return {};
@@ -40,10 +36,13 @@ Result<void> check(const Options& o) {
 
 }  // namespace
 
+Program program_named(std::string_view path) {
+  return path.substr(path.rfind('/') + 1) == "postalias" ? Program::kPostalias : Program::kPostmap;
+}
+
 Result<Options> parse_options(int argc, char** argv) {
   Options o;
-  const std::string_view path = argc > 0 ? argv[0] : "postmap";
-  if (path.substr(path.rfind('/') + 1) == "postalias") o.program = Program::kPostalias;
+  o.program = program_named(argc > 0 ? argv[0] : "");
 
   const bool is_postmap = o.program == Program::kPostmap;
   const char* const letters = is_postmap ? "NbFUhmc:d:finopq:rsuvw" : "Nc:d:finopq:rsuvw";
@@ -56,6 +55,7 @@ Result<Options> parse_options(int argc, char** argv) {
         o.config_directory = ::optarg;
         break;
       case 'd':
+        if (o.query_key || o.delete_key) return conflict("specify only one of -s -q or -d");
         o.delete_key = ::optarg;
         break;
       case 'f':
@@ -86,6 +86,7 @@ Result<Options> parse_options(int argc, char** argv) {
         o.inherit_mode = false;
         break;
       case 'q':
+        if (o.query_key || o.delete_key) return conflict("specify only one of -s -q or -d");
         o.query_key = ::optarg;
         break;
       case 'r':

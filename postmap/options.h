@@ -28,7 +28,7 @@ struct Options {
   bool trailing_nul = true;                                 // not -n
   bool inherit_mode = true;                                 // not -p
   bool keep_root = false;                                   // -o
-  bool utf8 = true;                                         // not -u
+  std::optional<bool> utf8;       // -u: false; else as smtputf8_enable says
   bool values_are_files = false;  // -F: base64 of the files that the value names
   bool match_headers = false;     // -h: the keys are the header fields of a message
   bool match_body = false;        // -b: its body lines
@@ -43,6 +43,7 @@ struct Options {
   }
 };
 
+[[nodiscard]] Program program_named(std::string_view path);
 // The error's text is what is to be said, the usage line included.
 [[nodiscard]] Result<Options> parse_options(int argc, char** argv);
 

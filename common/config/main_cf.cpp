@@ -71,10 +71,9 @@ MainCf parse_main_cf(std::string_view text, std::string_view file) {
   std::unordered_map<std::string, std::size_t> place_of_name;
   for (const LogicalLine& line : split_logical_lines(text)) {
     if (is_space(line.text.front())) {
-      complain(
-          line.first, "",
-          fmt::format("a setting must not begin with white space: \"{:.60}\"", trim(line.text)),
-          Severity::kError);
+      complain(line.first, "",
+               fmt::format("logical line must not start with whitespace: \"{:.60}\"", line.text),
+               Severity::kError);
       continue;
     }
     auto setting = parse_setting(line.text);

@@ -188,8 +188,8 @@ MasterCf parse_master_cf(std::string_view text, std::string_view file) {
   }
   for (const LogicalLine& line : split_logical_lines(text)) {
     if (is_space(line.text.front())) {
-      complain(line.first, fmt::format("an entry must not begin with white space: \"{:.60}\"",
-                                       trim(line.text)));
+      complain(line.first,
+               fmt::format("logical line must not start with whitespace: \"{:.60}\"", line.text));
       continue;
     }
     auto service = parse_service(line.text, file, line.first);

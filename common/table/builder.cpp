@@ -1,31 +1,24 @@
 #include "common/table/builder.h"
 
-#include <cdb.h>
-#include <db.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <lmdb.h>
 #include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
-#include <vector>
 
 #include "common/base/text.h"
 #include "common/sys/fd.h"
 #include "common/table/entries.h"
+#include "common/table/file_writers.h"
+#include "common/table/fold_key.h"
 
 namespace postern::table {
 
 namespace {
 
-constexpr std::size_t kMaxLmdbMap = std::size_t{1} << 40U;
-constexpr std::size_t kMaxDbCache = std::size_t{512} << 20U;
 constexpr std::size_t kMaxItem = std::size_t{1} << 30U;
 
 // Removes the file unless it was renamed away.
@@ -43,42 +36,6 @@ class TemporaryFile {
  private:
   std::string path_;
 };
-
-struct CloseDb {
-  void operator()(DB* db) const { db->close(db, 0); }
-};
-struct CloseEnv {
-  void operator()(MDB_env* env) const { ::mdb_env_close(env); }
-};
-struct CloseCursor {
-  void operator()(MDB_cursor* cursor) const { ::mdb_cursor_close(cursor); }
-};
-
-// A file's bytes, read only.
-class Mapping {
- public:
-  Mapping(int fd, std::size_t size)
-      : data_(::mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0)), size_(size) {}
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() {
-    if (data_ != MAP_FAILED) ::munmap(data_, size_);
-  }
-  [[nodiscard]] const char* data() const {
-    return data_ == MAP_FAILED ? nullptr : static_cast<const char*>(data_);
-  }
-
- private:
-  void* data_;
-  std::size_t size_;
-};
-
-DBT make_dbt(std::string_view bytes) {
-  DBT dbt{};
-  dbt.data = const_cast<char*>(bytes.data());
-  dbt.size = static_cast<u_int32_t>(bytes.size());
-  return dbt;
-}
 
 // All entries are held in memory and written at commit(): one pass, the same for every type, and a
 // file that depends only on what is in it.
@@ -112,7 +69,8 @@ class FileBuilder final : public Builder {
   Result<bool> add(std::string_view key, std::string_view value) override {
     DO(settle());
     DO(check_size(key, value));
-    const auto added = entries_.add(key, value, as_asked());
+    const auto added = can_fold_in_place(key) ? entries_.add(key, value, as_asked())
+                                              : entries_.add(folded(key), value, as_is());
     if (added.before == nullptr) return true;
     TRY(const bool is_taken, settle_duplicate(added));
     return is_taken;
@@ -120,7 +78,8 @@ class FileBuilder final : public Builder {
 
   Result<void> enqueue(std::string_view key, std::string_view value) override {
     DO(check_size(key, value));
-    const auto added = entries_.enqueue(key, value, as_asked());
+    const auto added = can_fold_in_place(key) ? entries_.enqueue(key, value, as_asked())
+                                              : entries_.enqueue(folded(key), value, as_is());
     if (added.before != nullptr) return tell_of_duplicate(added);
     return {};
   }
@@ -143,7 +102,7 @@ class FileBuilder final : public Builder {
 
   Result<bool> erase(std::string_view key) override {
     DO(settle());
-    std::string stored = options_.fold_keys ? to_lower(key) : std::string(key);
+    std::string stored = options_.fold_keys ? folded(key) : std::string(key);
     if (options_.trailing_nul) stored += '\0';
     return entries_.erase(stored);
   }
@@ -152,12 +111,8 @@ class FileBuilder final : public Builder {
     DO(settle());
     TRY(const auto created, create_temporary());
     const TemporaryFile& temporary = *created;
-    if (type_ == "cdb") {
-      DO(write_cdb(temporary.path()));
-    } else if (type_ == "lmdb") {
-      DO(write_lmdb(temporary.path()));
-    } else {
-      DO(write_db(temporary.path()));
+    if (const auto written = write(temporary.path()); !written) {
+      return failed(written.error().text);
     }
     DO(flush(temporary.path()));
     if (::rename(temporary.path().c_str(), path_.c_str()) != 0) {
@@ -212,6 +167,13 @@ class FileBuilder final : public Builder {
     return temporary;
   }
 
+  // Letters beyond ASCII may take more or fewer bytes then.
+  [[nodiscard]] bool can_fold_in_place(std::string_view key) const {
+    return !options_.fold_keys || !options_.utf8 || is_all_ascii(key);
+  }
+  [[nodiscard]] std::string folded(std::string_view key) const {
+    return fold_key(key, options_.utf8).value_or(to_lower(key));
+  }
   [[nodiscard]] Spelling as_is() const { return {false, options_.trailing_nul}; }
   [[nodiscard]] Spelling as_asked() const { return {options_.fold_keys, options_.trailing_nul}; }
 
@@ -246,135 +208,11 @@ class FileBuilder final : public Builder {
     return fail_temporary(fmt::format("write {}: {}", label_, reason));
   }
 
-  Result<void> write_db(const std::string& path) {
-    DB* raw = nullptr;
-    if (const int status = ::db_create(&raw, nullptr, 0); status != 0) {
-      return failed(::db_strerror(status));
-    }
-    std::unique_ptr<DB, CloseDb> db(raw);
-    raw->set_errcall(raw, [](const DB_ENV*, const char*, const char*) {});
-    // With all of the table in the cache each page is written once.
-    const std::size_t cache = std::clamp(entries_.bytes() * 2, options_.db_cache_size, kMaxDbCache);
-    raw->set_cachesize(raw, 0, static_cast<u_int32_t>(cache), 0);
-    const bool hash = type_ == "hash";
-    if (const auto count = static_cast<u_int32_t>(entries_.count()); hash && count > 0) {
-      raw->set_h_nelem(raw, count);
-    }
-    int status = raw->open(raw, nullptr, path.c_str(), nullptr, hash ? DB_HASH : DB_BTREE,
-                           DB_CREATE | DB_TRUNCATE, 0);
-    if (status == 0) {
-      entries_.visit_sorted([&](const Entries::Entry& entry) {
-        DBT key = make_dbt(entry.key());
-        DBT value = make_dbt(entry.value());
-        status = raw->put(raw, nullptr, &key, &value, 0);
-        return status == 0;
-      });
-    }
-    if (status == 0) status = raw->sync(raw, 0);
-    if (status == 0) status = db.release()->close(raw, 0);
-    if (status != 0) return failed(::db_strerror(status));
-    return {};
-  }
-
-  Result<void> write_lmdb(const std::string& path) {
-    const std::size_t bytes = entries_.bytes() + entries_.count() * 64;
-    for (std::size_t map = std::max(options_.lmdb_map_size, bytes * 2); map <= kMaxLmdbMap;
-         map *= 2) {
-      const int status = try_lmdb(path, map);
-      if (status == 0) return {};
-      if (status == MDB_BAD_VALSIZE) return failed("a key is empty or longer than 511 bytes");
-      if (status != MDB_MAP_FULL) return failed(::mdb_strerror(status));
-      if (::truncate(path.c_str(), 0) != 0) return sys::fail_errno("truncate " + path_);
-    }
-    return failed("too large");
-  }
-
-  // Made in memory: LMDB then writes to a map of all of it, which costs half of what its own lists
-  // of changed pages do, and a full disk is an error of write() instead of a signal.
-  int try_lmdb(const std::string& path, std::size_t map_size) {
-    std::size_t size = 0;
-    struct rlimit limit{};
-    const bool is_allowed =
-        ::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur >= rlim_t{map_size};
-    if (const sys::Fd memory(::memfd_create("lmdb", MFD_CLOEXEC)); memory && is_allowed) {
-      const int status = fill_lmdb(fmt::format("/proc/self/fd/{}", memory.get()), map_size,
-                                   MDB_WRITEMAP | MDB_NOSYNC, size);
-      if (status == 0) return copy_to_file(memory.get(), size);
-      // The system's own errors are of this way of doing it: no /proc, no memory.
-      if (status < 0) return status;
-    }
-    return fill_lmdb(path, map_size, 0, size);
-  }
-
-  // `size` becomes that of the pages in use.
-  int fill_lmdb(const std::string& path, std::size_t map_size, unsigned flags, std::size_t& size) {
-    MDB_env* raw = nullptr;
-    if (const int status = ::mdb_env_create(&raw); status != 0) return status;
-    const std::unique_ptr<MDB_env, CloseEnv> env(raw);
-    int status = ::mdb_env_set_mapsize(raw, map_size);
-    flags |= MDB_NOSUBDIR | MDB_NOLOCK;
-    if (status == 0) status = ::mdb_env_open(raw, path.c_str(), flags, 0600);
-    MDB_txn* txn = nullptr;
-    if (status == 0) status = ::mdb_txn_begin(raw, nullptr, 0, &txn);
-    if (status != 0) return status;
-    status = put_all(txn);
-    if (status != 0) {
-      ::mdb_txn_abort(txn);
-      return status;
-    }
-    status = ::mdb_txn_commit(txn);
-    MDB_envinfo info{};
-    MDB_stat stat{};
-    if (status == 0) status = ::mdb_env_info(raw, &info);
-    if (status == 0) status = ::mdb_env_stat(raw, &stat);
-    size = (info.me_last_pgno + 1) * stat.ms_psize;
-    return status;
-  }
-
-  int put_all(MDB_txn* txn) {
-    MDB_dbi dbi = 0;
-    int status = ::mdb_dbi_open(txn, nullptr, 0, &dbi);
-    MDB_cursor* raw = nullptr;
-    if (status == 0) status = ::mdb_cursor_open(txn, dbi, &raw);
-    const std::unique_ptr<MDB_cursor, CloseCursor> cursor(raw);
-    if (status != 0) return status;
-    entries_.visit_sorted([&](const Entries::Entry& entry) {
-      MDB_val key{entry.key_size, entry.bytes};
-      MDB_val value{entry.value_size, entry.bytes + entry.value_at};
-      status = ::mdb_cursor_put(raw, &key, &value, MDB_APPEND);
-      return status == 0;
-    });
-    return status;
-  }
-
-  int copy_to_file(int from, std::size_t size) {
-    const Mapping map(from, size);
-    if (map.data() == nullptr) return errno;
-    for (std::size_t done = 0; done < size;) {
-      const ssize_t written =
-          ::pwrite(file_.get(), map.data() + done, size - done, static_cast<off_t>(done));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return errno;
-      done += static_cast<std::size_t>(written);
-    }
-    return 0;
-  }
-
-  Result<void> write_cdb(const std::string& path) {
-    static_cast<void>(path);
-    struct ::cdb_make make{};
-    int status = ::cdb_make_start(&make, file_.get());
-    if (status == 0) {
-      entries_.visit_in_order([&](const Entries::Entry& entry) {
-        status = ::cdb_make_add(&make, entry.bytes, entry.key_size, entry.bytes + entry.value_at,
-                                entry.value_size);
-        return status == 0;
-      });
-    }
-    const int error = errno;
-    if (::cdb_make_finish(&make) != 0) return failed(sys::errno_text(errno));
-    if (status != 0) return failed(sys::errno_text(error));
-    return {};
+  Result<void> write(const std::string& path) {
+    if (type_ == "cdb") return write_cdb(file_.get(), entries_);
+    if (type_ == "lmdb") return write_lmdb(path, entries_, options_.lmdb_map_size);
+    const DbKind kind = type_ == "hash" ? DbKind::kHash : DbKind::kBtree;
+    return write_db(path, kind, entries_, options_.db_cache_size);
   }
 
   // libdb and LMDB have descriptors of their own; the flush is the file's, whoever asks for it.

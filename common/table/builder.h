@@ -28,6 +28,7 @@ enum class Duplicates : unsigned char {
 
 struct BuildOptions {
   bool fold_keys = true;
+  bool utf8 = true;  // keys are folded as characters
   bool trailing_nul = true;
   bool keep_entries = false;  // start from what the file holds; else from nothing
   Duplicates duplicates = Duplicates::kWarn;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/table/fold_key.h"
 #include "common/table/source.h"
 #include "common/table/table.h"
 #include "common/table/types.h"
@@ -106,15 +107,16 @@ OpenedTable open_texthash(std::string_view name, const OpenOptions& options) {
   auto table = std::make_unique<MapTable>("texthash", name, options.fold_keys);
   table->watch(path);  // before reading: a change in between is seen as one
   auto text = read_text_file(path, options.max_file_size);
-  if (!text) return fail_in(fmt::format("open texthash:{}", name), std::move(text).error());
-  Source source = parse_source(*text, SourceFormat::kPlain, options.fold_keys, path);
-  for (auto& warning : source.warnings) table->warn(std::move(warning));
-  for (auto& record : source.records) {
-    const std::string key = record.key;
-    if (!table->add(std::move(record.key), std::move(record.value))) {
+  if (!text) return std::unexpected(std::move(text).error());
+  const auto take = [&](const RecordView& record) {
+    const std::string key(record.key);
+    auto stored = options.fold_keys ? fold_key(key, options.utf8) : key;
+    if (stored && !table->add(*std::move(stored), std::string(record.value))) {
       table->warn(fmt::format("{}, line {}: duplicate entry: \"{}\"", path, record.line, key));
     }
-  }
+  };
+  walk_source(*text, {SourceFormat::kPlain, options.utf8}, path, take,
+              [&](std::string warning) { table->warn(std::move(warning)); });
   return table;
 }
 
@@ -128,8 +130,9 @@ OpenedTable open_inline(std::string_view name, const OpenOptions& options) {
   for (const auto word : split_words_braced(*inside)) {
     const auto pair = parse_assignment(word);
     if (!pair) return bad(fmt::format("expected name=value in \"{}\"", word));
-    table->set(options.fold_keys ? to_lower(pair->name) : std::string(pair->name),
-               std::string(pair->value));
+    auto key = options.fold_keys ? fold_key(pair->name, options.utf8) : std::string(pair->name);
+    if (!key) return bad(fmt::format("no UTF-8 in \"{}\"", word));
+    table->set(*std::move(key), std::string(pair->value));
   }
   return table;
 }

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "common/base/text.h"
+#include "common/log/clean.h"
 #include "common/mail/address.h"
 #include "common/sys/fd.h"
 #include "common/sys/large_pages.h"
@@ -18,6 +19,7 @@ namespace postern::table {
 
 namespace {
 
+constexpr std::size_t kMostShown = 100;  // of a line, in a warning
 constexpr std::size_t kLeastRead = std::size_t{64} << 10U;
 
 // What ends a key or makes it more than a run of letters.
@@ -61,32 +63,36 @@ bool is_empty_or_comment(std::string_view line) {
   return line.empty() || line.front() == '#';
 }
 
-// Blanks outside quotes become one; around commas there is none before and one behind.
-std::string tidy_alias_value(std::string_view text) {
+// Without the backslashes that escape nothing, outside quotes: `\me` is `me`.
+std::string without_idle_escapes(std::string_view text) {
   std::string out;
   bool quoted = false;
-  bool blank = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (!quoted && is_space(c)) {
-      blank = true;
-      continue;
+    if (text[i] == '"') quoted = !quoted;
+    if (text[i] == '\\' && i + 1 < text.size()) {
+      if (quoted || !is_alnum(text[i + 1])) out += text[i];
+      ++i;
     }
-    if (!quoted && c == ',') {
-      out += ", ";
-      blank = false;
-      continue;
-    }
-    if (blank && !out.empty() && !out.ends_with(' ')) out += ' ';
-    blank = false;
-    out += c;
-    if (c == '\\' && i + 1 < text.size()) {
-      out += text[++i];
-    } else if (c == '"') {
-      quoted = !quoted;
-    }
+    out += text[i];
   }
-  return std::string(trim_right(out));
+  return out;
+}
+
+// The words of a value as they are stored: a blank between two of them, and behind a comma, and
+// none elsewhere.
+std::string tidy_alias_value(std::string_view text) {
+  // Most values are one address.
+  if (text.find_first_of(" \t,\"\\()[]") == std::string_view::npos) return std::string(text);
+  std::string out;
+  bool is_behind_word = false;
+  for (const auto& token : mail::scan_address(without_idle_escapes(text))) {
+    const bool is_word = token.kind != mail::Token::Kind::kSpecial;
+    if (is_word && is_behind_word) out += ' ';
+    out += mail::print_external({&token, 1});
+    if (token.is(',')) out += ' ';
+    is_behind_word = is_word;
+  }
+  return out;
 }
 
 // Where the ':' is that ends an alias's name: outside quotes, and not the first character.
@@ -195,32 +201,39 @@ Result<std::string> read_rules(const std::string& name, std::size_t max_size) {
   return text;
 }
 
-void walk_source(std::string_view text, SourceFormat format, std::string_view path,
+void walk_source(std::string_view text, const SourceRules& rules, std::string_view path,
                  const std::function<void(const RecordView&)>& take,
                  const std::function<void(std::string)>& warn) {
   const auto complain = [&](std::size_t line, std::string_view what) {
     warn(fmt::format("{}, line {}: {}", path, line, what));
   };
-  Record alias;
+  std::string alias;
+  std::string members;
+  const bool may_be_no_utf8 = rules.utf8 && !is_all_ascii(text);
   RecordView record;
   LogicalLineWalker walker(text);
   while (const auto line = walker.next()) {
     record.line = line->number;
     const std::string_view all = line->text;
+    if (may_be_no_utf8 && !is_valid_utf8(all)) {
+      complain(line->number, fmt::format("non-UTF-8 input \"{}\" -- ignoring this line",
+                                         log::clean(all, kMostShown)));
+      continue;
+    }
     if (is_space(all.front())) {
       complain(line->number,
                fmt::format("logical line must not start with whitespace: \"{:.100}\"", all));
       continue;
     }
-    if (format == SourceFormat::kAliases) {
+    if (rules.format == SourceFormat::kAliases) {
       const std::size_t colon = alias_colon(all);
       if (colon == std::string_view::npos) {
         complain(line->number, "need name:value pair");
         continue;
       }
-      alias.key = alias_name(all.substr(0, colon));
-      alias.value = tidy_alias_value(all.substr(colon + 1));
-      record = {alias.key, alias.value, line->number};
+      alias = alias_name(all.substr(0, colon));
+      members = tidy_alias_value(all.substr(colon + 1));
+      record = {alias, members, line->number};
       if (record.key.empty() || record.value.empty()) {
         complain(line->number, "need name:value pair");
         continue;
@@ -248,19 +261,6 @@ void walk_source(std::string_view text, SourceFormat format, std::string_view pa
     }
     take(record);
   }
-}
-
-Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
-                    std::string_view path) {
-  Source source;
-  walk_source(
-      text, format, path,
-      [&](const RecordView& record) {
-        source.records.push_back({std::string(record.key), std::string(record.value), record.line});
-        if (fold_keys) make_lower(source.records.back().key);
-      },
-      [&](std::string warning) { source.warnings.push_back(std::move(warning)); });
-  return source;
 }
 
 std::optional<std::string_view> inside_braces(std::string_view text) {

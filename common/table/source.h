@@ -49,11 +49,6 @@ class LogicalLineWalker {
 // The rules of a table of patterns: a file, or `{ {rule} {rule} }` in the name itself.
 [[nodiscard]] Result<std::string> read_rules(const std::string& name, std::size_t max_size);
 
-struct Record {
-  std::string key;
-  std::string value;
-  std::size_t line = 0;
-};
 struct RecordView {
   std::string_view key;
   std::string_view value;
@@ -65,21 +60,16 @@ enum class SourceFormat : unsigned char {
   kAliases,  // key: value, as in aliases(5); quotes of the key go
 };
 
-struct Source {
-  std::vector<Record> records;
-  std::vector<std::string>
-      warnings;  // "/etc/x, line 3: expected format: ..."; the line is left out
+struct SourceRules {
+  SourceFormat format = SourceFormat::kPlain;
+  bool utf8 = true;  // a line that is none is left out
 };
 
 // Calls `take` with each record, whose views are good until it returns, and `warn` with each
-// complaint, in the order of the file.
-void walk_source(std::string_view text, SourceFormat format, std::string_view path,
+// complaint, in the order of the file. `path` is for the warnings.
+void walk_source(std::string_view text, const SourceRules& rules, std::string_view path,
                  const std::function<void(const RecordView&)>& take,
                  const std::function<void(std::string)>& warn);
-
-// Keys are folded to lower case with `fold_keys`. `path` is for the warnings.
-[[nodiscard]] Source parse_source(std::string_view text, SourceFormat format, bool fold_keys,
-                                  std::string_view path);
 
 // `{ a = b }` or `a=b`: a name and a value around the first `=`, blanks around both gone.
 struct Assignment {

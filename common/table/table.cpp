@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/base/text.h"
+#include "common/table/fold_key.h"
 #include "common/table/types.h"
 
 namespace postern::table {
@@ -41,16 +42,17 @@ Table::Table(std::string_view type, std::string_view name, bool fold_keys)
     : name_(fmt::format("{}:{}", type, name)), fold_keys_(fold_keys) {}
 
 Found Table::find(std::string_view key) {
-  if (!fold_keys_) return do_find(key);
-  for (const char c : key) {
-    if (is_upper(c)) return do_find(to_lower(key));
-  }
-  return do_find(key);
+  if (!fold_keys_ || is_folded(key)) return do_find(key);
+  const auto folded = fold_key(key, utf8_);
+  if (!folded) return std::nullopt;
+  return do_find(*folded);
 }
 
 Result<bool> Table::find_into(std::string_view key, std::string& value) {
-  if (!fold_keys_ || std::ranges::none_of(key, is_upper)) return do_find_into(key, value);
-  return do_find_into(to_lower(key), value);
+  if (!fold_keys_ || is_folded(key)) return do_find_into(key, value);
+  const auto folded = fold_key(key, utf8_);
+  if (!folded) return false;
+  return do_find_into(*folded, value);
 }
 
 Result<bool> Table::do_find_into(std::string_view key, std::string& value) {
@@ -61,16 +63,22 @@ Result<bool> Table::do_find_into(std::string_view key, std::string& value) {
 }
 
 Result<void> Table::find_each(std::span<const std::string_view> keys, const FoundOne& found) {
-  const auto is_folded = [this](std::string_view key) {
-    return !fold_keys_ || std::ranges::none_of(key, is_upper);
-  };
-  if (std::ranges::all_of(keys, is_folded)) return do_find_each(keys, found);
+  if (!fold_keys_ || std::ranges::all_of(keys, is_folded)) return do_find_each(keys, found);
   std::deque<std::string> folded;
-  std::vector<std::string_view> all(keys.begin(), keys.end());
-  for (auto& key : all) {
-    if (!is_folded(key)) key = folded.emplace_back(to_lower(key));
+  std::vector<std::string_view> all;
+  std::vector<std::size_t> indices;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    std::string_view key = keys[i];
+    if (!is_folded(key)) {
+      auto in_small_letters = fold_key(key, utf8_);
+      if (!in_small_letters) continue;
+      key = folded.emplace_back(*std::move(in_small_letters));
+    }
+    all.push_back(key);
+    indices.push_back(i);
   }
-  return do_find_each(all, found);
+  return do_find_each(
+      all, [&](std::size_t index, std::string_view value) { found(indices[index], value); });
 }
 
 Result<void> Table::do_find_each(std::span<const std::string_view> keys, const FoundOne& found) {
@@ -121,7 +129,9 @@ OpenedTable open_table(std::string_view type_and_name, const OpenOptions& option
                 fmt::format("unsupported dictionary type: {}. Is the postfix-{} package installed?",
                             type, type));
   }
-  return found->second(name, options);
+  TRY(auto table, found->second(name, options));
+  table->utf8_ = options.utf8;
+  return table;
 }
 
 void register_type(std::string type, OpenFunction open) {

@@ -36,7 +36,7 @@ enum class BadRules : unsigned char {
 
 struct OpenOptions {
   bool fold_keys = true;
-  bool utf8 = true;  // patterns see characters, not bytes
+  bool utf8 = true;  // patterns see characters, not bytes, and keys are folded as such
   BadRules bad_rules = BadRules::kFail;
 
   std::size_t db_cache_size = std::size_t{128} << 10U;        // berkeley_db_read_buffer_size
@@ -108,8 +108,12 @@ class Table {
   [[nodiscard]] std::unexpected<Error> error(std::string_view doing, std::string_view reason) const;
 
  private:
+  friend Result<std::unique_ptr<Table>> open_table(std::string_view type_and_name,
+                                                   const OpenOptions& options);
+
   std::string name_;
   bool fold_keys_;
+  bool utf8_ = true;
   std::string watched_path_;
   std::optional<FileStamp> stamp_;
   std::vector<std::string> warnings_;

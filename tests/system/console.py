@@ -1,5 +1,6 @@
 """console.py - what administrators type: queue tools, instances, tables behind proxy:, sendmail."""
 import json
+import resource
 
 from harness import *
 
@@ -282,6 +283,24 @@ def postmap_answers_many_keys():
         check_equal(asking.wait(10), 0)
 
 
+def tables_without_room():
+    """A table that cannot be written whole: the reason is told, the old one stays, nothing is left."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with Mta(start=False) as mta:
+        for kind in ("lmdb", "cdb", "hash", "btree"):
+            write(f"{CONF}/t", "key old\n")
+            check_equal(mta.tool("postmap", f"{kind}:{CONF}/t").returncode, 0)
+            write(f"{CONF}/t", "".join(f"key{n} value\n" for n in range(10_000)) + "key new\n")
+            before = sorted(os.listdir(CONF))
+            done = subprocess.run([PREFIX + "/sbin/postmap", f"{kind}:{CONF}/t"], preexec_fn=limit,
+                                  capture_output=True, timeout=30)
+            check_equal(done.returncode, 1, (kind, done.stderr))
+            check(b"File too large" in done.stderr, kind, done.stderr)
+            check_equal(sorted(os.listdir(CONF)), before, kind)
+            check_equal(mta.tool("postmap", "-q", "key", f"{kind}:{CONF}/t").stdout, b"old\n", kind)
+
+
 def sendmail_speaks_smtp():
     """sendmail -bs: what EHLO promises is kept."""
     with Mta({"fast_flush_domains": "home.test", "relay_domains": "home.test"},
@@ -303,5 +322,5 @@ def sendmail_speaks_smtp():
 
 
 main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
-      other_configuration_directories, instances, postmap_answers_many_keys,
+      other_configuration_directories, instances, postmap_answers_many_keys, tables_without_room,
       sendmail_speaks_smtp])

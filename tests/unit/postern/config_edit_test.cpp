@@ -47,12 +47,16 @@ using Action = MasterRequest::Action;
 
 }  // namespace
 
-TEST_CASE("a setting keeps its place, comments stay, later ones of the same name go") {
-  CHECK(edit_main_cf(kMain, {{MainEdit::Kind::kSet, "relayhost", "three"},
-                             {MainEdit::Kind::kSet, "mydestination", "c"},
-                             {MainEdit::Kind::kSet, "new", "y"}}) ==
-        "# a comment\nrelayhost = three\n\n# another\nmydestination = c\n    # inside\nlast = x\n"
-        "new = y\n");
+TEST_CASE("a setting keeps its place, in each where there are several, and comments stay") {
+  std::vector<std::string> repeated;
+  CHECK(edit_main_cf(kMain,
+                     {{MainEdit::Kind::kSet, "relayhost", "three"},
+                      {MainEdit::Kind::kSet, "mydestination", "c"},
+                      {MainEdit::Kind::kSet, "new", "y"}},
+                     &repeated) ==
+        "# a comment\nrelayhost = three\n\n# another\nmydestination = c\n    # inside\n"
+        "relayhost = three\nlast = x\nnew = y\n");
+  CHECK(repeated == std::vector<std::string>{"relayhost"});
 }
 
 TEST_CASE("settings are commented out and removed with their continuation lines") {
@@ -70,6 +74,15 @@ TEST_CASE("entries of master.cf that do not change stay byte for byte") {
         "# comment\nsmtp inet n - n - - smtpd\n  -o smtpd_banner=x\n  -o { mynetworks = a b }\n"
         "pickup     unix  n       -       y       60      1       pickup\n"
         "vmail unix - n n - - pipe flags=R argv=/bin/x -o y=z\n");
+}
+
+TEST_CASE("comments between the lines of an entry come before the entry that replaces it") {
+  std::vector<std::string> unmatched;
+  const auto text = edit_entries("a unix - - n - - pipe\n# in\n  -o b=c\n# behind\n",
+                                 {What::kParams, Action::kEdit, {"a/unix/b=d"}}, unmatched);
+  CHECK(text.value() ==
+        "# in\na          unix  -       -       n       -       -       pipe\n    -o b=d\n# "
+        "behind\n");
 }
 
 TEST_CASE("-o values are changed, added in front of other arguments, and removed") {

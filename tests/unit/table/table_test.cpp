@@ -341,6 +341,29 @@ TEST_CASE("networks contain what they should") {
   CHECK_FALSE(parse_ip(std::string_view("192.0.2.1\0x", 11)).has_value());
 }
 
+namespace {
+
+struct Source {
+  struct Record {
+    std::string key, value;
+  };
+  std::vector<Record> records;
+  std::vector<std::string> warnings;
+};
+
+Source parse(std::string_view text, SourceFormat format) {
+  Source source;
+  walk_source(
+      text, {format, true}, "f",
+      [&](const RecordView& record) {
+        source.records.push_back({std::string(record.key), std::string(record.value)});
+      },
+      [&](std::string warning) { source.warnings.push_back(std::move(warning)); });
+  return source;
+}
+
+}  // namespace
+
 TEST_CASE("source text is read in its two forms") {
   const std::string_view plain =
       "# comment\n"
@@ -354,9 +377,9 @@ TEST_CASE("source text is read in its two forms") {
       "three\n"
       "\"open  x\n"
       "al: x\n";
-  const Source source = parse_source(plain, SourceFormat::kPlain, true, "f");
+  const Source source = parse(plain, SourceFormat::kPlain);
   REQUIRE(source.records.size() == 4);
-  CHECK(source.records[1].key == "long");
+  CHECK(source.records[1].key == "Long");
   CHECK(source.records[1].value == "a value      that goes on      to here");
   CHECK(source.records[2].key == "\"a b\"@x");
   CHECK(source.warnings ==
@@ -374,16 +397,41 @@ TEST_CASE("source text is read in its two forms") {
       "two words: x\n"
       "empty:\n"
       "user@example.org: x\n";
-  const Source parsed = parse_source(aliases, SourceFormat::kAliases, true, "f");
+  const Source parsed = parse(aliases, SourceFormat::kAliases);
   REQUIRE(parsed.records.size() == 5);
   CHECK(parsed.records[0].value == "one, two, three");
   CHECK(parsed.records[1].key == "quoted: name");
   CHECK(parsed.records[2].value == "\"|/bin/prog  arg\", :include:/x");
-  CHECK(parsed.records[3].value == "\\me, \"|/usr/bin/vacation me\"");
+  CHECK(parsed.records[3].value == "me, \"|/usr/bin/vacation me\"");
   CHECK(parsed.records[4].key == "two words");
   CHECK(parsed.warnings == std::vector<std::string>{"f, line 5: need name:value pair",
                                                     "f, line 7: need name:value pair",
                                                     "f, line 8: name must be local"});
+}
+
+TEST_CASE("an alias's words have one blank between them, and none around what joins them") {
+  struct Case {
+    std::string_view source, stored;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"s : t", "s:t"},
+      {"x @ y . z", "x@y.z"},
+      {"x,y ,z", "x, y, z"},
+      {",,a,", ", , a, "},
+      {"a(b)c  (d)", "a (b) c (d)"},
+      {"a\"b\"c", "a \"b\" c"},
+      {"\"a  b\"  c", "\"a  b\" c"},
+      {"x\\ y", "\"x y\""},
+      {"\\me", "me"},
+      {"a%b ! c", "a%b!c"},
+      {"|cmd", "|cmd"},
+      {":include: /etc/x", ":include:/etc/x"},
+      {"[a", "[a]"},
+      {"\xc3\xa9", "\xc3\xa9"},
+  }));
+  const Source parsed = parse("name: " + std::string(c.source), SourceFormat::kAliases);
+  REQUIRE(parsed.records.size() == 1);
+  CHECK(parsed.records[0].value == c.stored);
 }
 
 TEST_CASE("a table tells the log what is asked of it, and answers as the table inside") {
@@ -659,6 +707,49 @@ TEST_CASE("lmdb: values that need pages of their own, and tables of nothing") {
   CHECK(all_of(name) == entries);
   build(name, {});
   CHECK(all_of(name).empty());
+}
+
+TEST_CASE("keys are folded in all scripts, and what is no UTF-8 is no key") {
+  const Directory directory;
+  const std::string path = directory.path() + "/t";
+  for (const std::string type : {"hash", "btree", "lmdb", "cdb"}) {
+    const std::string name = type + ":" + path;
+    build(name, {{"\xc3\x89"
+                  "cole",
+                  "school"},
+                 {"\xc8\xba", "longer"},
+                 {"\xe2\x84\xaa", "shorter"}});
+    CHECK(
+        all_of(name).contains("\xc3\xa9"
+                              "cole"));
+    CHECK(look_up(name,
+                  "\xc3\xa9"
+                  "cole") == "school");
+    CHECK(look_up(name,
+                  "\xc3\x89"
+                  "COLE") == "school");
+    CHECK(look_up(name, "\xe2\xb1\xa5") == "longer");
+    CHECK(look_up(name, "K") == "shorter");
+    CHECK(look_up(name, "\xff") == "(none)");
+  }
+  CHECK(look_up("inline:{ {\xc3\x84=ae} }", "\xc3\xa4") == "ae");
+  const Source source = parse("good one\nbad\xff two\n", SourceFormat::kPlain);
+  CHECK(source.records.size() == 1);
+  CHECK(source.warnings ==
+        std::vector<std::string>{"f, line 2: non-UTF-8 input \"bad? two\" -- ignoring this line"});
+}
+
+TEST_CASE("an lmdb table of many megabytes is written in pieces, and whole") {
+  const Directory directory;
+  const std::string name = "lmdb:" + directory.path() + "/t";
+  std::vector<std::pair<std::string, std::string>> entries;
+  for (int i = 0; i < 40000; ++i) {
+    // Some values have pages of their own, one is larger than a piece.
+    const std::size_t size = i == 20000 ? 1'000'000 : i % 1000 == 0 ? 5000 : 50;
+    entries.emplace_back("key" + std::to_string(i), std::string(size, 'v'));
+  }
+  build(name, entries);
+  CHECK(all_of(name) == std::map<std::string, std::string>(entries.begin(), entries.end()));
 }
 
 TEST_CASE("an lmdb table larger than its first map grows") {
