@@ -30,7 +30,7 @@ Feedback parse_feedback(std::string_view text) {
 }
 
 bool Destination::is_open(const Limits& limits, loop::TimePoint now) const {
-  if (limits.concurrency > 0 && in_flight_ >= static_cast<unsigned>(std::max(1.0, window_))) {
+  if (limits.concurrency > 0 && in_flight_ >= static_cast<unsigned>(std::max(1.0F, window_))) {
     return false;
   }
   if (limits.rate_delay.count() > 0 && (in_flight_ > 0 || now < next_start_)) return false;
@@ -41,18 +41,14 @@ Job Destination::take(const Limits& limits, loop::TimePoint now) {
   auto* jobs = is_old_ones_turn_ ? &old_jobs_ : &new_jobs_;
   is_old_ones_turn_ = !is_old_ones_turn_;
   if (jobs->empty()) jobs = new_jobs_.empty() ? &old_jobs_ : &new_jobs_;
-  Job all = jobs->pop();
   const std::size_t limit = limits.recipients == 0 ? SIZE_MAX : limits.recipients;
   Job part;
-  if (all.recipients.size() <= limit) {
-    part = std::move(all);
+  if (jobs->front().recipients.size() <= limit) {
+    part = jobs->pop();
     --part.message->jobs;
   } else {
-    part.message = all.message;
-    const auto start = all.recipients.end() - static_cast<std::ptrdiff_t>(limit);
-    part.recipients.assign(start, all.recipients.end());
-    all.recipients.erase(start, all.recipients.end());
-    jobs->push(std::move(all));
+    part = {jobs->front().message, jobs->front().recipients.take_back(limit)};
+    jobs->rotate();
   }
   ++in_flight_;
   if (limits.rate_delay.count() > 0) next_start_ = now + limits.rate_delay;
@@ -72,18 +68,19 @@ std::vector<Job> Destination::take_all() {
 
 void Destination::succeeded(const Limits& limits) {
   failures_ = 0;
-  window_ += limits.positive_feedback.at(window_);
-  if (limits.concurrency > 0) window_ = std::min(window_, limits.concurrency);
+  const double window = window_ + limits.positive_feedback.at(window_);
+  const double most = limits.concurrency > 0 ? limits.concurrency : window;
+  window_ = static_cast<float>(std::min(window, most));
 }
 
 bool Destination::failed(const Limits& limits, loop::TimePoint now, std::string_view why) {
-  failures_ += 1 / std::max(1.0, window_);
-  window_ = std::max(1.0, window_ - limits.negative_feedback.at(window_));
+  failures_ += 1 / std::max(1.0F, window_);
+  window_ = static_cast<float>(std::max(1.0, window_ - limits.negative_feedback.at(window_)));
   // A sum of fractions: 3 thirds may be a little less than one.
-  constexpr double kRounding = 1e-6;
+  constexpr double kRounding = 1e-4;
   if (limits.failed_cohorts <= 0 || failures_ + kRounding < limits.failed_cohorts) return false;
   dead_until_ = now + limits.dead_time;
-  why_dead_ = why;
+  why_dead_ = std::make_unique<const std::string>(why);
   failures_ = 0;
   return true;
 }
@@ -91,7 +88,7 @@ bool Destination::failed(const Limits& limits, loop::TimePoint now, std::string_
 void Destination::revive(const Limits& limits) {
   dead_until_ = {};
   failures_ = 0;
-  window_ = limits.initial_concurrency;
+  window_ = static_cast<float>(limits.initial_concurrency);
 }
 
 }  // namespace postern::qmgr

@@ -7,12 +7,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/loop/loop.h"
+#include "qmgr/index_list.h"
 #include "qmgr/message.h"
+#include "qmgr/pool.h"
+#include "qmgr/short_text.h"
+#include "qmgr/wide_memory.h"
 
 namespace postern::qmgr {
 
@@ -42,38 +48,71 @@ struct Limits {
 // The recipients of one message for one destination that still wait.
 struct Job {
   Message* message = nullptr;
-  std::vector<std::uint32_t> recipients;  // indices, taken from the back
+  IndexList recipients;  // taken from the back
 };
 
-// First in, first out. Most destinations have one job or none: a deque would hold a kilobyte for
-// each of them.
+// First in, first out. Most destinations have one job or none.
 class JobQueue {
  public:
-  [[nodiscard]] bool empty() const { return head_ == jobs_.size(); }
-  void push(Job job) { jobs_.push_back(std::move(job)); }
+  JobQueue() = default;
+  JobQueue(JobQueue&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  JobQueue& operator=(JobQueue&& other) noexcept {
+    std::swap(first_, other.first_);
+    std::swap(last_, other.last_);
+    return *this;
+  }
+  ~JobQueue() {
+    while (!empty()) (void)pop();
+  }
+
+  [[nodiscard]] bool empty() const { return first_ == nullptr; }
+  // Precondition: not empty.
+  [[nodiscard]] Job& front() { return first_->job; }
+  void push(Job job) { append(new Node{std::move(job), nullptr}); }
   // Precondition: not empty.
   [[nodiscard]] Job pop() {
-    Job first = std::move(jobs_[head_++]);
-    if (empty()) {
-      *this = {};
-    } else if (2 * head_ > jobs_.size()) {
-      jobs_.erase(jobs_.begin(), jobs_.begin() + static_cast<std::ptrdiff_t>(head_));
-      head_ = 0;
-    }
-    return first;
+    const std::unique_ptr<Node> first(take_first());
+    return std::move(first->job);
+  }
+  // The first one is the last one now. Precondition: not empty.
+  void rotate() { append(take_first()); }
+  void prefetch() const { __builtin_prefetch(first_); }
+  void prefetch_message() const {
+    if (empty()) return;
+    const auto* const message = reinterpret_cast<const char*>(first_->job.message);
+    for (std::size_t at = 0; at < sizeof(Message); at += kLine) __builtin_prefetch(message + at, 1);
   }
 
  private:
-  std::vector<Job> jobs_;
-  std::size_t head_ = 0;
+  struct Node : FromPool<Node> {
+    Node(Job a_job, Node* a_next) : job(std::move(a_job)), next(a_next) {}
+    Job job;
+    Node* next;
+  };
+  void append(Node* node) {
+    node->next = nullptr;
+    (last_ == nullptr ? first_ : last_->next) = node;
+    last_ = node;
+  }
+  Node* take_first() {
+    Node* const first = first_;
+    first_ = first->next;
+    if (first_ == nullptr) last_ = nullptr;
+    return first;
+  }
+
+  Node* first_ = nullptr;
+  Node* last_ = nullptr;
 };
 
-class Destination {
+// Two lines of memory: the first one is all that a delivery touches.
+class alignas(kLine) Destination {
  public:
-  Destination(std::string nexthop, const Limits& limits)
-      : nexthop_(std::move(nexthop)), window_(limits.initial_concurrency) {}
+  Destination(std::string_view nexthop, const Limits& limits)
+      : window_(static_cast<float>(limits.initial_concurrency)), nexthop_(nexthop) {}
 
-  [[nodiscard]] const std::string& nexthop() const { return nexthop_; }
+  [[nodiscard]] std::string_view nexthop() const { return nexthop_; }
 
   void add(Job job) {
     ++job.message->jobs;
@@ -100,7 +139,9 @@ class Destination {
   // True when the destination has just died.
   [[nodiscard]] bool failed(const Limits& limits, loop::TimePoint now, std::string_view why);
   [[nodiscard]] bool is_dead(loop::TimePoint now) const { return now < dead_until_; }
-  [[nodiscard]] const std::string& why_dead() const { return why_dead_; }
+  [[nodiscard]] std::string_view why_dead() const {
+    return why_dead_ == nullptr ? std::string_view() : *why_dead_;
+  }
   void revive(const Limits& limits);
 
   // Everything that waits, when it is not to be tried now.
@@ -108,25 +149,38 @@ class Destination {
 
   // Nothing here is worth remembering.
   [[nodiscard]] bool is_forgettable(loop::TimePoint now) const {
-    return !has_jobs() && in_flight_ == 0 && !is_dead(now) && next_start_ <= now;
+    return !has_jobs() && in_flight_ == 0 && places == 0 && !is_delayed && !is_dead(now) &&
+           next_start_ <= now;
   }
 
+  // What a delivery needs is asked for before its turn comes.
+  void prefetch() const { __builtin_prefetch(this, 1); }
+  void prefetch_job() const { (new_jobs_.empty() ? old_jobs_ : new_jobs_).prefetch(); }
+  void prefetch_message() const { (new_jobs_.empty() ? old_jobs_ : new_jobs_).prefetch_message(); }
+
+ private:
+  JobQueue new_jobs_;
+  JobQueue old_jobs_;
+  loop::TimePoint next_start_{};
+  float window_ = 0;
+  float failures_ = 0;  // rounds
+  unsigned in_flight_ = 0;
+
+ public:
   // In which of its transport's lists of those to be served.
   enum class List : unsigned char { kNone, kNewMail, kOldMail };
+  std::uint32_t places = 0;  // in these lists, those that are passed over among them
   List list = List::kNone;
+  bool was_idle = false;    // when it was looked at for the last time
   bool is_delayed = false;  // among those that only the rate delay keeps
 
  private:
-  std::string nexthop_;
-  JobQueue new_jobs_;
-  JobQueue old_jobs_;
   bool is_old_ones_turn_ = false;
-  double window_;
-  double failures_ = 0;  // rounds
-  unsigned in_flight_ = 0;
-  loop::TimePoint next_start_{};
   loop::TimePoint dead_until_{};
-  std::string why_dead_;
+  std::unique_ptr<const std::string> why_dead_;
+  ShortText<48> nexthop_;
 };
+
+static_assert(sizeof(Destination) == 2 * kLine);
 
 }  // namespace postern::qmgr

@@ -154,6 +154,7 @@ void Manager::remove(Message& message) {
     write_states(message, offsets, queuefile::State::kDone);
     return defer(message);
   }
+  unmarked_.erase(message.id);
   if (*removed) {
     log::removed(message.id);
     const std::string log = dirs_.path_of(queuefile::Queue::kDefer, message.id);
@@ -185,7 +186,7 @@ void Manager::defer(Message& message) {
 void Manager::forget(Message& message, ipc::qmgr::EventKind end) {
   if (!watchers_.empty()) watchers_.ended(message.id, end);
   active_recipients_ -= message.recipients.size();
-  active_.erase(active_.find(message.id));
+  active_.erase(message);
   take_due();
 }
 

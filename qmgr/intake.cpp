@@ -101,7 +101,7 @@ void fill(Message& message, const queuefile::Envelope& envelope) {
 }  // namespace
 
 void Manager::accept_notice(ipc::qmgr::NewMessage& notice) {
-  if (!queuefile::is_valid_queue_id(notice.queue_id)) return;
+  if (is_leaving_ || !queuefile::is_valid_queue_id(notice.queue_id)) return;
   if (find(notice.queue_id) != nullptr) return;
   if (!has_room()) {
     schedule_.put(notice.queue_id, queuefile::Queue::kIncoming, loop::Clock::now());
@@ -167,7 +167,7 @@ loop::Task<Result<ipc::qmgr::Watching>> Manager::watch(ipc::qmgr::Watch request,
   co_await scan_all(false);
   std::unordered_set<std::string> ids;
   schedule_.for_each_id([&](const std::string& id) { ids.insert(id); });
-  active_.for_each([&](auto slot) { ids.insert(active_.id(slot)); });
+  active_.for_each([&](const Message& message) { ids.insert(message.id); });
   ids.insert(loading_ids_.begin(), loading_ids_.end());
   answer.messages = static_cast<std::int64_t>(ids.size());
   watchers_.wait_for(channel, std::move(ids));
@@ -197,6 +197,7 @@ loop::Task<void> Manager::scan(queuefile::Queue queue, bool is_start) {
   });
   for (unsigned count = 1;; ++count) {
     if (count % kEntriesPerTurn == 0) co_await loop::Yield();
+    if (is_leaving_) co_return;
     const auto entry = walk.next();
     if (!entry) {
       log::warning("scan of the {} queue: {}", queuefile::queue_name(queue), entry.error().text);
@@ -215,12 +216,11 @@ void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue qu
   struct stat st{};
   if (::fstatat(dirs_.root(), entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return;
   const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
-  // An empty file is what a power cut leaves of one that was not flushed yet.
+  // An empty file is what a power cut leaves of one that was not flushed yet. Of one that was being
+  // flushed it leaves zeros, which are noticed when it is read.
   if ((st.st_mode & 07777) == queuefile::kUnfinishedMode ||
       (S_ISREG(st.st_mode) && st.st_size == 0)) {
-    // Somebody writes it now, or died while he did. Nobody was told that it is ours.
-    if (age > kUnfinishedAge) ::unlinkat(dirs_.root(), entry.path.c_str(), 0);
-    return;
+    return drop_unfinished(entry.path, st);
   }
   if (entry.path != dirs_.path_of(queue, entry.id)) {
     const auto moved = dirs_.move_path(entry.path, queue, entry.id);
@@ -236,6 +236,12 @@ void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue qu
   }
   schedule_.put(entry.id, queue, due);
   schedule_intake();
+}
+
+// Somebody writes it now, or died while he did. Nobody was told that it is ours.
+void Manager::drop_unfinished(const std::string& path, const struct stat& st) const {
+  const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
+  if (age > kUnfinishedAge) ::unlinkat(dirs_.root(), path.c_str(), 0);
 }
 
 // Two files with one id, where a backup was put back over a queue that went on: the one that we
@@ -272,6 +278,7 @@ bool Manager::has_room_for_old_mail() const {
 void Manager::schedule_intake() { due_timer_.arm(std::max(schedule_.next(), loop::Clock::now())); }
 
 void Manager::take_due() {
+  if (is_leaving_) return;
   const auto now = loop::Clock::now();
   while (loading_ < kLoadsAtOnce && has_room_for_old_mail()) {
     auto due = schedule_.take_due(now);
@@ -287,6 +294,8 @@ loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
   ++loading_;
   loading_ids_.insert(id);
   auto message = std::make_unique<Message>();
+  Message* const loaded = message.get();
+  loading_messages_.push_back(loaded);
   message->id = id;
   message->queue = queue;
   const bool is_read = co_await read(id, queue, *message);
@@ -294,8 +303,8 @@ loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
   if (is_read && find(id) == nullptr) {
     const Result<void> resolved = co_await resolve(*message);
     is_taken = resolved.has_value() || find(id) != nullptr;
-    if (find(id) != nullptr) {
-      // Its notice came in meanwhile.
+    if (find(id) != nullptr || is_leaving_) {
+      // Its notice came in meanwhile, or it is the successor's.
     } else if (resolved) {
       activate(std::move(message));
     } else {
@@ -304,6 +313,7 @@ loop::Task<void> Manager::load(std::string id, queuefile::Queue queue) {
     }
   }
   loading_ids_.erase(id);
+  std::erase(loading_messages_, loaded);
   if (!is_taken && !watchers_.empty()) watchers_.ended(id, ipc::qmgr::EventKind::kGone);
   --loading_;
   take_due();
@@ -334,6 +344,9 @@ loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& 
   if (!opened) {
     switch (opened.error().kind) {
       case queuefile::RefusalKind::kUnfinished:
+        if (struct stat st{}; ::fstat((*fd)->get(), &st) == 0) {
+          drop_unfinished(dirs_.path_of(queue, id), st);
+        }
         break;
       case queuefile::RefusalKind::kNoTrailer:
       case queuefile::RefusalKind::kDamaged:
@@ -358,6 +371,7 @@ loop::Task<bool> Manager::read(std::string id, queuefile::Queue queue, Message& 
   const std::string log = dirs_.path_of(queuefile::Queue::kBounce, id);
   message.has_bounces = ::faccessat(dirs_.root(), log.c_str(), F_OK, 0) == 0;
   message.was_deferred = queue == queuefile::Queue::kDeferred;
+  mark_again(message);
   co_return true;
 }
 
@@ -451,7 +465,7 @@ void Manager::activate(std::unique_ptr<Message> owned) {
     send_to_filter(message);
   }
   active_recipients_ += message.recipients.size();
-  active_[active_.find_or_add(message.id)] = std::move(owned);
+  active_.add(std::move(owned));
   assign(message);
   finish_if_done(message);
 }

@@ -17,10 +17,10 @@ namespace postern::qmgr {
 
 namespace {
 
-// A predecessor that drains lets go within seconds; one that does not is to be looked at by master,
-// who starts us again.
-constexpr int kLockTries = 100;
-constexpr std::chrono::milliseconds kLockPause{100};
+// A predecessor that leaves lets go within seconds (leave.cpp); one that does not is to be looked
+// at by master, who starts us again.
+constexpr int kLockTries = 500;
+constexpr std::chrono::milliseconds kLockPause{20};
 
 constexpr std::chrono::seconds kHousekeeping{60};
 constexpr std::size_t kManyDestinations = 1000;
@@ -74,7 +74,8 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
         }
         look_at_clocks();
         housekeeping_timer_.arm(now + kHousekeeping);
-      }) {
+      }),
+      leave_timer_([this] { leave_when_quiet(); }) {
   look_at_clocks();
   configure();
 }
@@ -121,8 +122,7 @@ Limits Manager::limits_of(const std::string& transport) const {
 }
 
 Message* Manager::find(const std::string& id) {
-  const auto slot = active_.find(id);
-  return slot == active_.kNone ? nullptr : active_[slot].get();
+  return active_.find(id);
 }
 
 void Manager::start() {
@@ -153,6 +153,7 @@ void Manager::start() {
     return report(std::move(request), std::move(channel));
   });
   process_.on_reload([this] { configure(); });
+  process_.on_drain([this] { leave(); });
   process_.on_wakeup([this](bool is_flush) {
     if (is_flush) {
       flush({});

@@ -5,11 +5,14 @@
 //     offer.cpp     from destinations to the agents that have credits
 //     outcome.cpp   what the agents report: state bytes, bounce logs, feedback
 //     finish.cpp    a message whose deliveries have ended: removed, returned or deferred
+//     leave.cpp     room for a successor
 //
 // Memory is a hint. Each delivery starts with opening the file; "not there" means that an operator
 // has moved it, and that is the end of the message here.
 
 #pragma once
+
+#include <sys/stat.h>
 
 #include <memory>
 #include <string>
@@ -26,6 +29,7 @@
 #include "common/ipc/tables.h"
 #include "qmgr/leaps.h"
 #include "qmgr/message.h"
+#include "qmgr/message_table.h"
 #include "qmgr/schedule.h"
 #include "qmgr/transport.h"
 #include "qmgr/watch.h"
@@ -74,6 +78,7 @@ class Manager {
   [[nodiscard]] std::optional<uid_t> foreign_owner(const std::string& path) const;
   void set_aside(const queuefile::QueueEntry& entry, std::string_view why);
   void drop_second(const queuefile::QueueEntry& entry, queuefile::Queue known);
+  void drop_unfinished(const std::string& path, const struct stat& st) const;
   // Tells of it once.
   void leave_alone(std::string_view path, std::string_view why);
   // Into active/, into the destinations' queues.
@@ -113,8 +118,11 @@ class Manager {
   [[nodiscard]] loop::Task<void> note_successes(Message& message, const ipc::agent::Report& report);
   // The fast flush service keeps who waits for the sites that it serves.
   void tell_flush(const Message& message, const std::vector<Recipient*>& waiting);
+  // What cannot be written is kept in unmarked_.
   void write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
                     queuefile::State state);
+  // Whoever has his mail does not get it again because the disk took no mark of it.
+  void mark_again(Message& message);
   void reroute(Agent& agent, const ipc::agent::Report& report);
   void land(Agent& agent, const ipc::agent::Report& report);
   void leftover(const ipc::agent::Report& report);
@@ -150,6 +158,10 @@ class Manager {
   // Makes failures of some of the recipients, while the others go on waiting.
   [[nodiscard]] loop::Task<void> return_expired(Message& message, std::vector<Recipient*> expired);
 
+  // ---- leave.cpp
+  void leave();
+  void leave_when_quiet();
+
   [[nodiscard]] Message* find(const std::string& id);
   void configure();
 
@@ -167,10 +179,17 @@ class Manager {
 
   Schedule schedule_;
   Leaps leaps_;
-  IdTable<std::unique_ptr<Message>> active_;
+  MessageTable active_;
   std::size_t active_recipients_ = 0;
   std::size_t loading_ = 0;
   std::unordered_set<std::string> loading_ids_;
+  std::vector<Message*> loading_messages_;
+  // By queue id: states of recipients that are not in the file.
+  struct Unmarked {
+    std::uint64_t offset = 0;
+    queuefile::State state{};
+  };
+  std::unordered_map<std::string, std::vector<Unmarked>> unmarked_;
   std::unordered_set<std::string> reported_;  // files that are left alone
   bool is_scanning_ = false;
   bool rescan_wanted_ = false;
@@ -186,11 +205,17 @@ class Manager {
   };
   std::vector<Held> held_;
 
+  bool is_leaving_ = false;
+  std::size_t under_way_ = 0;
+  loop::TimePoint leave_at_{};
+  loop::TimePoint quiet_since_{};
+
   loop::CallbackTimer due_timer_;
   loop::CallbackTimer pace_timer_;
   loop::CallbackTimer held_timer_;
   loop::CallbackTimer rescan_timer_;
   loop::CallbackTimer housekeeping_timer_;
+  loop::CallbackTimer leave_timer_;
 };
 
 // Microseconds since 1970.

@@ -14,6 +14,7 @@
 #include "common/loop/loop.h"
 #include "common/queuefile/envelope.h"
 #include "common/queuefile/queue_dir.h"
+#include "qmgr/pool.h"
 
 namespace postern::qmgr {
 
@@ -37,8 +38,13 @@ struct Recipient {
 // What an agent, or a log of bounces, gets of it.
 [[nodiscard]] ipc::agent::Recipient to_agent(const Recipient& recipient);
 
-struct Message {
+struct Message : FromPool<Message> {
   std::string id;
+  // What the scheduler asks lies together.
+  unsigned flights = 0;       // deliveries with agents
+  unsigned jobs = 0;          // of destinations that point here
+  std::size_t waiting = 0;    // recipients in Progress::kWaiting
+  std::size_t remaining = 0;  // recipients not kDone
   queuefile::Queue queue = queuefile::Queue::kIncoming;
   std::string sender;
   std::string client;          // its address, for those who look on
@@ -65,10 +71,6 @@ struct Message {
   bool is_finishing = false;
   bool was_held = false;              // an agent of an earlier queue manager had it: told once
   std::vector<Recipient> recipients;  // in the order of their state_offset
-  std::size_t waiting = 0;            // recipients in Progress::kWaiting
-  std::size_t remaining = 0;          // recipients not kDone
-  unsigned flights = 0;               // deliveries with agents
-  unsigned jobs = 0;                  // of destinations that point here
 };
 
 // The recipient whose state byte is there; nullptr if there is none. A list of ten thousand is not

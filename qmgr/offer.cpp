@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
 
 #include "common/log/log.h"
 #include "common/mail/verp.h"
@@ -76,7 +77,7 @@ void Manager::enqueue(Message& message, const std::string& transport_name,
   if (destination.is_dead(now)) {
     return suspend(service, destination,
                    destination.why_dead().empty() ? "4.4.1 destination is not available"
-                                                  : destination.why_dead());
+                                                  : std::string(destination.why_dead()));
   }
   service.list(destination);
   pump(service);
@@ -87,6 +88,7 @@ void Manager::pump_all() {
 }
 
 void Manager::pump(Transport& service) {
+  if (is_leaving_) return;
   const auto now = loop::Clock::now();
   for (;;) {
     Agent* agent = agent_with_room(service);
@@ -170,7 +172,7 @@ void Manager::agent_closed(Agent* agent) {
       return flight.message->recipients[index].progress != Progress::kWaiting;
     });
     if (!flight.recipients.empty()) {
-      flight.destination->add({flight.message, std::move(flight.recipients)});
+      flight.destination->add({flight.message, flight.recipients});
     }
     service.list(*flight.destination);
     finish_if_done(*flight.message);
@@ -188,16 +190,19 @@ void Manager::hold(Transport& service, Destination& destination, Job job) {
   Message& message = *job.message;
   if (!message.was_held) {
     message.was_held = true;
-    log::warning("{}: still with an agent of an earlier queue manager; waiting", message.id);
+    log::info("{}: still with an agent of an earlier queue manager; waiting", message.id);
   }
   // That agent may hold nothing but a report that it cannot hand over: it waits to be connected to.
+  // It may be one that was replaced itself, beside the one that we know.
   for (const Recipient& recipient : message.recipients) {
     if (recipient.transport.empty()) continue;
     Transport& other = transport(recipient.transport);
-    if (other.agents.empty()) connect(other);
+    const bool is_connecting =
+        std::ranges::any_of(other.agents, [](const auto& agent) { return agent->credits == 0; });
+    if (!is_connecting && other.agents.size() < kMaxAgents) connect(other);
   }
   ++message.jobs;
-  held_.push_back({&service, destination.nexthop(), std::move(job)});
+  held_.push_back({&service, std::string(destination.nexthop()), std::move(job)});
   if (!held_timer_.is_armed()) held_timer_.arm(loop::Clock::now() + kLockRetry);
 }
 
@@ -216,7 +221,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   service.list(destination);
   Message& message = *job.message;
   // An agent of an earlier queue manager may have reported some of them meanwhile.
-  std::erase_if(job.recipients, [&](std::uint32_t index) {
+  job.recipients.remove_if([&](std::uint32_t index) {
     return message.recipients[index].progress != Progress::kWaiting;
   });
   if (job.recipients.empty()) {
@@ -253,7 +258,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.nexthop = destination.nexthop();
   delivery.sender = message.sender;
   if (!message.verp_delims.empty()) {
-    const Recipient& only = message.recipients[job.recipients.front()];
+    const Recipient& only = message.recipients[*job.recipients.begin()];
     delivery.sender = mail::verp_sender(
         message.sender, only.orig_to.empty() ? only.address : only.orig_to, message.verp_delims);
   }
@@ -264,13 +269,13 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.is_probe = message.is_probe || message.is_dry_run;
   delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
   delivery.recipients.reserve(job.recipients.size());
-  for (auto index = job.recipients.rbegin(); index != job.recipients.rend(); ++index) {
-    const Recipient& recipient = message.recipients[*index];
+  for (const std::uint32_t index : job.recipients | std::views::reverse) {
+    const Recipient& recipient = message.recipients[index];
     delivery.recipients.push_back(to_agent(recipient));
   }
   ++message.flights;
   agent.flights.emplace(delivery.delivery,
-                        Flight{&message, &destination, std::move(job.recipients)});
+                        Flight{&message, &destination, job.recipients.to_vector()});
   std::vector<sys::Fd> fds;
   fds.push_back(std::move(**fd));
   agent.channel->notify(delivery, std::move(fds));
@@ -291,7 +296,7 @@ void Manager::suspend(Transport& service, Destination& destination, const std::s
     }
     return;
   }
-  for (auto& job : jobs) enqueue(*job.message, "retry", why, std::move(job.recipients));
+  for (auto& job : jobs) enqueue(*job.message, "retry", why, job.recipients.to_vector());
 }
 
 void Manager::suspend_transport(Transport& service, const std::string& why) {

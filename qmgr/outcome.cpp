@@ -21,6 +21,8 @@ namespace postern::qmgr {
 
 namespace {
 constexpr std::chrono::seconds kBounceTime{100};
+// Messages whose marks the disk did not take.
+constexpr std::size_t kMaxUnmarked = 10'000;
 }  // namespace
 
 loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::ChannelPtr channel) {
@@ -147,8 +149,10 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
     settle(waiting, Progress::kDeferred);
     if (!settings_.fast_flush_domains.empty()) tell_flush(message, waiting);
   }
-  // A message that is about to be removed needs no marks: the removal is the mark.
-  if (!done.empty() && (message.remaining > 0 || message.has_bounces)) {
+  // A message that is removed at once needs no marks: the removal is the mark. One that was held
+  // for this agent's sake is removed when its turn comes again.
+  const bool is_removed = message.remaining == 0 && !message.has_bounces && message.jobs == 0;
+  if (!done.empty() && !(is_removed && report.is_last)) {
     write_states(message, offsets(done), queuefile::State::kDone);
   }
 }
@@ -227,14 +231,33 @@ void Manager::tell_flush(const Message& message, const std::vector<Recipient*>& 
 
 void Manager::write_states(const Message& message, const std::vector<std::uint64_t>& offsets,
                            queuefile::State state) {
+  const auto keep = [&](std::uint64_t offset) {
+    if (unmarked_.size() < kMaxUnmarked || unmarked_.contains(message.id)) {
+      unmarked_[message.id].push_back({offset, state});
+    }
+  };
   const auto fd = dirs_.open_message(message.queue, message.id, O_RDWR);
-  if (!fd || !*fd) {
-    if (!fd) log::warning("{}: mark recipients: {}", message.id, fd.error().text);
+  if (!fd) {
+    log::warning("{}: mark recipients: {}", message.id, fd.error().text);
+    std::ranges::for_each(offsets, keep);
     return;
   }
+  if (!*fd) return;
   for (const std::uint64_t offset : offsets) {
     const auto written = queuefile::write_state((*fd)->get(), offset, state);
-    if (!written) log::warning("{}: mark recipient: {}", message.id, written.error().text);
+    if (written) continue;
+    log::warning("{}: mark recipient: {}", message.id, written.error().text);
+    keep(offset);
+  }
+}
+
+void Manager::mark_again(Message& message) {
+  const auto kept = unmarked_.extract(message.id);
+  if (kept.empty()) return;
+  for (const Unmarked& mark : kept.mapped()) {
+    Recipient* const recipient = find_recipient(message, mark.offset);
+    if (recipient != nullptr) recipient->progress = Progress::kDone;
+    write_states(message, {mark.offset}, mark.state);
   }
 }
 
@@ -314,6 +337,14 @@ void Manager::leftover(const ipc::agent::Report& report) {
                         [&](const auto& recipient) { return recipient.state_offset == offset; });
   });
   write_states(message, done, queuefile::State::kDone);
+  // What was read before the marks were made is not delivered again.
+  for (Message* const loading : loading_messages_) {
+    if (loading->id != report.queue_id) continue;
+    for (Recipient& recipient : loading->recipients) {
+      if (std::ranges::find(done, recipient.state_offset) == done.end()) continue;
+      recipient.progress = Progress::kDone;
+    }
+  }
 }
 
 }  // namespace postern::qmgr

@@ -13,7 +13,7 @@ void Schedule::add_place(Entries::Slot slot) {
   Entry& entry = entries_[slot];
   ++entry.places;
   ++places_;
-  const Place added{entry.due, slot};
+  const Place added{entry.due, slot, entries_.hash(slot)};
   const Second second = second_of(entry.due);
   if (second > first_second_) {
     later_[second].push_back(added);
@@ -28,6 +28,14 @@ void Schedule::pop() {
   --places_;
   std::pop_heap(first_.begin(), first_.end());
   first_.pop_back();
+  look_ahead();
+}
+
+void Schedule::look_ahead() const {
+  // Below the top of the heap: one of the two is the next but one.
+  for (std::size_t i = 1; i <= 2 && i < first_.size(); ++i) {
+    entries_.prefetch(first_[i].slot, first_[i].hash);
+  }
 }
 
 void Schedule::pass_over() {
@@ -42,6 +50,7 @@ void Schedule::pass_over() {
       first_ = std::move(earliest->second);
       later_.erase(earliest);
       std::make_heap(first_.begin(), first_.end());
+      look_ahead();
     }
     const Place first = first_.front();
     const Entry& entry = entries_[first.slot];
@@ -112,7 +121,7 @@ std::optional<Schedule::Due> Schedule::take_due(loop::TimePoint now) {
   if (first_.empty() || first_.front().due > now) return std::nullopt;
   const Entries::Slot slot = first_.front().slot;
   Entry& entry = entries_[slot];
-  Due due{entries_.id(slot), entry.queue};
+  Due due{std::string(entries_.id(slot)), entry.queue};
   pop();
   --size_;
   if (entry.places == 0) {

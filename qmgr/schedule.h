@@ -43,7 +43,7 @@ class Schedule {
   template <typename Call>
   void for_each_id(Call call) const {
     entries_.for_each([&](Entries::Slot slot) {
-      if (!entries_[slot].is_gone) call(entries_.id(slot));
+      if (!entries_[slot].is_gone) call(std::string(entries_.id(slot)));
     });
   }
 
@@ -60,6 +60,7 @@ class Schedule {
   struct Place {
     loop::TimePoint due;
     Entries::Slot slot;
+    std::uint32_t hash;  // the entry's: what is needed of it is asked for before its turn comes
     // The earliest is on top of a heap.
     friend bool operator<(const Place& a, const Place& b) { return a.due > b.due; }
   };
@@ -67,14 +68,17 @@ class Schedule {
   [[nodiscard]] static Second second_of(loop::TimePoint due);
   void add_place(Entries::Slot slot);
   void pop();
+  // Asks memory for the entry of the first place.
+  void look_ahead() const;
   // The first place is one that counts, or there is none.
   void pass_over();
   void rebuild();
 
   Entries entries_;
-  std::vector<Place> first_;                    // a heap: all of one second, and what came late
-  Second first_second_ = 0;                     // nothing of it or before is in later_
-  std::map<Second, std::vector<Place>> later_;  // as they came
+  using Places = std::vector<Place, WideAllocator<Place>>;
+  Places first_;                    // a heap: all of one second, and what came late
+  Second first_second_ = 0;         // nothing of it or before is in later_
+  std::map<Second, Places> later_;  // as they came
   std::size_t places_ = 0;
   std::size_t size_ = 0;
 };

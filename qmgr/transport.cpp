@@ -1,12 +1,44 @@
 #include "qmgr/transport.h"
 
 #include <algorithm>
-#include <unordered_set>
+#include <utility>
+
+#include "common/base/keyed_hash.h"
 
 namespace postern::qmgr {
 
-Destination& Transport::destination(const std::string& nexthop) {
-  return destinations_.try_emplace(nexthop, nexthop, limits_).first->second;
+namespace {
+
+// Names that strangers choose.
+std::uint32_t hash_of(std::string_view nexthop) {
+  return static_cast<std::uint32_t>(KeyedHash()(nexthop));
+}
+
+// Before a destination has its turn: its own memory, then what it has to be delivered.
+void look_ahead(const std::deque<Destination*>& list) {
+  if (list.size() > 6) list[6]->prefetch();
+  if (list.size() > 3) list[3]->prefetch_job();
+  if (list.size() > 1) list[1]->prefetch_message();
+}
+
+}  // namespace
+
+Destination& Transport::destination(std::string_view nexthop) {
+  const std::uint32_t hash = hash_of(nexthop);
+  const Slot known =
+      index_.find(hash, [&](Slot slot) { return destinations_[slot].nexthop() == nexthop; });
+  if (known != kNoSlot) {
+    destinations_[known].was_idle = false;
+    return destinations_[known];
+  }
+  const Slot added = destinations_.add(nexthop, limits_);
+  index_.add(hash, added);
+  return destinations_[added];
+}
+
+void Transport::put_into(std::deque<Destination*>& list, Destination& destination) {
+  list.push_back(&destination);
+  ++destination.places;
 }
 
 void Transport::list(Destination& destination) {
@@ -15,10 +47,10 @@ void Transport::list(Destination& destination) {
   if (destination.has_new_mail()) {
     // Its place among the others, if it has one, is passed over.
     destination.list = List::kNewMail;
-    with_new_mail_.push_back(&destination);
+    put_into(with_new_mail_, destination);
   } else if (destination.list == List::kNone) {
     destination.list = List::kOldMail;
-    with_old_mail_.push_back(&destination);
+    put_into(with_old_mail_, destination);
   }
 }
 
@@ -29,6 +61,8 @@ Destination* Transport::take_listed() {
     auto& list = is_new ? with_new_mail_ : with_old_mail_;
     Destination* const first = list.front();
     list.pop_front();
+    --first->places;
+    look_ahead(list);
     if (first->list != (is_new ? List::kNewMail : List::kOldMail)) continue;
     is_old_ones_turn_ = is_new;
     first->list = List::kNone;
@@ -58,15 +92,16 @@ Destination* Transport::next(loop::TimePoint now, loop::TimePoint& wake_at) {
 }
 
 void Transport::for_each(const std::function<void(Destination&)>& call) {
-  for (auto& [nexthop, destination] : destinations_) call(destination);
+  destinations_.for_each([&](Slot slot) { call(destinations_[slot]); });
 }
 
 void Transport::forget_idle(loop::TimePoint now) {
-  std::unordered_set<const Destination*> listed(with_new_mail_.begin(), with_new_mail_.end());
-  listed.insert(with_old_mail_.begin(), with_old_mail_.end());
-  std::erase_if(destinations_, [&](const auto& entry) {
-    return entry.second.is_forgettable(now) && !listed.contains(&entry.second) &&
-           !entry.second.is_delayed;
+  destinations_.for_each([&](Slot slot) {
+    Destination& destination = destinations_[slot];
+    if (!destination.is_forgettable(now)) return;
+    if (!std::exchange(destination.was_idle, true)) return;
+    index_.erase(hash_of(destination.nexthop()), slot);
+    destinations_.erase(slot);
   });
 }
 

@@ -14,10 +14,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/base/keyed_hash.h"
 #include "common/ipc/agent.h"
 #include "common/ipc/channel.h"
 #include "qmgr/destination.h"
+#include "qmgr/slab.h"
+#include "qmgr/slot_index.h"
 
 namespace postern::qmgr {
 
@@ -51,7 +52,7 @@ class Transport {
   [[nodiscard]] const Limits& limits() const { return limits_; }
   void set_limits(const Limits& limits) { limits_ = limits; }
 
-  [[nodiscard]] Destination& destination(const std::string& nexthop);
+  [[nodiscard]] Destination& destination(std::string_view nexthop);
   // Puts the destination into the list of those to be served, if it has something to be served.
   void list(Destination& destination);
 
@@ -65,7 +66,7 @@ class Transport {
   // All destinations, for a flush and for a transport that is not there.
   void for_each(const std::function<void(Destination&)>& call);
   void forget_idle(loop::TimePoint now);
-  [[nodiscard]] std::size_t destinations() const { return destinations_.size(); }
+  [[nodiscard]] std::size_t destinations() const { return index_.size(); }
 
   std::vector<std::unique_ptr<Agent>> agents;
   // Since when work waits that nobody takes; kNever when none does.
@@ -76,8 +77,10 @@ class Transport {
  private:
   std::string name_;
   Limits limits_;
-  StringMap<Destination> destinations_;  // they do not move
+  Slab<Destination> destinations_;  // they do not move
+  SlotIndex index_;
   [[nodiscard]] Destination* take_listed();
+  static void put_into(std::deque<Destination*>& list, Destination& destination);
   std::deque<Destination*> with_new_mail_;
   std::deque<Destination*> with_old_mail_;
   bool is_old_ones_turn_ = false;

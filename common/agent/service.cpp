@@ -14,6 +14,9 @@ constexpr unsigned kReadThreads = 4;
 constexpr std::int64_t kManyDeliveries = 1000;
 // How long qmgr may take to record a report: it waits for bounce, which waits for the disk.
 constexpr std::chrono::seconds kReportTime{600};
+// A queue manager's successor is there within this time, or does not find us: its sockets may be
+// another master's.
+constexpr std::chrono::seconds kSuccessorTime{5};
 
 std::int64_t default_limit(const config::Values& values) {
   const config::Service* line = values.service();
@@ -155,15 +158,25 @@ void AgentService::closed() {
 void AgentService::drain(std::function<void()> done) {
   is_draining_ = true;
   on_drained_ = std::move(done);
-  server_.stop_accepting();
   if (has_greeted_) send_credits();
   finish_drain();
 }
 
-// Reports that no queue manager takes any more are not waited for: the message is tried again.
+// Of what no queue manager takes any more the message is tried again.
+void AgentService::give_up() {
+  has_given_up_ = qmgr_ == nullptr;
+  finish_drain();
+}
+
 void AgentService::finish_drain() {
   if (!is_draining_ || in_use_ > 0 || !on_drained_) return;
-  if (!unanswered_.empty() && qmgr_ != nullptr) return;
+  if (!unanswered_.empty() && !has_given_up_) {
+    if (qmgr_ == nullptr && !successor_timer_.is_armed()) {
+      successor_timer_.arm(loop::Clock::now() + kSuccessorTime);
+    }
+    return;
+  }
+  server_.stop_accepting();
   const auto done = std::exchange(on_drained_, {});
   done();
 }

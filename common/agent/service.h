@@ -60,7 +60,8 @@ class AgentService {
   void start();
   // At most this many deliveries at once; 0: no limit.
   void set_limit(std::int64_t limit);
-  // Takes no new work; calls `done` when the last report is answered.
+  // Takes no new work; calls `done` when the last report is answered. A queue manager that was
+  // replaced meanwhile is not the end: its successor connects and gets what is left.
   void drain(std::function<void()> done);
 
   [[nodiscard]] std::int64_t in_use() const { return in_use_; }
@@ -85,9 +86,12 @@ class AgentService {
   void closed();
   void send_credits();
   void tell_load();
+  void give_up();
   void finish_drain();
 
   Handler handler_;
+  loop::CallbackTimer successor_timer_{[this] { give_up(); }};
+  bool has_given_up_ = false;
   bool soft_bounce_ = false;
   bool handles_probes_ = false;
   std::int64_t limit_ = 0;

@@ -8,6 +8,7 @@
 // memory, and how long new mail for healthy destinations takes. It fails where the cost grows with
 // the number, where memory is over the budget, or where a message waits that need not.
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
@@ -18,6 +19,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <queue>
 #include <random>
@@ -25,7 +27,7 @@
 #include <vector>
 
 #include "common/base/number.h"
-#include "qmgr/id_table.h"
+#include "qmgr/message_table.h"
 #include "qmgr/schedule.h"
 #include "qmgr/transport.h"
 
@@ -78,9 +80,15 @@ double cpu_ns() {
   return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
+std::size_t memory_in_use() {
+  const auto info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
 struct Figures {
   std::size_t messages = 0;
   std::size_t events = 0;
+  double cpu_ns = 0;
   double ns_per_event = 0;
   double bytes_per_message = 0;
   std::vector<double> waits;  // of new mail, seconds, sorted
@@ -105,27 +113,23 @@ class World {
     plain_ = std::make_unique<qmgr::Transport>("smtp", limits);
     limits.rate_delay = 1s;
     paced_ = std::make_unique<qmgr::Transport>("paced", limits);
-    names_.reserve(destinations_);
-    for (std::size_t i = 0; i < destinations_; ++i) {
-      names_.push_back(fmt::format("mx{}.example.org", i));
-    }
     figures_.messages = messages;
   }
 
   Figures run() {
-    const std::size_t before = ::mallinfo2().uordblks;
+    const std::size_t before = memory_in_use();
     for (std::size_t i = 0; i < queued_; ++i) {
       schedule_.put(id_of(i), queuefile::Queue::kDeferred, start_);
     }
     figures_.bytes_per_message =
-        static_cast<double>(::mallinfo2().uordblks - before) / static_cast<double>(queued_);
+        static_cast<double>(memory_in_use() - before) / static_cast<double>(queued_);
     const double began = cpu_ns();
     fill();
     pump_all();
     while (left_ > 0 || schedule_.size() > 0 || active_.size() > 0) {
       step();
     }
-    figures_.ns_per_event = (cpu_ns() - began) / static_cast<double>(figures_.events);
+    figures_.cpu_ns = cpu_ns() - began;
     std::ranges::sort(figures_.waits);
     return std::move(figures_);
   }
@@ -143,8 +147,22 @@ class World {
     Kind kind = Kind::kHealthy;
   };
 
+  // As from the queue file that was read a moment ago: nothing that lies about in memory.
+  class Name {
+   public:
+    explicit Name(std::size_t number) {
+      size_ = static_cast<std::size_t>(
+          fmt::format_to(text_, FMT_COMPILE("mx{}.example.org"), number) - text_);
+    }
+    operator std::string_view() const { return {text_, size_}; }
+
+   private:
+    char text_[40];
+    std::size_t size_;
+  };
+
   static std::string id_of(std::size_t number) { return fmt::format("{:014X}", number); }
-  static std::size_t number_of(const std::string& id) {
+  static std::size_t number_of(std::string_view id) {
     std::size_t number = 0;
     std::from_chars(id.data(), id.data() + id.size(), number, 16);
     return number;
@@ -202,10 +220,10 @@ class World {
     message->id = id_of(number);
     message->is_new = is_new;
     qmgr::Message* const raw = message.get();
-    active_[active_.find_or_add(message->id)] = std::move(message);
+    active_.add(std::move(message));
     const std::size_t index = destination_of(number);
     qmgr::Transport& transport = kind_of(index) == Kind::kPaced ? *paced_ : *plain_;
-    qmgr::Destination& destination = transport.destination(names_[index]);
+    qmgr::Destination& destination = transport.destination(Name(index));
     if (destination.is_dead(now_)) return defer(*raw);
     destination.add({raw, {0}});
     transport.list(destination);
@@ -275,7 +293,7 @@ class World {
       const std::chrono::duration<double> wait = now_ - arrivals_[number - queued_];
       figures_.waits.push_back(wait.count());
     }
-    active_.erase(active_.find(message.id));
+    active_.erase(message);
   }
 
   void defer(qmgr::Message& message) {
@@ -285,17 +303,16 @@ class World {
     } else {
       schedule_.put(message.id, queuefile::Queue::kDeferred, now_ + kBackOff);
     }
-    active_.erase(active_.find(message.id));
+    active_.erase(message);
   }
 
   std::size_t destinations_;
   std::size_t queued_;
   std::vector<bool> tried_;
-  std::vector<std::string> names_;
   std::unique_ptr<qmgr::Transport> plain_;
   std::unique_ptr<qmgr::Transport> paced_;
   qmgr::Schedule schedule_;
-  qmgr::IdTable<std::unique_ptr<qmgr::Message>> active_;  // as Manager has them
+  qmgr::MessageTable active_;  // as Manager has them
   std::vector<Flight> flights_;
   std::vector<std::size_t> free_flights_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
@@ -345,6 +362,45 @@ void plot(const std::string& path, const std::vector<Figures>& all) {
       kWidth, kHeight, kMargin, points, kHeight - kMargin, kWidth - kMargin, texts);
 }
 
+// A thousand messages take a millisecond: as many worlds of them, one after the other, as tell what
+// an event costs when memory and caches are warm, not in a program's first moments.
+Figures measure(std::size_t messages) {
+  constexpr std::size_t kEvents = 200'000;
+  double cpu = 0;
+  std::size_t events = 0;
+  Figures figures;
+  while (events < kEvents) {
+    figures = World(messages).run();
+    cpu += figures.cpu_ns;
+    events += figures.events;
+  }
+  figures.ns_per_event = cpu / static_cast<double>(events);
+  return figures;
+}
+
+// Of all rounds the least: what else runs on the machine can only add to it.
+double least(const std::vector<Figures>& all, std::size_t messages) {
+  double ns = std::numeric_limits<double>::max();
+  for (const auto& figures : all) {
+    if (figures.messages == messages) ns = std::min(ns, figures.ns_per_event);
+  }
+  return ns;
+}
+
+bool is_cost_steady(std::vector<Figures>& all) {
+  constexpr double kMost = 2;
+  constexpr int kRounds = 5;
+  const std::size_t few = all.front().messages;
+  const std::size_t many = all.back().messages;
+  for (int round = 1;; ++round) {
+    const double factor = least(all, many) / least(all, few);
+    fmt::print("an event among {} costs {:.2f} times what it costs among {}\n", many, factor, few);
+    if (factor <= kMost || round == kRounds) return factor <= kMost;
+    all.push_back(measure(few));
+    all.push_back(measure(many));
+  }
+}
+
 bool check(bool condition, std::string_view what) {
   if (!condition) fmt::print(stderr, "FAILED: {}\n", what);
   return condition;
@@ -369,7 +425,7 @@ int main(int argc, char** argv) {
   std::vector<Figures> all;
   bool is_good = true;
   for (const std::size_t size : sizes) {
-    Figures figures = World(size).run();
+    Figures figures = measure(size);
     fmt::print("{:>10} {:>10} {:>10} {:>10.0f} {:>12.0f} {:>10.2f} {:>7.2f} {:>7.2f} {:>12.1f} s\n",
                figures.messages, figures.events, figures.delivered, figures.ns_per_event,
                figures.bytes_per_message, figures.wait_at(0.5), figures.wait_at(0.95),
@@ -380,13 +436,10 @@ int main(int argc, char** argv) {
     is_good = check(figures.wait_at(0.95) < 1, "new mail is out within a second") && is_good;
     all.push_back(std::move(figures));
   }
-  // A thousand messages live in the processor's own cache, a million do not: some eight loads of an
-  // event (the message's place and entry, the destination's, its jobs) then take 150 to 300 ns
-  // instead of 10, which is a factor of four. A pass over all that waits would be one of hundreds.
-  constexpr double kCaches = 5;
-  is_good = check(all.back().ns_per_event <= kCaches * all.front().ns_per_event,
-                  "the cost of an event does not grow with what waits") &&
-            is_good;
   if (!svg.empty()) plot(svg, all);
+  // A thousand messages live in the processor's own cache, a million do not: each place that is
+  // looked at is a hundred nanoseconds then, and one pass over all that waits is milliseconds.
+  is_good =
+      check(is_cost_steady(all), "the cost of an event does not grow with what waits") && is_good;
   return is_good ? 0 : 1;
 }

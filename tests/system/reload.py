@@ -5,6 +5,30 @@ import time
 from harness import *
 
 RELOADS = 20
+REPLACEMENTS = int(os.environ.get("POSTERN_TEST_REPLACEMENTS", "8"))
+
+
+class SlowSink(Sink):
+    """Answers the end of the content after a while, when it has it."""
+
+    def serve(self, connection):
+        super().serve(SlowConnection(connection))
+
+
+class SlowConnection:
+    PAUSE = 2.0
+
+    def __init__(self, connection):
+        self.connection, self.has_content = connection, False
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def sendall(self, data):
+        if self.has_content:
+            time.sleep(self.PAUSE)
+        self.has_content = data.startswith(b"354")
+        self.connection.sendall(data)
 
 
 def no_session_is_dropped():
@@ -106,6 +130,65 @@ def a_new_binary_takes_over_under_load():
             run("umount", "-l", target)
 
 
+def nothing_is_delivered_twice():
+    """qmgr, alone and together with the agents it speaks with, is replaced again and again, while
+    mail flows to mailboxes, to a next hop, and to one that takes longer than qmgr waits for it."""
+    programs = ("qmgr", "virtual", "smtp")
+    copies = {}
+    try:
+        with Mta({"reload_drain_time": "60s"},
+                 zone={"slow.test MX": ["10 mx.slow.test"], "mx.slow.test A": ["198.51.100.27"]}) as mta:
+            for program in programs:
+                target, copies[target] = f"{PREFIX}/libexec/postern/{program}", f"{ROOT}/new-{program}"
+                shutil.copy2(f"{REAL}/libexec/postern/{program}", copies[target])
+                run("mount", "--bind", copies[target], target)
+            slow = SlowSink("198.51.100.27")
+            mta.closers.append(slow)
+            sink = mta.sink()
+            load = Load(threads=3, seed=4)
+            wait_for("first mail", lambda: len(load.acknowledged) > 10)
+            replaced = set()
+            for number in range(REPLACEMENTS):
+                is_all = number % 2 == 0
+                if is_all:
+                    # Only one generation has time to end; agents of the last one have nothing left.
+                    wait_for("the end of the old agents", lambda: not replaced & set(daemons()), 20)
+                    replaced = {pid for program in programs for pid in daemons(program)}
+                # A new time makes it a new program.
+                for copy in list(copies.values())[:None if is_all else 1]:
+                    os.utime(copy, (number, number))
+                with Client() as client:
+                    for count in range(3):
+                        name = f"slow-{number}-{count}"
+                        check_equal(client.send(
+                            "s@away.test", ["r@slow.test"],
+                            f"Subject: slow\nX-Load: {name}\n\nend {name}\n".encode()), 250, client.last)
+                        load.acknowledged.add(name)
+                [old] = daemons("qmgr")
+                before = len(load.acknowledged)
+                check_equal(mta.tool("postern", "reload").returncode, 0)
+                wait_for("the end of the old qmgr", lambda: old not in daemons("qmgr"), 20)
+                wait_for("the new one", lambda: daemons("qmgr"), 20)
+                wait_for("mail goes on", lambda: len(load.acknowledged) > before + 20, 20)
+            load.end()
+            check_equal(load.refusals, [], "refused")
+            mta.wait_drained(30)
+            found = delivered_names(sink=sink)
+            for message in slow.messages:
+                name = re.search(rb"^X-Load: (\S+)\r$", message.content, re.M)[1].decode()
+                found[name] = found.get(name, 0) + 1
+            lost = load.acknowledged - set(found)
+            check(not lost, "lost:", *sorted(lost)[:5])
+            twice = [name for name, count in found.items() if count > 1]
+            print(f"     {REPLACEMENTS} replacements, {len(load.acknowledged)} messages, "
+                  f"{len(slow.messages)} of them slow, 0 lost, {len(twice)} twice, slowest "
+                  f"{load.slowest * 1000:.0f} ms")
+            check(not twice, "twice:", *twice)
+    finally:
+        for target in copies:
+            run("umount", "-l", target)
+
+
 def wrong_configuration_is_refused():
     with Mta(may_log="postfix-script|main.cf|master.cf") as mta:
         before = sorted(daemons().values())
@@ -159,4 +242,5 @@ def tables_are_made_anew():
                  lambda: (answer("u2@box.test"), answer("u3@box.test")) == (250, 554), 30)
 
 
-main([no_session_is_dropped, a_new_binary_takes_over_under_load, wrong_configuration_is_refused, tables_are_made_anew])
+main([no_session_is_dropped, a_new_binary_takes_over_under_load, nothing_is_delivered_twice,
+      wrong_configuration_is_refused, tables_are_made_anew])

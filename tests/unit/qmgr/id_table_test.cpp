@@ -29,7 +29,8 @@ TEST_CASE("a table of ids holds what was put there, whatever comes and goes") {
     REQUIRE(table.size() == expected.size());
   }
   std::unordered_map<std::string, int> found;
-  table.for_each([&](IdTable<int>::Slot slot) { found[table.id(slot)] = table[slot]; });
+  table.for_each(
+      [&](IdTable<int>::Slot slot) { found[std::string(table.id(slot))] = table[slot]; });
   CHECK(found == expected);
 }
 

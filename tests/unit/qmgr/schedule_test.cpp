@@ -161,10 +161,10 @@ TEST_CASE("messages with many recipients take turns with the others") {
   const auto now = loop::Clock::now();
   const Job first = destination.take(limits, now);
   CHECK(first.message == &large);
-  CHECK(first.recipients == std::vector<std::uint32_t>{1, 0});
+  CHECK(first.recipients == IndexList{1, 0});
   CHECK(destination.take(limits, now).message == &small);
-  CHECK(destination.take(limits, now).recipients == std::vector<std::uint32_t>{3, 2});
-  CHECK(destination.take(limits, now).recipients == std::vector<std::uint32_t>{4});
+  CHECK(destination.take(limits, now).recipients == IndexList{3, 2});
+  CHECK(destination.take(limits, now).recipients == IndexList{4});
   CHECK_FALSE(destination.has_jobs());
 }
 
@@ -197,6 +197,30 @@ TEST_CASE("feedback is read as postconf(5) writes it") {
   CHECK(parse_feedback("1").at(10) == 1);
   CHECK(parse_feedback("1/concurrency").at(10) == Approx(0.1));
   CHECK(parse_feedback("0.5/sqrt_concurrency").at(4) == Approx(0.25));
+}
+
+TEST_CASE("a destination is forgotten when it was idle for two looks, not while it has a place") {
+  Limits limits;
+  Transport transport("smtp", limits);
+  Message message;
+  const auto now = loop::Clock::now();
+  (void)transport.destination("idle.test");
+  Destination& busy = transport.destination("busy.test");
+  busy.add({&message, {0}});
+  transport.list(busy);
+  for (int look = 0; look < 3; ++look) transport.forget_idle(now);
+  CHECK(transport.destinations() == 1);
+  loop::TimePoint wake = loop::kNever;
+  CHECK(transport.next(now, wake) == &busy);
+  (void)busy.take(limits, now);
+  transport.forget_idle(now);
+  busy.landed();
+  transport.forget_idle(now);
+  CHECK(&transport.destination("busy.test") == &busy);  // asked for: it is not idle
+  transport.forget_idle(now);
+  CHECK(transport.destinations() == 1);
+  transport.forget_idle(now);
+  CHECK(transport.destinations() == 0);
 }
 
 TEST_CASE("a message knows how many jobs point to it") {
