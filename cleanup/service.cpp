@@ -206,6 +206,7 @@ void Service::start() {
   });
   process_.on_hurry([this] { finish_if_idle(); });
   check_disk();
+  server_.only_for(process_.clients());
   server_.start();
 }
 

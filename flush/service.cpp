@@ -70,6 +70,7 @@ void Service::start() {
   process_.on_reload([this] { configure(); });
   process_.on_wakeup([this](bool) { refresh(); });
   refresh_timer_.arm(loop::Clock::now() + kRefreshCheck);
+  server_.only_for(process_.clients());
   server_.start();
 }
 

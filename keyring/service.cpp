@@ -20,6 +20,7 @@ struct Turns {
 }  // namespace
 
 Service::Service(daemon::Process& process) : process_(process), server_(process.take_listener()) {
+  server_.only_for(process.clients());
   auto& requests = server_.dispatcher();
   requests.serve<ipc::keyring::Sign>([this](ipc::keyring::Sign request, ipc::ChannelPtr channel) {
     return sign(std::move(request), std::move(channel));

@@ -255,7 +255,7 @@ void Manager::mark_again(Message& message) {
   const auto kept = unmarked_.extract(message.id);
   if (kept.empty()) return;
   for (const Unmarked& mark : kept.mapped()) {
-    Recipient* const recipient = find_recipient(message, mark.offset);
+    Recipient* const recipient = find_recipient(message, static_cast<std::int64_t>(mark.offset));
     if (recipient != nullptr) recipient->progress = Progress::kDone;
     write_states(message, {mark.offset}, mark.state);
   }

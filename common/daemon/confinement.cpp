@@ -90,6 +90,23 @@ constexpr Needs kNeeds[] = {
     {"postlog", Role::kLog, Network::kEmpty, kChanges, {"+^$maillog_file"}},
 };
 
+// The tools that users run with setgid_group's rights.
+constexpr std::string_view kSetGidTool = "postqueue";
+
+struct Clients {
+  std::string_view program;
+  std::string_view speak_to_it;
+};
+
+// Agents and bounce have no client but qmgr, and say so themselves (common/agent/service.h).
+constexpr Clients kClients[] = {
+    {"keyring", "smtpd smtp lmtp mailauth cleanup"},
+    // Who hands in mail: that of others, or notices to the postmaster.
+    {"cleanup", "smtpd anvil smtp lmtp local pickup bounce verify reports"},
+    {"verify", "smtpd qmgr"},
+    {"flush", "smtpd qmgr postqueue"},
+};
+
 const Needs* find_needs(std::string_view program) {
   const auto* const found = std::ranges::find(kNeeds, program, &Needs::program);
   return found == std::end(kNeeds) ? nullptr : found;
@@ -215,6 +232,31 @@ std::string why_accounts_are_shared(const config::Values& values) {
     if (!account) return account.error().text;
   }
   return {};
+}
+
+ipc::Peers clients_of(std::string_view program, const config::Values& values,
+                      const sys::Account& mail_owner) {
+  const auto* const found = std::ranges::find(kClients, program, &Clients::program);
+  if (found == std::end(kClients)) return {};
+  ipc::Peers peers;
+  for (const std::string_view client : split_words(found->speak_to_it)) {
+    if (client == kSetGidTool) {
+      const auto group = sys::find_group(values.text("setgid_group"));
+      if (!group) return {};
+      peers.group = *group;
+      continue;
+    }
+    const Role role = find_needs(client)->role;
+    uid_t user = mail_owner.uid;
+    if (role != Role::kOwner) {
+      if (has_shared_accounts(values)) return {};
+      const auto account = find_role_account(role, values);
+      if (!account) return {};
+      user = account->uid;
+    }
+    if (std::ranges::find(peers.users, user) == peers.users.end()) peers.users.push_back(user);
+  }
+  return peers;
 }
 
 std::vector<uid_t> own_users(const sys::Account& mail_owner) {

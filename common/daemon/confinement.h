@@ -24,6 +24,10 @@
 // account or the group is missing, or the directories are those of Postfix, a daemon has
 // mail_owner's rights. Names of the mail system's own accounts are never recipients or users of
 // commands.
+//
+// keyring, cleanup, verify, flush, bounce and the delivery agents say which programs are their
+// clients; an account that none of those has is refused. The kernel tells accounts only: a program
+// may ask what others of its account may. Root is always let in.
 
 #pragma once
 
@@ -36,6 +40,7 @@
 #include <vector>
 
 #include "common/config/values.h"
+#include "common/ipc/server.h"
 #include "common/sys/privilege.h"
 #include "common/sys/sandbox.h"
 
@@ -53,6 +58,11 @@ inline constexpr std::string_view kRoleGroup = "postern";
 
 // Why daemons share mail_owner's account; empty when they do not, or are not meant to.
 [[nodiscard]] std::string why_accounts_are_shared(const config::Values& values);
+
+// Who may speak to the service of this program. Everybody where programs that speak to it have no
+// account of their own: there is nobody to be told apart, and there may be one day.
+[[nodiscard]] ipc::Peers clients_of(std::string_view program, const config::Values& values,
+                                    const sys::Account& mail_owner);
 
 // Users whom nothing is delivered or run for: mail_owner and those of the roles.
 [[nodiscard]] std::vector<uid_t> own_users(const sys::Account& mail_owner);

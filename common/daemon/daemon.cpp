@@ -1,7 +1,6 @@
 #include "common/daemon/daemon.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "common/ipc/identity.h"
 #include "common/ipc/keyring.h"
 #include "common/log/log.h"
+#include "common/sys/memory.h"
 
 namespace postern::daemon {
 
@@ -90,6 +90,7 @@ Process::Process(int argc, char** argv, std::string_view program)
   if (!owner) log::fatal("mail_owner: {}", owner.error().text);
   mail_owner_ = *owner;
   account_ = account_of(daemon_, *values_, mail_owner_);
+  clients_ = clients_of(daemon_, *values_, mail_owner_);
   for (unsigned i = 0; i < listener_count_; ++i) {
     const int fd = kFirstListenerFd + static_cast<int>(i);
     set_close_on_exec(fd);
@@ -315,9 +316,7 @@ void Process::tell_load() {
 }
 
 int Process::serve() {
-  // What reading the configuration has left behind; a dozen daemons wait with little to do. smtpd
-  // puts its sessions there.
-  if (daemon_ != "smtpd") ::malloc_trim(0);
+  sys::release_after_start();
   control_->notify(ipc::control::Ready{});
   loop_->run();
   log::flush();

@@ -27,6 +27,7 @@
 
 #include "common/config/values.h"
 #include "common/ipc/channel.h"
+#include "common/ipc/server.h"
 #include "common/loop/loop.h"
 #include "common/sys/fd.h"
 #include "common/sys/privilege.h"
@@ -73,6 +74,8 @@ class Process final {
   [[nodiscard]] const sys::Account& mail_owner() const { return mail_owner_; }
   // Whose rights it has once it gives up root's; with exactly these groups.
   [[nodiscard]] const sys::Account& account() const { return account_; }
+  // Who may speak to the service, as confinement.h declares it.
+  [[nodiscard]] const ipc::Peers& clients() const { return clients_; }
   // Distinguishes all processes that run at the same time; 0 to 255.
   [[nodiscard]] unsigned slot() const { return slot_; }
   // The listeners, for the one who serves them.
@@ -137,6 +140,7 @@ class Process final {
   std::unique_ptr<config::Values> values_;
   sys::Account mail_owner_;
   sys::Account account_;
+  ipc::Peers clients_;
   std::vector<sys::Fd> listeners_;
   std::optional<loop::Loop> loop_;  // made when strangers' descriptors are closed
   ipc::Dispatcher control_dispatcher_;

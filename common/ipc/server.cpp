@@ -1,5 +1,6 @@
 #include "common/ipc/server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/log/log.h"
@@ -48,9 +49,12 @@ void Server::on_events(std::uint32_t /*events*/) {
 }
 
 bool Server::is_wanted(int fd) {
-  if (!only_for_) return true;
+  if (only_for_.users.empty()) return true;
   const auto user = sys::peer_user(fd);
-  if (user && (*user == *only_for_ || *user == 0)) return true;
+  if (user && (*user == 0 || std::ranges::find(only_for_.users, *user) != only_for_.users.end())) {
+    return true;
+  }
+  if (only_for_.group && sys::peer_group(fd) == only_for_.group) return true;
   if (!std::exchange(has_warned_, true)) {
     log::warning("process {} of user {} was refused: the service is not for it",
                  sys::peer_process(fd), user ? static_cast<long>(*user) : -1L);

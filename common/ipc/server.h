@@ -7,10 +7,19 @@
 #include <functional>
 #include <optional>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "common/ipc/channel.h"
 
 namespace postern::ipc {
+
+// Who may speak to a service: processes of these users, or of this group. Empty: everybody whom the
+// directory of the socket lets in.
+struct Peers {
+  std::vector<uid_t> users;
+  std::optional<gid_t> group;
+};
 
 class Server final : loop::Watched {
  public:
@@ -30,7 +39,8 @@ class Server final : loop::Watched {
   void limit_connections(std::size_t limit) { limit_ = limit; }
   // Whoever else connects is told nothing, root aside: a directory lets more in than each service
   // is for.
-  void only_for(uid_t user) { only_for_ = user; }
+  void only_for(uid_t user) { only_for_ = {{user}, {}}; }
+  void only_for(Peers peers) { only_for_ = std::move(peers); }
 
   void start();
   void stop_accepting();
@@ -49,7 +59,7 @@ class Server final : loop::Watched {
   std::function<void(const ChannelPtr&)> on_closed_;
   std::unordered_set<ChannelPtr> channels_;
   std::size_t limit_ = SIZE_MAX;
-  std::optional<uid_t> only_for_;
+  Peers only_for_;
   bool has_warned_ = false;
   bool watching_ = false;
   bool stopped_ = false;

@@ -196,6 +196,13 @@ std::optional<uid_t> peer_user(int fd) {
   return peer.uid;
 }
 
+std::optional<gid_t> peer_group(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer.gid;
+}
+
 Result<SocketAddress> peer_address(int fd) {
   SocketAddress address;
   address.length = sizeof address.storage;

@@ -62,6 +62,8 @@ struct Accepted {
 [[nodiscard]] pid_t peer_process(int fd);
 // Whose rights it had when it connected; nothing when that is not known.
 [[nodiscard]] std::optional<uid_t> peer_user(int fd);
+// The group that it had then.
+[[nodiscard]] std::optional<gid_t> peer_group(int fd);
 
 // At most this many descriptors travel with one sendmsg (the kernel's SCM_MAX_FD is 253).
 inline constexpr std::size_t kMaxFdsPerMessage = 64;

@@ -172,6 +172,79 @@ def secrets_are_for_those_who_need_them():
                   f"{program} shows its token")
 
 
+# Besides mail_owner, which owns the queue.
+CLIENTS = {"private/keyring": {"postern-in", "postern-out", "postern-chk"},
+           "private/verify": {"postern-in"},
+           "public/flush": {"postern-in"},
+           "public/cleanup": {"postern-in", "postern-out"},
+           "private/bounce": set()}
+
+
+def is_let_in(path, uid, gid, groups=(), seconds=0.3):
+    """Whether a connection that such a process makes stays for so long."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.setgroups(list(groups))
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(path)
+            client.settimeout(seconds)
+            try:
+                # What greets its clients has let this one in.
+                answer = b"in" if client.recv(1) else b"refused"
+            except TimeoutError:
+                answer = b"in"
+            os.write(writing, answer)
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    answer = os.read(reading, 10)
+    os.close(reading)
+    check(answer, path, "was not reached by", uid)
+    return answer == b"in"
+
+
+def services_are_for_their_clients():
+    """The account that is let into the directory of a socket is not let into every service."""
+    with Mta({"fast_flush_domains": "away.test"},
+             ["verify unix - - n - 1 verify", "flush unix n - n - - flush"]) as mta:
+        with Client() as client:
+            # One that starts cleanup, virtual, and, by the open connections, the rest.
+            check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: x\n\nx\n"), 250)
+        wait_for("delivery", lambda: len(maildir("u1")) == 1)
+        refused = 0
+        for name, wanted in CLIENTS.items():
+            path = f"{QUEUE}/{name}"
+            check(is_let_in(path, 0, 0), "root", path)
+            for role, uid in ROLES.items():
+                # As if it had found its way into the directory.
+                groups = [GROUPS["postern"], GROUPS["postdrop"]]
+                found = is_let_in(path, uid, GROUPS["postern"], groups, 0.3 if role in wanted else 10)
+                check_equal(found, role in wanted, f"{role} at {name}")
+                refused += not found
+            check(is_let_in(path, OWNER, GROUPS["postfix"], [GROUPS["postdrop"]]), name)
+        # The set-gid tools of users speak to those that are meant for them.
+        check(is_let_in(f"{QUEUE}/public/flush", USERS["alice"], GROUPS["postdrop"]))
+        check(not is_let_in(f"{QUEUE}/public/cleanup", USERS["alice"], GROUPS["postdrop"], seconds=10))
+        # The tool's own bit gives it the group of the machine that built it.
+        os.chmod(shutil.copyfile(f"{PREFIX}/sbin/postqueue", f"{ROOT}/postqueue"), 0o755)
+        run(f"{ROOT}/postqueue", "-c", CONF, "-s", "away.test", user=USERS["alice"],
+            group=GROUPS["postdrop"], extra_groups=[], cwd="/", env={"POSTERN_PREFIX": PREFIX})
+        # Each service says it once.
+        told = re.findall(r"(\w+)\[\d+\]: warning: process \d+ of user 20\d\d was refused", mta.log())
+        check_equal(sorted(told), ["bounce", "cleanup", "flush", "keyring", "verify"])
+        print(f"     {refused} connections of our own accounts were refused")
+        # With one account for all there is nobody to be told apart, and mail flows.
+        mta.write_main_cf(process_confinement="none")
+        mta.stop()
+        mta.start()
+        for name in CLIENTS:
+            check(is_let_in(f"{QUEUE}/{name}", OWNER, GROUPS["postfix"], [GROUPS["postdrop"]]), name)
+
+
 # Who reaches the outside, and who runs what others wrote.
 HAS_NETWORK = {"master", "broker", "resolver", "smtp", "lmtp", "local", "pipe", "sts", "auth",
                "proxymap"}
@@ -419,4 +492,5 @@ def set_gid_tools_only():
 
 main([rights, hostile_code_gets_nowhere, tables_open_no_mail, accounts_are_apart, one_account_is_enough,
       commands_change_no_system, secrets_are_for_those_who_need_them,
-      a_container_gives_less, a_strict_system_does_not_start_with_less, set_gid_tools_only])
+      a_container_gives_less, a_strict_system_does_not_start_with_less, set_gid_tools_only,
+      services_are_for_their_clients])

@@ -286,6 +286,35 @@ TEST_CASE("a service that leaves answers what it was asked, and its successor th
   ::unlink(path.c_str());
 }
 
+TEST_CASE("a service for several users and a group refuses others") {
+  loop::Loop loop;
+  const std::string path = "/tmp/postern-ipc-peers." + std::to_string(::getpid());
+  const bool is_root = ::geteuid() == 0;
+  struct Case {
+    Peers peers;
+    bool is_in;
+  };
+  const auto c = GENERATE(values<Case>({
+      {{}, true},
+      {{{::geteuid() + 1, ::geteuid()}, {}}, true},
+      {{{::geteuid() + 1}, ::getegid()}, true},
+      {{{::geteuid() + 1, ::geteuid() + 2}, {}}, false},
+      {{{::geteuid() + 1}, ::getegid() + 1}, false},
+  }));
+  Server server(*sys::listen_unix(path, 0600, 10));
+  server.only_for(c.peers);
+  server.dispatcher().answer<Order>(
+      [](Order&, const ChannelPtr&) -> Result<Ask::Reply> { return Ask::Reply{"x", {}}; });
+  server.start();
+  Client client(path);
+  Succession seen;
+  loop::spawn(order_many(client, 2, seen));
+  loop.run();
+  // Root is let in wherever it knocks.
+  CHECK(seen.failures == (c.is_in || is_root ? 0 : 2));
+  ::unlink(path.c_str());
+}
+
 TEST_CASE("a service for one user refuses others") {
   loop::Loop loop;
   const std::string path = "/tmp/postern-ipc-user." + std::to_string(::getpid());
