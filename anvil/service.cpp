@@ -78,8 +78,8 @@ void Service::start() {
   serve_bans();
   serve_greylist();
   serve_quotas();
-  server_.on_closed(
-      [this](const ipc::ChannelPtr& channel) { counters_.forget_source(source_of(channel)); });
+  serve_onlookers();
+  server_.on_closed([this](const ipc::ChannelPtr& channel) { channel_closed(channel); });
   process_.on_reload([this] { configure(); });
   process_.on_drain([this] { drain(); });
   status_timer_.arm(loop::Clock::now() + status_update_time_);
@@ -137,8 +137,10 @@ void Service::serve_bans() {
         bans_changed();
         return ipc::Done{};
       });
-  server_.on_connected(
-      [this, now](const ipc::ChannelPtr& channel) { channel->notify(bans_.list(now())); });
+  server_.on_connected([this, now](const ipc::ChannelPtr& channel) {
+    channel->notify(bans_.list(now()));
+    if (!onlookers_.empty()) channel->notify(ipc::anvil::Watched{.is_watched = true});
+  });
 }
 
 void Service::serve_greylist() {
@@ -196,6 +198,35 @@ void Service::serve_quotas() {
         if (!is_known) return fail(Error::Kind::kPermanent, request.sender + " has no counter");
         return ipc::Done{};
       });
+}
+
+void Service::serve_onlookers() {
+  auto& dispatcher = server_.dispatcher();
+  dispatcher.answer<ipc::anvil::WatchSessions>(
+      [this](ipc::anvil::WatchSessions&, const ipc::ChannelPtr& channel) -> Result<ipc::Done> {
+        const bool is_first = onlookers_.empty();
+        DO(onlookers_.add(channel));
+        if (is_first) tell_watched();
+        return ipc::Done{};
+      });
+  dispatcher.notice<ipc::anvil::SessionLine>(
+      [this](ipc::anvil::SessionLine& line, const ipc::ChannelPtr& channel) {
+        // Told to an anvil that was here before this one.
+        if (onlookers_.empty()) return channel->notify(ipc::anvil::Watched{});
+        onlookers_.show(line);
+      });
+}
+
+void Service::tell_watched() {
+  const ipc::anvil::Watched watched{.is_watched = !onlookers_.empty()};
+  for (const auto& channel : server_.channels()) channel->notify(watched);
+}
+
+void Service::channel_closed(const ipc::ChannelPtr& channel) {
+  counters_.forget_source(source_of(channel));
+  if (onlookers_.empty()) return;
+  onlookers_.remove(channel);
+  if (onlookers_.empty()) tell_watched();
 }
 
 // notify_classes = policy. A flood of bans is no flood of mail.

@@ -8,6 +8,7 @@
 #include "anvil/contacts.h"
 #include "anvil/counters.h"
 #include "anvil/greylist.h"
+#include "anvil/onlookers.h"
 #include "anvil/quotas.h"
 #include "common/daemon/daemon.h"
 #include "common/ipc/cleanup_client.h"
@@ -29,6 +30,10 @@ class Service {
   void serve_bans();
   void serve_greylist();
   void serve_quotas();
+  void serve_onlookers();
+  void channel_closed(const ipc::ChannelPtr& channel);
+  // Tells all clients whether somebody looks on.
+  void tell_watched();
   void bans_changed();
   // Tells the postmaster, many bans in one message.
   void announce_ban(const std::string& client, std::string_view what);
@@ -42,6 +47,7 @@ class Service {
   Bans bans_;
   Greylist greylist_;
   Quotas quotas_;
+  Onlookers onlookers_;
   std::chrono::seconds status_update_time_{};
   loop::CallbackTimer status_timer_;
   loop::CallbackTimer idle_timer_;

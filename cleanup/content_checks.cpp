@@ -237,9 +237,9 @@ void ContentChecks::log_action(const mail::CheckAction& action, const Piece& pie
                                std::string_view text) const {
   std::string_view content = piece.text;
   if (content.ends_with('\n')) content.remove_suffix(1);
-  log::info("{}: {}: {} {} from {}{}{}", queue_id_, mail::log_word(action.verb),
-            piece.list == kBody ? "body" : "header", log::clean(content, kMaxLogged), about_,
-            text.empty() ? "" : ": ", log::clean(text));
+  log::info("{}: {}{}: {} {} from {}{}{}", queue_id_, piece.list == kMilter ? "milter-header-" : "",
+            mail::log_word(action.verb), piece.list == kBody ? "body" : "header",
+            log::clean(content, kMaxLogged), about_, text.empty() ? "" : ": ", log::clean(text));
 }
 
 }  // namespace postern::cleanup

@@ -157,10 +157,11 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
                                                                          : Error::Kind::kPermanent;
         co_return fail(kind, to.error);
       }
-      std::string key = to_lower(to.address);
+      // Who asks for other reports gets a copy of his own, as from Postfix.
+      std::string key = fmt::format("{} {}", from.notify, to_lower(to.address));
       if (options.enable_original_recipient) {
-        (key += '\0') += orig_to;
-        (key += '\0') += from.dsn_orcpt;
+        (key += '\0') += to_lower(orig_to);
+        (key += '\0') += to_lower(from.dsn_orcpt);
       }
       if (seen.contains(key)) continue;
       if (options.duplicate_filter_limit == 0 || seen.size() < options.duplicate_filter_limit) {

@@ -9,7 +9,9 @@ using namespace postern;
 
 loop::Task<void> deliver(std::shared_ptr<agent::Delivery> delivery) {
   const std::string& why = delivery->request().nexthop;
-  const agent::Verdict verdict{.status = "2.0.0", .text = why.empty() ? "discarded" : why};
+  agent::Verdict verdict{.status = "2.0.0", .text = why.empty() ? "discarded" : why};
+  // There is nobody further on who could report it.
+  verdict.action = "delivered";
   for (std::size_t i = 0; i < delivery->recipients().size(); ++i) delivery->delivered(i, verdict);
   co_return;
 }

@@ -1,7 +1,8 @@
 // verdict.h - what the next hop of an error: transport says of its recipients. Pure.
 //
-// The next hop is a text, with a status code in front or without: "5.1.2 no mail here". The code
-// tells whether mail bounces or waits; what the service is called decides only where there is none.
+// The next hop is a text, with a status code in front or without: "5.1.2 no mail here". What the
+// service is called decides whether mail bounces or waits; a code that says otherwise does not
+// count.
 
 #pragma once
 

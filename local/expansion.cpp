@@ -135,13 +135,17 @@ loop::Task<void> Expansion::work(Task task) {
       break;
     case DestinationKind::kMailbox: {
       const std::string name = to_lower(task.destination.text);
+      // It is that user's mail from here on, in the log as well.
+      const std::string address = fmt::format("{}@{}", task.destination.text, domain_);
       const auto user = co_await agent_.users_.find(name);
       if (!user) {
-        finish(task.origin->address, "4.3.0", "user lookup error");
+        finish(address, "4.3.0", "user lookup error");
       } else if (!*user) {
-        co_await deliver_unknown(name, task.origin->address, task.origin);
+        co_await deliver_unknown(name, address, task.origin);
+      } else if (task.origin->source == Source::kForward && name == task.origin->rights.user) {
+        co_await deliver_user(name, address, task.origin);
       } else {
-        co_await deliver_mailbox(**user, task.origin->address, task.origin);
+        co_await deliver_mailbox(**user, address, task.origin);
       }
       break;
     }
@@ -203,11 +207,10 @@ loop::Task<void> Expansion::deliver_address(Task task) {
   const bool is_ours = resolved->transport == settings_->service;
   const bool is_list = task.origin->owner || task.origin->source == Source::kInclude;
   if (is_ours && task.origin->source == Source::kForward) {
-    // A .forward that names its own user means the mailbox.
+    // A .forward that names its own user means the mailbox; .forward+extension means .forward.
     const auto parts = mail::split_address(resolved->address);
     if (to_lower(parts.local_part) == task.origin->rights.user) {
-      task.destination = {DestinationKind::kMailbox, task.origin->rights.user};
-      co_await work(std::move(task));
+      co_await deliver_user(task.origin->rights.user, resolved->address, task.origin);
       co_return;
     }
   }
@@ -404,6 +407,10 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
                    user.name);
       continue;
     }
+    // Who is named in the very file that names him gets the mail.
+    const bool is_first = done_.insert("forward " + path).second;
+    const bool is_own = origin->source == Source::kForward && origin->rights.user == user.name;
+    if (!is_first && is_own) co_return false;
     const auto text = read_list(file.get());
     if (!text) {
       finish(address, "4.3.0", fmt::format("{}: {}", path, text.error().text));
@@ -413,7 +420,7 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
     if (destinations.empty()) co_return false;
     auto next = std::make_shared<Origin>(*origin);
     next->source = Source::kForward;
-    next->address = address;
+    next->address = is_own ? origin->address : address;
     if (!settings_->frozen_delivered_to) next->delivered_to = mail::quote_address(address);
     next->rights = identity_of(user);
     next->rights.user = user.name;

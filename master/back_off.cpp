@@ -9,7 +9,8 @@ BackOff::Duration BackOff::after(std::optional<Duration> served, bool failed, Du
   longest = std::max(longest, kFirst);
   const Duration life = served.value_or(Duration::zero());
   if (life >= kGoodLife || (!failed && life >= kShortLife)) reset();
-  if (life < kShortLife) {
+  const bool was_killed_at_work = failed && served && !was_spared_;
+  if (life < kShortLife && !was_killed_at_work) {
     wait_ = std::clamp(2 * wait_, kFirst, longest);
     return wait_;
   }

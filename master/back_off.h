@@ -2,8 +2,9 @@
 //
 //     served 5 s or more     at once, and what was before is forgotten
 //     ended well after 1 s   the same
-//     served 1 s or more     at once the first time, then after the present wait
-//     died before or sooner  1 s, 2 s, 4 s, ... up to the longest wait: it may never get better
+//     was ready, and failed  at once the first time
+//     served 1 s or more     then after the present wait
+//     died before or sooner  then 1 s, 2 s, 4 s, ... up to the longest wait: perhaps for ever
 
 #pragma once
 
@@ -19,7 +20,7 @@ class BackOff {
 
   // Whoever served so long is not broken.
   static constexpr Duration kGoodLife = std::chrono::seconds{5};
-  // Whoever served less is taken for one of a row of crashes.
+  // Whoever served less, a second time, is taken for one of a row of crashes.
   static constexpr Duration kShortLife = std::chrono::seconds{1};
   static constexpr Duration kFirst = std::chrono::seconds{1};
 

@@ -54,7 +54,7 @@ class Macros {
     local_part_ = line.has('u') ? to_lower(parts.local_part) : std::string(parts.local_part);
     domain_ = line.has('h') ? to_lower(parts.domain) : std::string(parts.domain);
     has_domain_ = parts.has_domain;
-    orig_to_ = recipient->orig_to;
+    orig_to_ = folded(recipient->orig_to);
   }
 
   [[nodiscard]] std::optional<std::string> find(std::string_view name) {
@@ -67,6 +67,15 @@ class Macros {
   [[nodiscard]] const std::string& unknown() const { return unknown_; }
 
  private:
+  [[nodiscard]] std::string folded(std::string_view address) const {
+    const auto parts = mail::split_address(address);
+    std::string out = line_.has('u') ? to_lower(parts.local_part) : std::string(parts.local_part);
+    if (parts.has_domain) {
+      out += '@';
+      out += line_.has('h') ? to_lower(parts.domain) : std::string(parts.domain);
+    }
+    return out;
+  }
   [[nodiscard]] std::string quoted(std::string_view address) const {
     return line_.has('q') ? mail::quote_address(address) : std::string(address);
   }

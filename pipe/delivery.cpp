@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/text.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
 
@@ -39,9 +40,7 @@ loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
   if (message == nullptr) co_return;
   const std::uint64_t size = message->layout.message_size;
   if (line_.size_limit > 0 && size > line_.size_limit) {
-    delivery->fail_rest(
-        verdict("5.2.3", fmt::format("message size {} exceeds size limit {} of pipe({})", size,
-                                     line_.size_limit, service_)));
+    delivery->fail_rest(verdict("5.2.3", "message too large"));
     co_return;
   }
   std::vector<std::size_t> recipients;
@@ -124,7 +123,8 @@ loop::Task<void> Agent::run(agent::Delivery& delivery, const queuefile::Message&
   const bool is_delivered = result.status.starts_with('2');
   if (is_delivered) {
     result.text = fmt::format("delivered via {} service", service_);
-    if (!reply->output.empty()) result.text += fmt::format(" ({})", reply->output);
+    const std::string_view said = trim(reply->output);
+    if (!said.empty()) result.text += fmt::format(" ({})", said);
     // X: the command is the end of the way; without it, it passes the message on.
     result.action = line_.has('X') ? "delivered" : "relayed";
   }

@@ -136,9 +136,13 @@ class DropFile {
 };
 
 // Nobody waits for pickup: it looks by itself, too.
-void wake_pickup() {
-  auto fd = sys::connect_unix("public/pickup");
-  if (!fd) return;
+void wake_pickup(const config::Values& values) {
+  const std::string name = "public/" + values.text("pickup_service_name");
+  auto fd = sys::connect_unix(name);
+  if (!fd) {
+    log::warning("unable to look up {}: {}", name, sys::errno_text(errno));
+    return;
+  }
   loop::Loop loop;
   const ipc::Dispatcher dispatcher;
   const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
@@ -223,6 +227,6 @@ int main(int argc, char** argv) {
   }
   const std::string id = drop(tool->values);
   if (print_id) fmt::print("{}\n", id);
-  wake_pickup();
+  wake_pickup(tool->values);
   return 0;
 }

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <ctime>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "common/ipc/anvil.h"
-#include "common/ipc/channel.h"
-#include "common/loop/loop.h"
+#include "common/ipc/ask_once.h"
 #include "common/sys/socket.h"
 
 namespace postern::control {
@@ -23,22 +22,10 @@ Result<typename Request::Reply> ask_service(const std::string& name, Request req
                                             std::chrono::seconds time = kServiceTime) {
   auto fd = sys::connect_unix("private/" + name);
   if (!fd) return fail_temporary(name + " cannot be reached; is the mail system running?");
-  loop::Loop loop;
   ipc::Dispatcher dispatcher;
   dispatcher.notice<ipc::anvil::BanList>([](ipc::anvil::BanList&, const ipc::ChannelPtr&) {});
-  const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
-  channel->start();
-  Result<typename Request::Reply> result = fail_temporary(name + " did not answer");
-  const auto wait = [](ipc::ChannelPtr to, Request what, loop::Loop& turns,
-                       Result<typename Request::Reply>& answer,
-                       std::chrono::seconds limit) -> loop::Task<void> {
-    answer = co_await to->call(std::move(what), loop::Clock::now() + limit);
-    turns.stop();
-  };
-  loop::spawn(wait(channel, std::move(request), loop, result, time));
-  loop.run();
-  channel->close();
-  return result;
+  dispatcher.notice<ipc::anvil::Watched>([](ipc::anvil::Watched&, const ipc::ChannelPtr&) {});
+  return ipc::ask_once(*std::move(fd), std::move(request), dispatcher, time);
 }
 
 template <typename Request>

@@ -6,12 +6,19 @@
 
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "common/config/load.h"
 #include "common/config/problem.h"
 
 namespace postern::control {
+
+// A snapshot that somebody else keeps, for Values that live shorter.
+[[nodiscard]] inline std::shared_ptr<const config::Snapshot> unowned(
+    const config::Snapshot& snapshot) {
+  return {std::shared_ptr<const config::Snapshot>(), &snapshot};
+}
 
 // Syntax problems of `loaded` included; in the order of the files and their lines.
 [[nodiscard]] config::Problems check_configuration(const config::Loaded& loaded);

@@ -82,7 +82,7 @@ void check_client(const Values& values, std::string_view protocol, Problems& pro
 
 Problems check_logins(const Snapshot& snapshot) {
   Problems problems;
-  const std::shared_ptr<const Snapshot> shared(std::shared_ptr<const Snapshot>(), &snapshot);
+  const auto shared = unowned(snapshot);
   for (const Service& service : snapshot.services) {
     const Values values(shared, service);
     if (service.program == "smtpd") check_server(values, problems);

@@ -21,10 +21,6 @@ namespace {
 
 using namespace config;
 
-std::shared_ptr<const Snapshot> unowned(const Snapshot& snapshot) {
-  return {std::shared_ptr<const Snapshot>(), &snapshot};
-}
-
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 // The command behind argv= of a spawn service.

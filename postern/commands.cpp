@@ -31,7 +31,7 @@ constexpr Command kPrograms[] = {
 
 int config_main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "man") return config_man_main(argc - 1, argv + 1);
-  constexpr std::string_view kConfigVerbs[] = {"diff", "get", "set", "undo", "unset"};
+  constexpr std::string_view kConfigVerbs[] = {"diff", "get", "set", "show", "undo", "unset"};
   if (argc > 1 &&
       std::ranges::find(kConfigVerbs, std::string_view(argv[1])) != std::end(kConfigVerbs)) {
     return config_verb_main(argc - 1, argv + 1);
@@ -78,6 +78,18 @@ bool is_for_all_instances(std::string_view verb) {
       "abort",           "check", "flush",  "logrotate", "reload",
       "set-permissions", "start", "status", "stop",      "upgrade-configuration"};
   return std::ranges::find(kShared, verb) != std::end(kShared);
+}
+
+const Command* find_verb(std::string_view word) {
+  constexpr std::size_t kLeastLetters = 3;
+  const Command* found = nullptr;
+  for (const Command& command : kVerbs) {
+    if (command.name == word) return &command;
+    if (word.size() < kLeastLetters || !command.name.starts_with(word)) continue;
+    if (found != nullptr) return nullptr;
+    found = &command;
+  }
+  return found;
 }
 
 Main find_command(std::span<const Command> commands, std::string_view name) {

@@ -26,6 +26,10 @@ struct Command {
 // A verb of the whole mail system, for all instances of the machine (postmulti.h).
 [[nodiscard]] bool is_for_all_instances(std::string_view verb);
 
+// The verb of that name, or the only one that begins so: three letters at least, which no slip of
+// the hand makes of another command.
+[[nodiscard]] const Command* find_verb(std::string_view word);
+
 [[nodiscard]] Main find_command(std::span<const Command> commands, std::string_view name);
 
 }  // namespace postern::control

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "common/base/text.h"
 #include "common/config/lint.h"
@@ -41,17 +42,21 @@ bool uses_colour() {
 struct Request {
   std::string directory;
   bool is_dry_run = false;
+  bool is_json = false;
   std::vector<std::string> words;
 };
 
 std::optional<Request> parse(int argc, char** argv) {
   static constexpr option kOptions[] = {{"dry-run", no_argument, nullptr, 'n'},
+                                        {"json", no_argument, nullptr, 'j'},
+                                        {"why", no_argument, nullptr, 'w'},
                                         {nullptr, 0, nullptr, 0}};
   Request request;
   std::string directory;
-  ::optind = 1;
-  for (int letter = 0; (letter = ::getopt_long(argc, argv, "c:nv", kOptions, nullptr)) != -1;) {
+  ::optind = 0;
+  for (int letter = 0; (letter = ::getopt_long(argc, argv, "c:jnvw", kOptions, nullptr)) != -1;) {
     if (letter == 'c') directory = ::optarg;
+    if (letter == 'j') request.is_json = true;
     if (letter == 'n') request.is_dry_run = true;
     if (letter == '?') return std::nullopt;
   }
@@ -118,6 +123,10 @@ int set(const Request& request, bool is_forced) {
       fail_with(*mistake);
       is_wrong = true;
     }
+    if (!values.raw(setting->first)) {
+      fmt::print(stderr, "postern config: {}: no parameter, but a name of your own, for ${}\n",
+                 setting->first, setting->first);
+    }
     edits.push_back({MainEdit::Kind::kSet, setting->first, setting->second});
   }
   if (is_wrong && !is_forced) return 1;
@@ -129,6 +138,37 @@ int unset(const Request& request) {
   std::vector<MainEdit> edits;
   for (const auto& word : request.words) edits.push_back({MainEdit::Kind::kRemove, word, ""});
   return change(request, edits);
+}
+
+// A value, where it is from, and what the parameter is for.
+void print_known(const Values& values, const std::string& name) {
+  const auto param = find_param(name);
+  const Setting* const setting = values.snapshot().find(name);
+  fmt::print("{} = {}\n", name,
+             param && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
+  if (setting != nullptr) {
+    fmt::print("  set in {}, line {}: {}\n", setting->file, setting->line, setting->value);
+  } else {
+    fmt::print("  the default\n");
+  }
+  if (param) fmt::print("  {}\n  ({})\n", param->doc, parameter_facts(*param));
+}
+
+void print_known_json(const Values& values, const std::string& name) {
+  const auto param = find_param(name);
+  const Setting* const setting = values.snapshot().find(name);
+  nlohmann::ordered_json object = {{"name", name}};
+  if (!param || param->type != ParamType::kSecret) object["value"] = values.text(name);
+  if (setting != nullptr) {
+    object["file"] = setting->file;
+    object["line"] = setting->line;
+  }
+  if (const auto initial = values.raw_default(name)) object["default"] = *initial;
+  if (param) {
+    object["facts"] = parameter_facts(*param);
+    object["description"] = param->doc;
+  }
+  fmt::print("{}\n", object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 int get(const Request& request) {
@@ -144,16 +184,11 @@ int get(const Request& request) {
       status = 1;
       continue;
     }
-    const auto param = find_param(name);
-    const Setting* const setting = loaded->snapshot->find(name);
-    fmt::print("{} = {}\n", name,
-               param && param->type == ParamType::kSecret ? "(secret)" : values.text(name));
-    if (setting != nullptr) {
-      fmt::print("  set in {}, line {}: {}\n", setting->file, setting->line, setting->value);
+    if (request.is_json) {
+      print_known_json(values, name);
     } else {
-      fmt::print("  the default\n");
+      print_known(values, name);
     }
-    if (param) fmt::print("  {}\n  ({})\n", param->doc, parameter_facts(*param));
   }
   return status;
 }
@@ -238,8 +273,9 @@ int config_verb_main(int argc, char** argv) {
     --argc;
   }
   const auto request = parse(argc, argv);
-  if (!request) return fail_with("usage: postern config get|set|unset|diff|undo [-c DIR] [-n] ...");
-  if (verb == "get") return get(*request);
+  if (!request)
+    return fail_with("usage: postern config get|set|unset|diff|undo [-c DIR] [-n] [--json] ...");
+  if (verb == "get" || verb == "show") return get(*request);
   if (verb == "set") return set(*request, is_forced);
   if (verb == "unset") return unset(*request);
   if (verb == "diff") return diff(*request);

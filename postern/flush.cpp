@@ -12,6 +12,7 @@
 
 #include "common/config/networks.h"
 #include "common/config/param.h"
+#include "common/ipc/anvil.h"
 #include "common/ipc/client.h"
 #include "common/ipc/qmgr.h"
 #include "common/loop/loop.h"
@@ -24,10 +25,12 @@ namespace postern::control {
 
 namespace {
 
+using ipc::anvil::SessionLine;
 using ipc::qmgr::Event;
 using ipc::qmgr::EventKind;
 
 constexpr std::chrono::seconds kAnswerTime{100};
+constexpr std::chrono::seconds kAnvilTime{5};
 constexpr std::chrono::seconds kFlushTime{3600};
 
 std::string socket_of(const MailSystem& system) {
@@ -36,12 +39,21 @@ std::string socket_of(const MailSystem& system) {
                      values.text("queue_service_name"));
 }
 
+std::string anvil_of(const MailSystem& system) {
+  return system.values().text("queue_directory") + "/private/anvil";
+}
+
 enum class End { kAsked, kTime, kLost, kRefused };
 
 // Looks on until `on_event` gives false, the time is over, or qmgr has gone.
 class Onlooker {
  public:
   Onlooker(ipc::qmgr::Watch request, std::chrono::seconds time) : request_(request), time_(time) {}
+  // What smtpd writes of its clients is wanted, too.
+  void add_sessions(std::string socket, std::function<void(const SessionLine&)> on_line) {
+    sessions_ = std::move(socket);
+    on_line_ = std::move(on_line);
+  }
   End look(const std::string& socket, std::function<void(std::int64_t)> on_start,
            std::function<bool(const Event&)> on_event);
 
@@ -50,13 +62,17 @@ class Onlooker {
   void take(const Event& event) {
     if (!is_over_ && !on_event_(event)) end(End::kAsked);
   }
-  static loop::Task<void> ask(Onlooker* self, ipc::ChannelPtr channel);
+  static loop::Task<void> ask(Onlooker* self, ipc::ChannelPtr channel, ipc::ChannelPtr sessions);
+  // Null where there is nobody to ask.
+  [[nodiscard]] ipc::ChannelPtr connect_sessions(ipc::Dispatcher& dispatcher) const;
 
   ipc::qmgr::Watch request_;
   std::chrono::seconds time_;
   End end_ = End::kAsked;
   bool is_over_ = false;
   bool is_answered_ = false;
+  std::string sessions_;
+  std::function<void(const SessionLine&)> on_line_;
   loop::Loop loop_;
   std::function<void(std::int64_t)> on_start_;
   std::function<bool(const Event&)> on_event_;
@@ -70,7 +86,16 @@ void Onlooker::end(End end) {
   if (is_answered_ || end != End::kAsked) loop_.stop();
 }
 
-loop::Task<void> Onlooker::ask(Onlooker* self, ipc::ChannelPtr channel) {
+loop::Task<void> Onlooker::ask(Onlooker* self, ipc::ChannelPtr channel, ipc::ChannelPtr sessions) {
+  if (sessions != nullptr) {
+    // What qmgr tells is worth seeing without it.
+    const auto watched =
+        co_await sessions->call(ipc::anvil::WatchSessions{}, loop::Clock::now() + kAnvilTime);
+    if (!watched) {
+      fmt::print(stderr, "postern: sessions of SMTP clients are not shown: {}\n",
+                 watched.error().text);
+    }
+  }
   const auto answer = co_await channel->call(self->request_, loop::Clock::now() + kAnswerTime);
   self->is_answered_ = true;
   if (answer) {
@@ -81,6 +106,19 @@ loop::Task<void> Onlooker::ask(Onlooker* self, ipc::ChannelPtr channel) {
   }
   if (!self->is_over_) fmt::print(stderr, "postern: {}\n", answer.error().text);
   self->end(End::kRefused);
+}
+
+ipc::ChannelPtr Onlooker::connect_sessions(ipc::Dispatcher& dispatcher) const {
+  if (sessions_.empty()) return nullptr;
+  auto fd = sys::connect_unix(sessions_);
+  if (!fd) return nullptr;
+  dispatcher.notice<ipc::anvil::BanList>([](ipc::anvil::BanList&, const ipc::ChannelPtr&) {});
+  dispatcher.notice<ipc::anvil::Watched>([](ipc::anvil::Watched&, const ipc::ChannelPtr&) {});
+  dispatcher.notice<SessionLine>(
+      [this](SessionLine& line, const ipc::ChannelPtr&) { on_line_(line); });
+  auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
+  channel->start();
+  return channel;
 }
 
 End Onlooker::look(const std::string& socket, std::function<void(std::int64_t)> on_start,
@@ -98,21 +136,32 @@ End Onlooker::look(const std::string& socket, std::function<void(std::int64_t)> 
   channel->start([this](const ipc::ChannelPtr&) { end(End::kLost); });
   loop::CallbackTimer timer([this] { end(End::kTime); });
   timer.arm(loop::Clock::now() + time_);
-  loop::spawn(ask(this, channel));
-  loop_.run();
+  ipc::Dispatcher of_sessions;
+  const auto sessions = connect_sessions(of_sessions);
+  loop::spawn(ask(this, channel, sessions));
+  // Refused at once: nothing would stop the loop any more.
+  const bool is_done = is_over_ && (is_answered_ || end_ != End::kAsked);
+  if (!is_done) loop_.run();
   channel->close();
+  if (sessions != nullptr) sessions->close();
   return end_;
 }
 
-void tell_dropped(const Event& event) {
-  if (event.dropped == 0) return;
+void tell_dropped(std::int64_t dropped) {
+  if (dropped == 0) return;
   fmt::print(stderr, "postern: {} events could not be shown: this terminal was too slow\n",
-             event.dropped);
+             dropped);
 }
 
 void show(const Event& event, bool is_json) {
-  tell_dropped(event);
+  tell_dropped(event.dropped);
   fmt::print("{}", is_json ? print_event_json(event, std::time(nullptr)) : print_event(event));
+  (void)std::fflush(stdout);
+}
+
+void show(const SessionLine& line, bool is_json) {
+  tell_dropped(line.dropped);
+  fmt::print("{}", is_json ? print_line_json(line, std::time(nullptr)) : print_line(line));
   (void)std::fflush(stdout);
 }
 
@@ -185,7 +234,7 @@ int flush_and_wait(const MailSystem& system, const Options& options) {
     if (is_news) {
       show(event, options.is_json);
     } else {
-      tell_dropped(event);
+      tell_dropped(event.dropped);
     }
     return event.kind != EventKind::kFlushed;
   });
@@ -239,6 +288,9 @@ int trace_main(int argc, char** argv) {
   if (::geteuid() != 0) return refuse("trace needs the superuser");
   if (!system->running()) return refuse_down("look on");
   Onlooker onlooker({.is_live = true}, options->time);
+  onlooker.add_sessions(anvil_of(*system), [&](const SessionLine& line) {
+    if (filter.takes(line)) show(line, options->is_json);
+  });
   const auto start = [](std::int64_t) { fmt::print(stderr, "looking on; end with ^C\n"); };
   const End end = onlooker.look(socket_of(*system), start, [&](const Event& event) {
     if (filter.takes(event)) show(event, options->is_json);

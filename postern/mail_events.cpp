@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/log/clean.h"
+#include "common/queuefile/queue_id.h"
 
 namespace postern::control {
 
@@ -115,6 +116,50 @@ std::string print_event_json(const Event& event, std::int64_t time) {
   return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+SessionFacts facts_of(std::string_view line) {
+  SessionFacts facts;
+  const auto between = [&](std::string_view opening, char closing) {
+    const std::size_t at = line.find(opening);
+    if (at == std::string_view::npos) return std::string_view();
+    const std::string_view rest = line.substr(at + opening.size());
+    return rest.substr(0, std::min(rest.find(closing), rest.size()));
+  };
+  const std::string_view id = line.substr(0, std::min(line.find(": "), line.size()));
+  if (queuefile::is_valid_queue_id(id)) facts.queue_id = id;
+  facts.sender = between(" from=<", '>');
+  facts.recipient = between(" to=<", '>');
+  facts.is_refusal = line.find(": reject: ") != std::string_view::npos;
+  // The first one: what a stranger says of himself comes later.
+  for (std::size_t at = line.find('['); at != std::string_view::npos; at = line.find('[', at + 1)) {
+    const std::string_view rest = line.substr(at + 1);
+    const std::string_view inside = rest.substr(0, std::min(rest.find(']'), rest.size()));
+    if (!config::parse_ip_address(inside)) continue;
+    facts.client = inside;
+    break;
+  }
+  return facts;
+}
+
+std::string print_line(const ipc::anvil::SessionLine& line) {
+  return fmt::format("smtpd/{}  {}\n", log::clean(line.service, kMaxText), log::clean(line.text));
+}
+
+std::string print_line_json(const ipc::anvil::SessionLine& line, std::int64_t time) {
+  const SessionFacts facts = facts_of(line.text);
+  nlohmann::ordered_json object = {{"time", time},
+                                   {"event", facts.is_refusal ? "refused" : "session"},
+                                   {"service", line.service}};
+  const auto put = [&](const char* name, std::string_view value) {
+    if (!value.empty()) object[name] = value;
+  };
+  put("queue_id", facts.queue_id);
+  put("client", facts.client);
+  put("sender", facts.sender);
+  put("recipient", facts.recipient);
+  put("text", line.text);
+  return object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
 EventFilter::EventFilter(std::string_view wanted, config::Networks clients)
     : wanted_(to_lower(wanted)), clients_(std::move(clients)) {}
 
@@ -140,6 +185,14 @@ bool EventFilter::takes(const Event& event) {
   if (shown_.size() >= kMaxShown) shown_.clear();
   shown_.insert(event.queue_id);
   return true;
+}
+
+bool EventFilter::takes(const ipc::anvil::SessionLine& line) {
+  if (wanted_.empty() && clients_.empty()) return true;
+  const SessionFacts facts = facts_of(line.text);
+  if (!is_from(facts.client)) return false;
+  return wanted_.empty() || (!facts.queue_id.empty() && to_lower(facts.queue_id) == wanted_) ||
+         is_about(facts.sender) || is_about(facts.recipient);
 }
 
 void EventCounts::add(const Event& event) {

@@ -33,22 +33,22 @@ int run_verb(int argc, char** argv) {
         return 1;
     }
   }
-  const std::string_view verb = optind < argc ? argv[optind] : "";
-  const control::Main run = control::find_command(control::verbs(), verb);
-  if (run == nullptr) {
+  const std::string_view word = optind < argc ? argv[optind] : "";
+  const control::Command* const verb = control::find_verb(word);
+  if (verb == nullptr) {
     fmt::print(stderr,
                "{}: fatal: unknown command: '{}'. Usage: postern start (or stop, reload, abort, "
                "flush, check, status, set-permissions)\n",
-               split_at_last(me, '/').second.empty() ? me : split_at_last(me, '/').second, verb);
+               split_at_last(me, '/').second.empty() ? me : split_at_last(me, '/').second, word);
     return 1;
   }
   // Verbs of the whole mail system are for all of its instances.
-  if (control::is_for_all_instances(verb)) {
+  if (control::is_for_all_instances(verb->name)) {
     if (const auto status = control::hand_to_wrapper(argc - optind, argv + optind)) return *status;
   }
   const int first = optind;
-  optind = 1;
-  return run(argc - first, argv + first);
+  optind = 0;  // begins anew: options may stand behind a verb's other words again
+  return verb->run(argc - first, argv + first);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ class Catter {
       : fd_(fd), name_(std::move(name)), select_(selection) {}
 
   void run() {
-    const auto message = queuefile::open_message(fd_);
+    const auto message = queuefile::open_message(fd_, {.modes = queuefile::Modes::kAny});
     if (!message) give_up(fmt::format("{}: {}", name_, message.error().text));
     if (select_.envelope) envelope(*message);
     if (select_.envelope) rule("MESSAGE CONTENTS");

@@ -47,6 +47,7 @@ struct Action {
   std::string_view summary;  // of all
   std::vector<Queue> from;   // where to look
   unsigned count = 0;
+  unsigned released = 0;  // of those expired with 'f'
 };
 
 std::vector<Action> known_actions() {
@@ -108,7 +109,7 @@ class Super {
  private:
   static std::string log_text(std::string_view id) { return std::string(id.substr(0, 100)); }
   static bool is_alphanumeric(std::string_view id) {
-    return std::ranges::all_of(id, [](char c) { return is_alnum(c); });
+    return !id.empty() && std::ranges::all_of(id, [](char c) { return is_alnum(c); });
   }
 
   template <typename Notice>
@@ -155,15 +156,15 @@ class Super {
 
   // False: gone meanwhile, or why not is logged.
   bool apply(Action& action, Queue queue, const std::string& id) {
-    const auto done = perform(action.letter, queue, id);
+    const auto done = perform(action, queue, id);
     if (!done) log::warning("{}: {}", id, done.error().text);
     if (!done || !*done) return false;
     ++action.count;
     return true;
   }
 
-  Result<bool> perform(char letter, Queue queue, const std::string& id) {
-    switch (letter) {
+  Result<bool> perform(Action& action, Queue queue, const std::string& id) {
+    switch (action.letter) {
       case 'd': {
         TRY(const bool removed, dirs_.remove(queue, id));
         if (removed) {
@@ -181,7 +182,7 @@ class Super {
         is_requeued_ = true;
         return dirs_.move(queue, Queue::kMaildrop, id);
       default:
-        return expire(letter, queue, id);
+        return expire(action, queue, id);
     }
   }
 
@@ -192,16 +193,17 @@ class Super {
     return dirs_.move(Queue::kHold, Queue::kDeferred, id);
   }
 
-  Result<bool> expire(char letter, Queue queue, const std::string& id) {
+  Result<bool> expire(Action& action, Queue queue, const std::string& id) {
     const std::string path = dirs_.path_of(queue, id);
     if (::fchmodat(dirs_.root(), path.c_str(),
                    queuefile::kCommittedMode | queuefile::kForcedExpireBit, 0) < 0) {
       if (errno == ENOENT) return false;
       return sys::fail_errno("expire");
     }
-    if (letter == 'f' && queue == Queue::kHold) {
+    if (action.letter == 'f' && queue == Queue::kHold) {
       TRY(const bool released, release(id));
       if (!released) return false;
+      ++action.released;
       queue = Queue::kDeferred;
     }
     if (queue != Queue::kHold) expired_.push_back(id);
@@ -266,6 +268,10 @@ bool shorten_ids(const queuefile::QueueDirs& dirs) {
     }
   }
   return is_any;
+}
+
+void tell_count(std::string_view what, unsigned count) {
+  log::info("{}: {} message{}", what, count, count == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -349,7 +355,8 @@ int postsuper_main(int argc, char** argv) {
     const bool was_wanted = std::any_of(wanted.begin(), wanted.end(),
                                         [&](const Wanted& w) { return w.letter == action.letter; });
     if (was_wanted) {
-      log::info("{}: {} message{}", action.summary, action.count, action.count == 1 ? "" : "s");
+      tell_count(action.summary, action.count);
+      if (action.letter == 'f') tell_count("Released from hold", action.released);
     }
   }
   return 0;

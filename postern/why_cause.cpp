@@ -37,7 +37,8 @@ std::span<const Rule> rules() {
         "misspelt."},
        Said::kByUs,
        {},
-       {"host not found", "host or domain name not found", "invalid host or domain name"}},
+       {"host not found", "host or domain name not found", "invalid host or domain name",
+        "name or service not known"}},
       {{"refused",
         "The host answers, but nothing listens on that port there, or a firewall "
         "turns us away."},

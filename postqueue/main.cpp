@@ -16,6 +16,7 @@
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
 #include "common/config/tool.h"
+#include "common/ipc/ask_once.h"
 #include "common/ipc/channel.h"
 #include "common/ipc/flush.h"
 #include "common/ipc/qmgr.h"
@@ -41,7 +42,8 @@ constexpr std::chrono::seconds kFlushTime{100};
 
 // From showq, or, when the mail system is down, from the files, as far as one's rights go.
 Result<std::vector<queuefile::ListedMessage>> read_listing(const config::Values& values) {
-  auto connected = sys::connect_unix("public/showq");
+  auto connected = sys::connect_unix("public/" + values.text("showq_service_name"));
+  const std::string reason = sys::errno_text(errno);
   if (connected) {
     ::fcntl(connected->get(), F_SETFL, 0);  // to wait for it
     std::string stream;
@@ -56,6 +58,8 @@ Result<std::vector<queuefile::ListedMessage>> read_listing(const config::Values&
   if (::getuid() != 0) {
     return fail_temporary("Queue report unavailable - mail system is down");
   }
+  log::warning("Mail system is down -- accessing queue directly (Connect to the {} {} service: {})",
+               values.text("mail_name"), values.text("showq_service_name"), reason);
   config::Problems problems;
   const auto queue = config::load<config::QueueParams>(values, problems);
   TRY(const auto dirs,
@@ -99,23 +103,12 @@ void flush(std::vector<std::string> ids) {
 std::optional<ipc::flush::Status> ask_flush(const config::Values& values, const std::string& site) {
   auto fd = sys::connect_unix("public/" + values.text("flush_service_name"));
   if (!fd) return std::nullopt;
-  loop::Loop loop;
+  ipc::flush::SendSite request;
+  request.site = site;
   const ipc::Dispatcher dispatcher;
-  const auto channel = std::make_shared<ipc::Channel>(*std::move(fd), dispatcher);
-  channel->start();
-  std::optional<ipc::flush::Status> status;
-  const auto ask = [](ipc::ChannelPtr to, std::string what, loop::Loop& turns,
-                      std::optional<ipc::flush::Status>& result) -> loop::Task<void> {
-    ipc::flush::SendSite request;
-    request.site = std::move(what);
-    const auto sent = co_await to->call(request, loop::Clock::now() + kFlushTime);
-    if (sent) result = sent->status;
-    turns.stop();
-  };
-  loop::spawn(ask(channel, site, loop, status));
-  loop.run();
-  channel->close();
-  return status;
+  const auto sent = ipc::ask_once(*std::move(fd), std::move(request), dispatcher, kFlushTime);
+  if (!sent) return std::nullopt;
+  return sent->status;
 }
 
 void flush_site(const config::Values& values, const std::string& site) {

@@ -139,6 +139,7 @@ loop::Task<bool> Manager::return_to_sender(Message& message, bool is_expired) {
   if (!sent) {
     log::warning("{}: no notification could be sent: {}; trying again later", message.id,
                  sent.error().text);
+    log::info("{}: status=deferred (bounce failed)", message.id);
     co_return false;
   }
   co_return true;

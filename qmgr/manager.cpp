@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <thread>
 
 #include "common/config/params/process.h"
 #include "common/config/params/queue.h"
@@ -33,14 +32,9 @@ double number_of(const std::string& text, double otherwise) {
   return value;
 }
 
-sys::Fd lock_active(const queuefile::QueueDirs& dirs) {
+sys::Fd open_active(const queuefile::QueueDirs& dirs) {
   sys::Fd fd(::openat(dirs.root(), "active", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) log::fatal("open active: {}", sys::errno_text(errno));
-  for (int tries = 0; ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0; ++tries) {
-    if (tries == kLockTries) log::fatal("another queue manager holds the lock on active/");
-    // Before the loop turns, nobody waits for us yet.
-    std::this_thread::sleep_for(kLockPause);
-  }
   return fd;
 }
 
@@ -55,7 +49,7 @@ std::int64_t wall_clock_us() {
 Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
     : process_(process),
       dirs_(std::move(dirs)),
-      active_lock_(lock_active(dirs_)),
+      active_lock_(open_active(dirs_)),
       server_(process.take_listener()),
       tables_("private/rewrite"),
       bounce_("private/bounce"),
@@ -75,6 +69,7 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
         look_at_clocks();
         housekeeping_timer_.arm(now + kHousekeeping);
       }),
+      lock_timer_([this] { take_over(); }),
       leave_timer_([this] { leave_when_quiet(); }) {
   look_at_clocks();
   configure();
@@ -121,9 +116,7 @@ Limits Manager::limits_of(const std::string& transport) const {
   return limits;
 }
 
-Message* Manager::find(const std::string& id) {
-  return active_.find(id);
-}
+Message* Manager::find(const std::string& id) { return active_.find(id); }
 
 void Manager::start() {
   auto& dispatcher = server_.dispatcher();
@@ -153,8 +146,13 @@ void Manager::start() {
     return report(std::move(request), std::move(channel));
   });
   process_.on_reload([this] { configure(); });
-  process_.on_drain([this] { leave(); });
+  process_.on_drain([this] {
+    // Replaced before it had begun.
+    if (!is_in_charge_) return process_.finish();
+    leave();
+  });
   process_.on_wakeup([this](bool is_flush) {
+    if (!is_in_charge_) return;
     if (is_flush) {
       flush({});
     } else {
@@ -166,6 +164,15 @@ void Manager::start() {
     watchers_.remove(channel);
     if (!rescan_timer_.is_armed()) rescan_timer_.arm(loop::Clock::now() + kRescanDelay);
   });
+  take_over();
+}
+
+void Manager::take_over() {
+  if (::flock(active_lock_.get(), LOCK_EX | LOCK_NB) < 0) {
+    if (++lock_tries_ > kLockTries) log::fatal("another queue manager holds the lock on active/");
+    return lock_timer_.arm(loop::Clock::now() + kLockPause);
+  }
+  is_in_charge_ = true;
   server_.start();
   housekeeping_timer_.arm(loop::Clock::now() + kHousekeeping);
   loop::spawn(scan_all(true));

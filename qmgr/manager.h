@@ -55,9 +55,10 @@ struct Settings {
 
 class Manager {
  public:
-  // Takes `active/`'s lock; fatal when another qmgr has it for longer than a restart takes.
   Manager(daemon::Process& process, queuefile::QueueDirs dirs);
 
+  // Waits for `active/`'s lock before anything is touched; fatal when another qmgr has it for
+  // longer than a restart takes.
   void start();
 
  private:
@@ -164,10 +165,13 @@ class Manager {
 
   [[nodiscard]] Message* find(const std::string& id);
   void configure();
+  void take_over();
 
   daemon::Process& process_;
   queuefile::QueueDirs dirs_;
   sys::Fd active_lock_;
+  int lock_tries_ = 0;
+  bool is_in_charge_ = false;
   Settings settings_;
   ipc::Server server_;
   ipc::Client tables_;
@@ -215,6 +219,7 @@ class Manager {
   loop::CallbackTimer held_timer_;
   loop::CallbackTimer rescan_timer_;
   loop::CallbackTimer housekeeping_timer_;
+  loop::CallbackTimer lock_timer_;
   loop::CallbackTimer leave_timer_;
 };
 

@@ -177,7 +177,8 @@ void Manager::agent_closed(Agent* agent) {
     service.list(*flight.destination);
     finish_if_done(*flight.message);
   }
-  if (!flights.empty()) {
+  // One that has said that it takes no more has not begun them.
+  if (!flights.empty() && agent->credits >= 0) {
     log::warning(
         "a process of mail transport {} ended with {} deliveries under way; they are "
         "repeated",

@@ -99,6 +99,14 @@ void demand_sender(const config::Values& values, const User& user, std::string_v
   std::exit(EX_NOPERM);
 }
 
+std::string sender_of(const std::string& argument) {
+  const auto addresses = sendmail::addresses_of_argument(argument);
+  if (addresses.size() != 1 && !argument.empty() && argument != "<>") {
+    log::warning("-f option specified malformed sender: {}", log::clean(argument));
+  }
+  return addresses.empty() ? std::string() : addresses.front();
+}
+
 int deliver(const sendmail::Options& options, const config::Tool& tool) {
   config::Problems problems;
   const auto cleanup = config::load<config::CleanupParams>(tool.values, problems);
@@ -107,7 +115,7 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
 
   const User user = current_user();
   queuefile::Envelope envelope;
-  envelope.sender = options.sender ? sendmail::address_of_argument(*options.sender) : user.name;
+  envelope.sender = options.sender ? sender_of(*options.sender) : user.name;
   demand_sender(tool.values, user, envelope.sender);
   const char* name_variable = ::getenv("NAME");
   envelope.attributes.emplace_back("full_name", options.full_name          ? *options.full_name
@@ -149,9 +157,11 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
     to.notify = options.notify;
   }
   if (envelope.recipients.empty()) {
-    give_up(options.extract_recipients ? "No recipient addresses found in message header"
-                                       : "Recipient addresses must be specified on the command "
-                                         "line or via the -t option");
+    const std::string_view reason =
+        options.extract_recipients
+            ? "No recipient addresses found in message header"
+            : "Recipient addresses must be specified on the command line or via the -t option";
+    give_up(fmt::format("{}({}): {}", log::clean(envelope.sender), ::getuid(), reason));
   }
 
   auto drop = sendmail::Drop::start(paths.command_directory, tool.directory);
@@ -190,7 +200,7 @@ void demand_permission(const config::Values& values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  log::open({.program = "sendmail", .to_terminal = true});
+  log::open({.program = sendmail::program_named(argc > 0 ? argv[0] : ""), .to_terminal = true});
   const auto options = sendmail::parse_options(argc, argv);
   if (!options) give_up(options.error().text);
   for (const auto& warning : options->warnings) log::warning("{}", warning);
@@ -200,6 +210,8 @@ int main(int argc, char** argv) {
   const auto paths = config::load<config::PathsParams>(tool->values, problems);
   const std::string commands = paths.command_directory;
   switch (options->mode) {
+    case Mode::kNothing:
+      return 0;
     case Mode::kDeliver:
       demand_permission(tool->values);
       return deliver(*options, *tool);
@@ -221,7 +233,11 @@ int main(int argc, char** argv) {
       run(commands + "/postern", {"postern", "-c", tool->directory, "start"});
     case Mode::kNewaliases: {
       std::vector<std::string> arguments = {"postalias", "-c", tool->directory};
-      for (const auto& table : tool->values.list("alias_database")) arguments.push_back(table);
+      if (options->aliases) {
+        arguments.push_back(*options->aliases);
+      } else {
+        for (const auto& table : tool->values.list("alias_database")) arguments.push_back(table);
+      }
       if (arguments.size() == 3) return 0;
       run(commands + "/postalias", arguments);
     }

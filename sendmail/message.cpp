@@ -89,9 +89,4 @@ std::vector<std::string> addresses_of_argument(std::string_view text) {
   return addresses;
 }
 
-std::string address_of_argument(std::string_view text) {
-  const auto addresses = addresses_of_argument(text);
-  return addresses.empty() ? std::string() : addresses.front();
-}
-
 }  // namespace postern::sendmail

@@ -46,8 +46,7 @@ class MessageReader {
 [[nodiscard]] std::vector<std::string> recipients_of_header(std::string_view header,
                                                             std::size_t limit);
 
-// The internal form of an address as a user writes it: "Name <a@b>", "<>", "a@b".
+// The internal form of addresses as a user writes them: "Name <a@b>", "<>", "a@b".
 [[nodiscard]] std::vector<std::string> addresses_of_argument(std::string_view text);
-[[nodiscard]] std::string address_of_argument(std::string_view text);
 
 }  // namespace postern::sendmail

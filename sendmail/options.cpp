@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "common/base/text.h"
 #include "common/smtpwire/command.h"
 
@@ -33,6 +35,10 @@ Result<void> set_mode(Options& options, std::string_view argument) {
     case 'l':
       options.mode = Mode::kDaemon;
       return {};
+    case 'h':
+    case 'H':
+      options.mode = Mode::kNothing;
+      return {};
     case 'v':
       options.is_probe = true;
       return {};
@@ -50,24 +56,25 @@ Result<void> set_dsn(Options& options, char option, std::string_view argument) {
     } else if (equal_nocase(argument, "hdrs")) {
       options.dsn_ret = 'H';
     } else {
-      options.warnings.push_back(fmt::format("bad -R option value {}; ignored", argument));
+      options.warnings.push_back("bad -R option value -- ignored");
     }
   } else if (const auto mask = smtpwire::parse_notify(argument)) {
     options.notify = *mask;
   } else {
-    options.warnings.push_back(fmt::format("bad -N option value {}; ignored", argument));
+    options.warnings.push_back("bad -N option value -- ignored");
   }
   return {};
 }
 
 Result<void> set_o_option(Options& options, std::string_view argument) {
   // Old configuration switches; only those that change what is sent count here.
-  if (argument == "i" || argument == "8")
-    options.ignore_dots = options.ignore_dots || argument == "i";
+  if (argument == "i") options.ignore_dots = true;
+  if (argument.starts_with('A') && argument.size() > 1) options.aliases = argument.substr(1);
   return {};
 }
 
 Result<void> set_queue(Options& options, std::string_view argument) {
+  if (argument == "R") return usage("specify: -qRsitename");
   if (argument.starts_with('R')) {
     options.mode = Mode::kFlushSite;
     options.flush_argument = argument.substr(1);
@@ -79,24 +86,29 @@ Result<void> set_queue(Options& options, std::string_view argument) {
   } else if (!argument.empty() && argument.front() >= '0' && argument.front() <= '9') {
     // -q30m is an interval for a daemon: queue_run_delay says it here.
     options.mode = Mode::kDaemon;
+  } else if (!argument.empty()) {
+    return usage(fmt::format("-q{} is not implemented", argument.front()));
   }
   return {};
 }
 
 }  // namespace
 
+std::string program_named(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return std::string(name == "mailq" || name == "newaliases" ? name : "sendmail");
+}
+
 Result<Options> parse_options(int argc, char** argv) {
   Options options;
-  const std::string_view path = argv[0];
-  const auto slash = path.rfind('/');
-  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
-  if (name == "mailq") options.mode = Mode::kMailq;
-  if (name == "newaliases") options.mode = Mode::kNewaliases;
+  options.program = program_named(argv[0]);
+  if (options.program == "mailq") options.mode = Mode::kMailq;
+  if (options.program == "newaliases") options.mode = Mode::kNewaliases;
 
+  constexpr const char* kOptions = "+A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q::tvx";
   // -q takes an argument only when it is attached, which getopt's "::" does.
   ::opterr = 0;
-  for (int c = 0;
-       (c = ::getopt(argc, argv, "+A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q::tvx")) != -1;) {
+  for (int c = 0; (c = ::getopt(argc, argv, kOptions)) != -1;) {
     const std::string_view argument = ::optarg == nullptr ? "" : ::optarg;
     switch (c) {
       case 'B':
@@ -105,7 +117,7 @@ Result<Options> parse_options(int argc, char** argv) {
         } else if (equal_nocase(argument, "7BIT")) {
           options.has_7bit_body = true;
         } else {
-          return usage("bad -B option value: specify 7BIT or 8BITMIME");
+          return usage("-B option needs 8BITMIME or 7BIT");
         }
         break;
       case 'C':
@@ -155,7 +167,11 @@ Result<Options> parse_options(int argc, char** argv) {
         options.mode = Mode::kNewaliases;
         break;
       case '?':
-        return usage("usage: sendmail [options] recipient...");
+        fmt::print(stderr, "{}: {} -- '{}'\n", options.program,
+                   ::strchr(kOptions, ::optopt) == nullptr ? "invalid option"
+                                                           : "option requires an argument",
+                   static_cast<char>(::optopt));
+        return usage(fmt::format("usage: {} [options]", options.program));
       default:
         break;  // accepted for the sake of old callers
     }
@@ -163,6 +179,15 @@ Result<Options> parse_options(int argc, char** argv) {
   for (int i = ::optind; i < argc; ++i) options.recipients.emplace_back(argv[i]);
   if (options.extract_recipients && options.mode != Mode::kDeliver) {
     return usage("-t can be used only in delivery mode");
+  }
+  if (options.extract_recipients && options.is_probe) {
+    return usage("-t option cannot be used with -bv");
+  }
+  if (options.mode == Mode::kSmtp && !options.recipients.empty()) {
+    return usage("stand-alone mode requires no recipient");
+  }
+  if (options.mode == Mode::kNewaliases && !options.recipients.empty()) {
+    return usage("alias initialization mode requires no recipient");
   }
   return options;
 }

@@ -20,14 +20,17 @@ enum class Mode : unsigned char {
   kFlush,       // -q
   kFlushSite,   // -qRsite
   kFlushId,     // -qIid
+  kNothing,     // -bh: there are no host states to forget
 };
 
 struct Options {
+  std::string program;  // the name that it was called by
   Mode mode = Mode::kDeliver;
   std::string config_directory;          // -C
   std::optional<std::string> sender;     // -f, -r: as written
   std::optional<std::string> full_name;  // -F
   std::string flush_argument;            // of -qR and -qI
+  std::optional<std::string> aliases;    // -oA: instead of alias_database
   bool extract_recipients = false;       // -t
   bool ignore_dots = false;              // -i, -oi
   bool is_verbose = false;               // -v: report deliveries
@@ -43,6 +46,8 @@ struct Options {
   std::vector<std::string> recipients;   // as written
   std::vector<std::string> warnings;     // what was given and has no effect
 };
+
+[[nodiscard]] std::string program_named(std::string_view path);
 
 // Errors are one line for the user; all of them end the program with EX_TEMPFAIL.
 [[nodiscard]] Result<Options> parse_options(int argc, char** argv);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/log/log.h"
+#include "common/log/onlooker.h"
 
 namespace postern::smtpd {
 
@@ -38,6 +39,21 @@ ClientLimits::ClientLimits(std::string service, std::int64_t workers)
         bans_.clear();
         for (auto& ban : list.bans) bans_.insert_or_assign(std::move(ban.client), ban.until);
       });
+  anvil_.dispatcher().notice<ipc::anvil::Watched>(
+      [this](ipc::anvil::Watched& watched, const ipc::ChannelPtr&) {
+        show_lines(watched.is_watched);
+      });
+}
+
+// postern trace --live: what is written of clients anyway is shown to who looks on, too.
+void ClientLimits::show_lines(bool is_watched) {
+  if (!is_watched) return log::set_onlooker({});
+  log::set_onlooker([this](std::string_view line) {
+    ipc::anvil::SessionLine shown;
+    shown.service = service_;
+    shown.text = line;
+    anvil_.notify(shown);
+  });
 }
 
 bool ClientLimits::is_banned(const ClientEntry& entry) const {

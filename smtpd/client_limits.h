@@ -53,8 +53,8 @@ class ClientLimits {
   // The entry of an address; bits beyond the prefix length of settings do not count.
   [[nodiscard]] ClientEntry& entry_of(const config::IpAddress& address, const Settings& settings);
 
-  // Keeps a connection to anvil from now on, which tells of bans.
-  void watch_bans() { (void)anvil_.channel_now(); }
+  // Keeps a connection to anvil from now on, which tells of bans and of who looks on.
+  void connect() { (void)anvil_.channel_now(); }
   [[nodiscard]] bool is_banned(const ClientEntry& entry) const;
   // A failed login or a refusal, where there are bans for that.
   void report(const ClientEntry& entry, ipc::anvil::OffenceKind kind);
@@ -65,6 +65,7 @@ class ClientLimits {
  private:
   void note(ClientEntry& entry, ipc::anvil::Event event);
   void tell();
+  void show_lines(bool is_watched);
   void complain(const Error& error);
 
   std::string service_;

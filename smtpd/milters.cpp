@@ -229,7 +229,8 @@ loop::Task<std::optional<mail::Reply>> Session::ask_milters(char command, std::s
 loop::Task<std::optional<mail::Reply>> Session::milter_connect() {
   if (milters_ == nullptr) co_return std::nullopt;
   std::string payload;
-  append_string(payload, client_name_);
+  append_string(payload,
+                client_name_ == "unknown" ? fmt::format("[{}]", client_address_) : client_name_);
   if (!ip_) {
     payload += 'U';
   } else {

@@ -8,6 +8,7 @@
 
 #include "common/base/encode.h"
 #include "common/ipc/broker.h"
+#include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
 #include "common/mail/received.h"
@@ -128,8 +129,15 @@ loop::Task<Result<mail::Reply>> ProxyFilter::finish() {
 
 namespace {
 
+std::string_view shown(const ProxyFilter& proxy) {
+  std::string_view endpoint = proxy.settings().endpoint;
+  constexpr std::string_view kInet = "inet:";
+  if (endpoint.starts_with(kInet)) endpoint.remove_prefix(kInet.size());
+  return endpoint;
+}
+
 mail::Reply proxy_failed(const ProxyFilter& proxy, const Error& error) {
-  log::warning("proxy {}: {}", proxy.settings().endpoint, error.text);
+  log::warning("proxy {}: {}", shown(proxy), error.text);
   return mail::make_reply(451, "4.3.0 Error: queue file write error");
 }
 
@@ -143,7 +151,14 @@ loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
   proxy_ = std::make_unique<ProxyFilter>(settings_->proxy_filter);
   const auto opened = co_await proxy_->open(neighbours().broker, envelope.client, "NOQUEUE",
                                             envelope.rewrite_context == "local");
-  if (!opened) co_return proxy_failed(*proxy_, opened.error());
+  if (!opened) {
+    // As broker says it: "connect to inet:127.0.0.1:10025: Connection refused".
+    std::string_view why = opened.error().text;
+    const std::string known = fmt::format("connect to {}: ", proxy_->settings().endpoint);
+    if (why.starts_with(known)) why.remove_prefix(known.size());
+    log::warning("connect to proxy filter {}: {}", shown(*proxy_), why);
+    co_return mail::make_reply(451, "4.3.0 Error: queue file write error");
+  }
   std::string text = fmt::format("MAIL FROM:<{}>", mail::quote_address(*sender_));
   const auto& features = proxy_->features();
   if (features.size && mail_arguments_->size)
@@ -152,10 +167,22 @@ loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
     text += " BODY=8BITMIME";
   }
   if (features.smtputf8 && mail_arguments_->smtputf8) text += " SMTPUTF8";
-  const auto reply = co_await proxy_->command(std::move(text));
-  if (!reply) co_return proxy_failed(*proxy_, reply.error());
-  if (!reply->is_success()) co_return *reply;
-  co_return std::nullopt;
+  co_return co_await ask_proxy(std::move(text));
+}
+
+// A refusal, or what the client hears of a failure.
+loop::Task<std::optional<mail::Reply>> Session::ask_proxy(std::string command) {
+  auto reply = co_await proxy_->command(command);
+  if (!reply) {
+    auto failed = proxy_failed(*proxy_, reply.error());
+    proxy_.reset();
+    co_return failed;
+  }
+  if (reply->code < 400) co_return std::nullopt;
+  log::warning("proxy {} rejected \"{}\": \"{}\"", shown(*proxy_), log::clean(command),
+               log::clean(reply->to_line()));
+  note_rejection(*reply);
+  co_return *std::move(reply);
 }
 
 loop::Task<std::optional<mail::Reply>> Session::proxy_recipient(std::string address) {
@@ -165,15 +192,7 @@ loop::Task<std::optional<mail::Reply>> Session::proxy_recipient(std::string addr
       co_return refusal;
     }
   }
-  const auto reply =
-      co_await proxy_->command(fmt::format("RCPT TO:<{}>", mail::quote_address(address)));
-  if (!reply) {
-    auto failed = proxy_failed(*proxy_, reply.error());
-    proxy_.reset();
-    co_return failed;
-  }
-  if (!reply->is_success()) co_return *reply;
-  co_return std::nullopt;
+  co_return co_await ask_proxy(fmt::format("RCPT TO:<{}>", mail::quote_address(address)));
 }
 
 // DATA to the proxy, and our trace field in front of the content. A refusal is the client's.
@@ -184,9 +203,7 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
       if (auto refusal = co_await proxy_recipient(recipient.address)) co_return refusal;
     }
   }
-  const auto reply = co_await proxy_->command("DATA");
-  if (!reply) co_return proxy_failed(*proxy_, reply.error());
-  if (reply->code != 354) co_return *reply;
+  if (auto refusal = co_await ask_proxy("DATA")) co_return refusal;
   const auto& envelope = transaction_->envelope();
   mail::ReceivedTrace trace;
   trace.helo = helo_;
@@ -217,19 +234,35 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
 
 loop::Task<mail::Reply> Session::finish_proxy_content() {
   mail::Reply reply;
-  if (proxy_content_failed_) {
+  if (proxy_refusal_) {
+    reply = *std::exchange(proxy_refusal_, std::nullopt);
+  } else if (proxy_content_failed_) {
     reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   } else {
     const auto answer = co_await proxy_->finish();
     reply = answer ? *answer : proxy_failed(*proxy_, answer.error());
   }
-  if (!reply.is_success()) log_reject(reply, "END-OF-MESSAGE", {}, false, "proxy-reject");
+  if (!reply.is_success()) {
+    note_rejection(reply);
+    const auto& recipients = transaction_->envelope().recipients;
+    log::info(
+        "proxy-reject: END-OF-MESSAGE: {}; from=<{}>{} proto={} helo=<{}>",
+        log::clean(reply.to_line()), log::clean(mail::quote_address(sender_.value_or(""))),
+        recipients.empty()
+            ? std::string()
+            : fmt::format(" to=<{}>", log::clean(mail::quote_address(recipients.front().address))),
+        protocol_, log::clean(helo_));
+  }
   reset();
   co_return reply;
 }
 
 // Content on to where it goes.
 loop::Task<bool> Session::add_content(std::string content) {
+  if (proxy_refusal_) {
+    proxied_size_ += content.size();
+    co_return true;
+  }
   if (proxy_ == nullptr) {
     const auto added = co_await transaction_->submission().add(content, deadline());
     co_return added.has_value();
@@ -244,7 +277,7 @@ loop::Task<bool> Session::add_content(std::string content) {
 }
 
 std::uint64_t Session::content_size() const {
-  return proxy_ != nullptr ? proxied_size_ : transaction_->submission_size();
+  return has_proxy_filter() ? proxied_size_ : transaction_->submission_size();
 }
 
 }  // namespace postern::smtpd

@@ -69,10 +69,7 @@ void Server::start() {
     watch();
   });
   if (first_contact_) first_contact_->start();
-  const auto& limits = settings_->smtpd;
-  if (limits.smtpd_client_ban_auth_failures > 0 || limits.smtpd_client_ban_rejects > 0) {
-    limits_.watch_bans();
-  }
+  limits_.connect();
   watch();
 }
 

@@ -251,6 +251,17 @@ loop::Task<void> Session::look_up_client() {
   if (!peer->warning.empty()) log::warning("{}", log::clean(peer->warning));
 }
 
+// What a milter has against the client is told at MAIL, and before that in the words of RFC
+// 5321 3.1 where it is for good.
+std::optional<mail::Reply> Session::greeting_of_refused(const mail::Reply& refusal) const {
+  const std::string& name = settings_->address.myhostname;
+  if (refusal.closes()) {
+    return mail::make_reply(421, name + " Service unavailable - try again later");
+  }
+  if (refusal.code < 500) return std::nullopt;
+  return mail::make_reply(554, name + " ESMTP not accepting connections");
+}
+
 loop::Task<mail::Reply> Session::greeting() {
   std::optional<mail::Reply> refusal;
   if (!settings_->smtpd.smtpd_delay_reject) refusal = co_await check(Stage::kClient);
@@ -265,8 +276,7 @@ loop::Task<mail::Reply> Session::greeting() {
   if (!refusal) {
     co_await start_milters();
     refusal = co_await milter_connect();
-    // What is temporary is said again at the next command.
-    if (refusal && refusal->code < 500 && !refusal->closes()) refusal.reset();
+    if (refusal) refusal = greeting_of_refused(*refusal);
   }
   if (refusal) {
     hello = *refusal;
@@ -276,6 +286,13 @@ loop::Task<mail::Reply> Session::greeting() {
 }
 
 loop::Task<void> Session::converse() {
+  if (errors_ >= settings_->smtpd.smtpd_hard_error_limit) {
+    log::info("too many errors after {} from {}", where_, client());
+    end_ = End::kDropped;
+    co_await refuse(mail::make_reply(
+        421, fmt::format("4.7.0 {} Error: too many errors", settings_->address.myhostname)));
+    co_return;
+  }
   const auto line = co_await read_command();
   if (!line) {
     closing_ = true;
@@ -399,13 +416,6 @@ loop::Task<void> Session::refuse(mail::Reply reply) {
 
 loop::Task<void> Session::handle(std::string_view line) {
   const auto& params = settings_->smtpd;
-  if (errors_ >= params.smtpd_hard_error_limit) {
-    log::info("too many errors after {} from {}", where_, client());
-    end_ = End::kDropped;
-    co_await refuse(mail::make_reply(
-        421, fmt::format("4.7.0 {} Error: too many errors", settings_->address.myhostname)));
-    co_return;
-  }
   std::optional<std::string> replaced;
   if (!params.smtpd_command_filter.empty()) {
     replaced = co_await filter_command(std::string(line));
@@ -586,6 +596,7 @@ void Session::reset() {
   proxy_.reset();
   proxied_size_ = 0;
   proxy_content_failed_ = false;
+  proxy_refusal_.reset();
   if (extras_) extras_->login_sender.clear();
   if (extras_ && extras_->has_forward) {
     extras_->has_forward = false;
@@ -652,13 +663,17 @@ loop::Task<std::optional<std::string>> Session::filter_command(std::string line)
 
 void Session::log_reject(const mail::Reply& reply, std::string_view where,
                          std::string_view recipient, bool has_recipient, std::string_view action) {
+  note_rejection(reply);
+  log_action(action, reply.to_line(), where, recipient, has_recipient);
+}
+
+void Session::note_rejection(const mail::Reply& reply) {
   // Who is asked to come again, by greylisting for one, has done nothing wrong.
   if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
   const Troubles trouble = trouble_of(reply);
   const bool is_ours = (trouble & (kTroubleResource | kTroubleSoftware | kTroubleData)) != 0;
   troubles_ |= is_ours ? trouble : is_undeliverable_ ? kTroubleBounce : kTroublePolicy;
   is_trouble_noted_ = true;
-  log_action(action, reply.to_line(), where, recipient, has_recipient);
 }
 
 void Session::log_action(std::string_view action, std::string_view said, std::string_view where,

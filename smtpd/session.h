@@ -257,6 +257,7 @@ class Session {
   [[nodiscard]] bool has_proxy_filter() const;
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> open_proxy();
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> proxy_recipient(std::string address);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> ask_proxy(std::string command);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> begin_proxy_content();
   [[nodiscard]] loop::Task<mail::Reply> finish_proxy_content();
   [[nodiscard]] loop::Task<bool> add_content(std::string content);
@@ -270,6 +271,7 @@ class Session {
                                                                    std::string_view where,
                                                                    std::string recipient = {});
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_connect();
+  [[nodiscard]] std::optional<mail::Reply> greeting_of_refused(const mail::Reply& refusal) const;
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_helo(std::string_view where);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_mail(std::string argument);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_rcpt(std::string argument,
@@ -281,6 +283,9 @@ class Session {
   // Content begins: cleanup goes on with them.
   loop::Task<void> hand_over_milters();
 
+  void warn_of_address(std::string_view argument, const mail::Reply& refusal) const;
+  // For limits, bans and what the postmaster is told.
+  void note_rejection(const mail::Reply& reply);
   void log_reject(const mail::Reply& reply, std::string_view where, std::string_view recipient = {},
                   bool has_recipient = false, std::string_view action = "reject");
   void log_action(std::string_view action, std::string_view said, std::string_view where,
@@ -326,7 +331,8 @@ class Session {
   std::unique_ptr<Transcript> transcript_;
   std::uint64_t proxied_size_ = 0;
   bool proxy_content_failed_ = false;
-  ClientEntry* limits_ = nullptr;  // of a client that limits apply to
+  std::optional<mail::Reply> proxy_refusal_;  // that waits for the end of the content
+  ClientEntry* limits_ = nullptr;             // of a client that limits apply to
   unsigned errors_ = 0;
   unsigned junk_commands_ = 0;
   bool is_error_excused_ = false;  // this refusal is no error of the client's

@@ -100,12 +100,13 @@ loop::Task<Result<unsigned>> Agent::find_id(const std::vector<std::string>& maps
   }
   const std::string& address = keys.front().text;
   if (!value) {
-    co_return fail(Error::Kind::kConfig, fmt::format("recipient {}: {} not found", address, what));
+    co_return fail(Error::Kind::kConfig,
+                   fmt::format("recipient {}: not found in virtual_{}_maps", address, what));
   }
   const auto id = parse_id(*value, minimum);
   if (!id) {
-    co_return fail(Error::Kind::kConfig,
-                   fmt::format("recipient {}: bad {} {}", address, what, *value));
+    co_return fail(Error::Kind::kConfig, fmt::format("recipient {}: bad {} {} in virtual_{}_maps",
+                                                     address, what, *value, what));
   }
   co_return *id;
 }
@@ -145,8 +146,7 @@ loop::Task<agent::Verdict> Agent::deliver_to(const agent::Delivery& delivery,
   agent::Job job =
       agent::mailbox_job(delivery, message, *path, std::move(prepended), settings->mailbox);
   if (job.kind == agent::JobKind::kMbox) {
-    job.failure_prefix =
-        fmt::format("cannot update mailbox {} for user {}. ", *path, recipient.address);
+    job.failure_prefix = fmt::format("delivery failed to mailbox {}: ", *path);
   }
   const agent::Identity who{*uid, *gid, {}};
   const auto reply = co_await deliverers_.run(who, std::move(job), delivery.fd());

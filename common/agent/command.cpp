@@ -127,7 +127,10 @@ Image image_of(const CommandRequest& request) {
   if (!request.directory.empty()) image.directory = request.directory.c_str();
   image.must_have_directory = request.must_have_directory;
   image.file_limit = request.file_limit;
-  image.failure = fmt::format("4.3.0 cannot execute {}: ", image.arguments.front());
+  image.failure =
+      request.arguments.empty()
+          ? fmt::format("4.3.0 cannot execute {}: ", image.arguments.front())
+          : fmt::format("pipe: fatal: pipe_command: execvp {}: ", image.arguments.front());
   return image;
 }
 
@@ -179,6 +182,7 @@ void print_error(int error) {
   }
   print(image.failure);
   print_error(error);
+  print("\n");
   ::_exit(EX_TEMPFAIL);
 }
 
@@ -331,8 +335,7 @@ CommandResult not_run(std::string_view what, int error) {
 }
 
 std::string shown_command(const CommandRequest& request) {
-  return request.arguments.empty() ? request.line
-                                   : fmt::format("{}", fmt::join(request.arguments, " "));
+  return request.arguments.empty() ? request.line : request.arguments.front();
 }
 
 }  // namespace
@@ -413,7 +416,7 @@ CommandResult judge_command(int wait_status, bool is_out_of_time, std::string_vi
     return result;
   }
   if (const std::size_t length = status_length(result.output); length > 0) {
-    std::string text(trim(std::string_view(result.output).substr(length)));
+    std::string text(trim_left(std::string_view(result.output).substr(length)));
     result.diagnostic = text;
     const std::string status = result.output.substr(0, length);
     set(status.front() == '4' ? MailboxOutcome::kDeferred : MailboxOutcome::kBounced, status,

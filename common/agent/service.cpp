@@ -80,6 +80,8 @@ void AgentService::take(ipc::agent::Deliver& request, std::vector<sys::Fd> fds) 
     qmgr_->close();
     return;
   }
+  // The process ends with this turn: what is begun now could be done, and not be reported.
+  if (is_draining_ && !on_drained_) return;
   auto delivery = std::make_shared<Delivery>(*this, std::move(request), std::move(fds.front()));
   ++in_use_;
   tell_load();

@@ -48,7 +48,9 @@ loop::Task<void> send_notice(ipc::CleanupClient& cleanup, config::Values values,
   const std::string content = fmt::format(
       "Date: {}\nFrom: Mail Delivery System <MAILER-DAEMON@{}>\nTo: Postmaster <{}>\n"
       "Subject: {}\n\n{}",
-      mail::format_date(now), host, mail::quote_address(to.address), subject, text);
+      // Postfix names that one whoever gets it.
+      mail::format_date(now), host,
+      mail::quote_address(qualified(values.text("error_notice_recipient"), origin)), subject, text);
   ipc::SubmissionStart start;
   queuefile::append_envelope(start.envelope, envelope);
   start.is_internal = true;

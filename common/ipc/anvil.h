@@ -409,4 +409,39 @@ struct CleanContacts {
   }
 };
 
+// ---- onlookers (postern trace --live)
+
+// From now on the connection gets a SessionLine for each line that smtpd writes of its clients.
+struct WatchSessions {
+  static constexpr std::uint16_t kType = 0x0e51;
+  static constexpr bool kRepeatable = true;
+  using Reply = Done;
+  template <typename Self, typename Fields>
+  static void fields(Self&, Fields&) {}
+};
+
+// anvil to all its clients, when the first one looks on and when nobody does any more.
+struct Watched {
+  static constexpr std::uint16_t kType = 0x0e52;
+  bool is_watched = false;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("is_watched", self.is_watched);
+  }
+};
+
+// smtpd to anvil while somebody looks on, and anvil to those who do.
+struct SessionLine {
+  static constexpr std::uint16_t kType = 0x0e53;
+  std::string service;
+  std::string text;          // as in the log
+  std::int64_t dropped = 0;  // lines that were dropped before this one
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("service", self.service);
+    field("text", self.text);
+    field("dropped", self.dropped);
+  }
+};
+
 }  // namespace postern::ipc::anvil

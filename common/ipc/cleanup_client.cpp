@@ -2,6 +2,12 @@
 
 namespace postern::ipc {
 
+namespace {
+// Less is kept until more comes, or the end: a client that sends its message byte by byte would
+// make a frame of each, and cleanup, which serves others as well, would look at each of them.
+constexpr std::size_t kWorthSending = std::size_t{8} << 10;
+}  // namespace
+
 std::int64_t cleanup::parse_overrides(const std::vector<std::string>& words) {
   std::int64_t bits = 0;
   for (const auto& word : words) {
@@ -35,7 +41,8 @@ Submission::~Submission() {
 loop::Task<Result<void>> Submission::add(std::string_view content, loop::Deadline deadline) {
   size_ += content.size();
   buffer_ += content;
-  if (buffer_.size() > cleanup::kSmallContent || channel_ != nullptr) {
+  if (buffer_.size() > cleanup::kSmallContent ||
+      (channel_ != nullptr && buffer_.size() >= kWorthSending)) {
     co_return co_await send(deadline);
   }
   co_return Result<void>{};

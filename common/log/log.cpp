@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "common/log/clean.h"
+#include "common/log/onlooker.h"
 #include "common/sys/fd.h"
 #include "common/sys/socket.h"
 
@@ -27,7 +28,9 @@ struct State {
   std::string host;
   pid_t pid = ::getpid();  // as of open(): who forks and logs opens again
   std::function<void()> schedule;
-  std::string buffer;  // whole records
+  std::function<void(std::string_view)> onlooker;
+  bool is_shown = false;  // the onlooker has a line just now
+  std::string buffer;     // whole records
   bool scheduled = false;
   std::uint64_t dropped = 0;
   std::uint64_t dropped_told = 0;
@@ -164,6 +167,10 @@ void use_postlog(const std::string& socket, const std::string& file) {
   s.is_tool_file = true;
 }
 
+void set_onlooker(std::function<void(std::string_view)> onlooker) {
+  state().onlooker = std::move(onlooker);
+}
+
 void set_flush_scheduler(std::function<void()> schedule) { state().schedule = std::move(schedule); }
 
 void flush() {
@@ -216,6 +223,10 @@ Event& Event::with(std::string_view key, double value) {
 void write(Level level, std::string_view text, const Event* event) {
   State& s = state();
   const std::string line = clean(text, kMaxLine);
+  if (s.onlooker && !std::exchange(s.is_shown, true)) {
+    s.onlooker(std::string(word(level)) + line);
+    s.is_shown = false;
+  }
   if (s.setup.pipe < 0 && s.setup.to_terminal) {
     // Commands say their own name there; what Postfix does in a script of its own, the whole of it.
     const bool is_script = s.setup.program == "postfix-script" || s.setup.program.empty();

@@ -17,6 +17,28 @@ namespace {
 // thousand sessions that each sent a line hold ten thousand lines, not ten thousand buffers.
 auto read_buffer() { return scratch<Stream, Stream::kReadSize>(); }
 
+// A peer that sends faster than we read never lets us wait. Behind so many bytes the others have
+// their turn, and the deadline is looked at.
+constexpr std::size_t kShare = std::size_t{128} << 10;
+
+// What the last reader read, one time after the other in one turn of the loop.
+struct Reads {
+  const Stream* reader = nullptr;
+  TimePoint turn;
+  std::size_t bytes = 0;
+};
+thread_local Reads reads;
+
+void note_read(const Stream& stream, std::size_t bytes) {
+  const TimePoint turn = Loop::current().now();
+  if (reads.reader != &stream || reads.turn != turn) reads = {&stream, turn, 0};
+  reads.bytes += bytes;
+}
+
+bool has_had_its_share(const Stream& stream) {
+  return reads.reader == &stream && reads.bytes >= kShare && reads.turn == Loop::current().now();
+}
+
 }  // namespace
 
 void Stream::consume(std::size_t n) {
@@ -61,6 +83,7 @@ Io Stream::read_now(std::size_t limit, bool& nothing) {
     // A read that was not filled took all there was: the next one would only say EAGAIN.
     if (static_cast<std::size_t>(count) < room && !watch_.has_hung_up()) watch_.clear_read();
     append_input({buffer.data(), static_cast<std::size_t>(count)});
+    note_read(*this, static_cast<std::size_t>(count));
     return Io::kOk;
   }
   if (count == 0) return Io::kEof;
@@ -79,6 +102,10 @@ Task<Io> Stream::fill(Deadline deadline, std::size_t limit) {
 
 Task<Io> Stream::fill_plain(Deadline deadline, std::size_t limit) {
   for (;;) {
+    if (has_had_its_share(*this)) {
+      co_await Yield();
+      if (Loop::current().now() >= deadline) co_return Io::kTimeout;
+    }
     const Wait wait = co_await watch_.readable(deadline);
     if (wait != Wait::kReady) co_return failed(wait);
     bool nothing = false;
@@ -142,6 +169,11 @@ Task<Io> Stream::wait_for(Transport::Status wanted, bool reading, Deadline deadl
 
 Task<Io> Stream::fill_through_transport(Deadline deadline, std::size_t limit) {
   for (;;) {
+    if (has_had_its_share(*this)) {
+      co_await Yield();
+      if (Loop::current().now() >= deadline) co_return Io::kTimeout;
+      if (!transport_) co_return Io::kCancelled;
+    }
     if (!transport_->holds_input()) {
       const Wait wait = co_await watch_.readable(deadline);
       if (wait != Wait::kReady) co_return failed(wait);
@@ -154,6 +186,7 @@ Task<Io> Stream::fill_through_transport(Deadline deadline, std::size_t limit) {
       moved = transport_->read_some(buffer.first(room));
       if (moved.status == Transport::Status::kMoved) {
         append_input({buffer.data(), moved.bytes});
+        note_read(*this, moved.bytes);
         co_return Io::kOk;
       }
     }

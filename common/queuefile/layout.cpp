@@ -38,6 +38,8 @@ bool is_within(const Extent& part, std::uint64_t begin, std::uint64_t end) {
 }  // namespace
 
 void Checksum::add(std::string_view bytes) {
+  // zlib begins anew where the pointer is null, as that of an empty view may be.
+  if (bytes.empty()) return;
   value_ = static_cast<std::uint32_t>(crc32_z(
       value_, static_cast<const Bytef*>(static_cast<const void*>(bytes.data())), bytes.size()));
 }

@@ -54,7 +54,9 @@ std::optional<ListedMessage> list_message(const QueueDirs& dirs, Queue queue,
   const auto fd = dirs.open_path(entry.path);
   if (!fd || !*fd) return std::nullopt;
   const bool is_drop = queue == Queue::kMaildrop;
-  const auto message = open_message((*fd)->get(), {.verify = Verify::kStructure});
+  const auto message = open_message(
+      (*fd)->get(),
+      {.modes = is_drop ? Modes::kAny : Modes::kCommitted, .verify = Verify::kStructure});
   if (!message) return std::nullopt;
   ListedMessage listed;
   listed.queue_name = queue_name(queue);

@@ -234,11 +234,16 @@ Result<bool> QueueDirs::rename_new(const std::string& from, const std::string& t
   };
   if (rename_once() == 0) return true;
   if (errno == ENOENT) {
-    // Either the message or the hash directory it should go to is missing.
-    if (::faccessat(root(), from.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0) return false;
+    // Either the message or the hash directory it should go to is missing; or the whole queue,
+    // where somebody has removed it: no reason to take the message for gone.
+    const auto is_there = [&] {
+      return ::faccessat(root(), from.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    };
+    if (!is_there()) return false;
     DO(make_parents(to));
     if (rename_once() == 0) return true;
-    if (errno == ENOENT) return false;
+    if (errno == ENOENT && !is_there()) return false;
+    if (errno == ENOENT) return sys::fail_errno(fmt::format("rename {} to {}", from, to), ENOENT);
   }
   if (errno == EINVAL || errno == ENOSYS) {
     // A file system without RENAME_NOREPLACE: the gap between the two calls is ours alone, for

@@ -233,7 +233,7 @@ Opened<Message> open_message(int fd, const OpenOptions& options) {
   }
   const mode_t mode = status.st_mode & 07777;
   if (mode == kUnfinishedMode) return refuse(RefusalKind::kUnfinished, "not committed");
-  if ((mode & ~kForcedExpireBit) != kCommittedMode) {
+  if (options.modes == Modes::kCommitted && (mode & ~kForcedExpireBit) != kCommittedMode) {
     return refuse(RefusalKind::kNotOurs, fmt::format("mode is {:04o}, not 0700", mode));
   }
   if (status.st_size == 0) return refuse(RefusalKind::kUnfinished, "empty");

@@ -80,8 +80,13 @@ enum class Verify {
   kStructure,   // of small files everything, of large ones only that the parts fit
 };
 
+// Which modes a file may have. postdrop's are readable for pickup, copies of an administrator have
+// any; unfinished files are always refused.
+enum class Modes : unsigned char { kCommitted, kAny };
+
 struct OpenOptions {
   std::optional<uid_t> owner{};  // any other is refused
+  Modes modes = Modes::kCommitted;
   Verify verify = Verify::kEverything;
   // kSkip: Message.envelope.recipients is empty. For whoever was told its recipients otherwise:
   // the message may have ten thousands.

@@ -94,11 +94,18 @@ bool Connection::comes_from(const Settings& settings) const {
 loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeout) {
   Reply out;
   const loop::Deadline deadline = after(timeout);
+  const bool is_filtered = !reply_filter.is_empty();
   for (;;) {
-    std::string_view in = stream_.input();
-    const std::size_t before = in.size();
-    const auto is_whole = reader_.feed(in);
-    stream_.consume(before - in.size());
+    Result<bool> is_whole = false;
+    if (is_filtered) {
+      is_whole = co_await feed_filtered(out);
+      if (out.is_ours) co_return out;
+    } else {
+      std::string_view in = stream_.input();
+      const std::size_t before = in.size();
+      is_whole = reader_.feed(in);
+      stream_.consume(before - in.size());
+    }
     if (!is_whole) {
       out.garbage = is_whole.error().text;
       co_return out;
@@ -112,6 +119,23 @@ loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeou
     }
     out.io = co_await stream_.fill(deadline, kMaxReplyBytes);
     if (out.io != loop::Io::kOk) co_return out;
+  }
+}
+
+loop::Task<Result<bool>> Connection::feed_filtered(Reply& out) {
+  for (;;) {
+    const std::string_view in = stream_.input();
+    const std::size_t end = in.find('\n');
+    if (end == std::string_view::npos) co_return false;
+    std::string line(trim_right(in.substr(0, end), "\r"));
+    stream_.consume(end + 1);
+    const auto filtered = co_await reply_filter.apply(std::move(line));
+    out.is_ours = !filtered.has_value();
+    if (out.is_ours) co_return false;
+    const std::string whole = *filtered + "\n";
+    std::string_view rest = whole;
+    CO_TRY(const bool is_whole, reader_.feed(rest));
+    if (is_whole) co_return true;
   }
 }
 
@@ -131,6 +155,12 @@ void Connection::log_command(std::string_view line) const {
 }
 
 Verdict Connection::failure(const Reply& reply, Step step) const {
+  if (reply.is_ours) {
+    Verdict out =
+        own_failure("4.3.0", fmt::format("local data error while talking to {}", endpoint_.host()));
+    out.relay = endpoint_.relay();
+    return out;
+  }
   return reply.garbage.empty() ? stream_failed(endpoint_, reply.io, step)
                                : not_smtp(endpoint_, reply.garbage, step);
 }
@@ -180,7 +210,9 @@ loop::Task<Verdict> Connection::say_hello(SettingsPtr settings, bool says_esmtp,
     const Reply reply = co_await ask(std::move(command), params.smtp_helo_timeout);
     if (!reply.is_ok()) co_return failure(reply, step);
     if (reply.reply.klass() == '2') {
-      features_ = smtpwire::parse_ehlo(reply.reply.lines, settings->discard_ehlo_keywords);
+      features_ = smtpwire::parse_ehlo(reply.reply.lines, discarded_keywords
+                                                              ? *discarded_keywords
+                                                              : settings->discard_ehlo_keywords);
       if (detect_loop && equal_nocase(features_.greeting_name, settings->myhostname)) {
         Verdict loop_back =
             own_failure("5.4.6", fmt::format("mail for {} loops back to myself", nexthop));

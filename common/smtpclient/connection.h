@@ -8,11 +8,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/result.h"
 #include "common/loop/stream.h"
 #include "common/loop/task.h"
 #include "common/smtpclient/plan.h"
+#include "common/smtpclient/reply_filter.h"
 #include "common/smtpclient/settings.h"
 #include "common/smtpclient/tls_client.h"
 #include "common/smtpwire/ehlo.h"
@@ -38,8 +40,9 @@ class Connection {
     loop::Io io = loop::Io::kOk;
     smtpwire::ServerReply reply{};
     std::string garbage{};  // why the bytes that came are no reply
+    bool is_ours = false;   // what came could not be filtered
 
-    [[nodiscard]] bool is_ok() const { return io == loop::Io::kOk && garbage.empty(); }
+    [[nodiscard]] bool is_ok() const { return io == loop::Io::kOk && garbage.empty() && !is_ours; }
   };
   // The whole reply within `timeout`.
   [[nodiscard]] loop::Task<Reply> read_reply(std::chrono::seconds timeout);
@@ -71,6 +74,11 @@ class Connection {
   // The message under way goes with REQUIRETLS.
   bool sends_require_tls = false;
 
+  // For all replies from now on.
+  ReplyFilter reply_filter{};
+  // smtp_discard_ehlo_keyword_address_maps; nothing: smtp_discard_ehlo_keywords counts.
+  std::optional<std::vector<std::string>> discarded_keywords{};
+
   // debug_peer_list, or -v: what is said and heard is logged, but for content and logins.
   bool is_dialogue_logged = false;
   void log_command(std::string_view line) const;
@@ -84,6 +92,9 @@ class Connection {
   [[nodiscard]] loop::TimePoint since() const { return since_; }
 
  private:
+  // Feeds the reader with the next line, as the filter leaves it. False: there is no whole line
+  // yet.
+  [[nodiscard]] loop::Task<Result<bool>> feed_filtered(Reply& out);
   [[nodiscard]] loop::Task<Reply> ask(std::string command, std::chrono::seconds timeout);
   [[nodiscard]] loop::Task<Verdict> say_hello(SettingsPtr settings, bool says_esmtp,
                                               std::string nexthop, bool detect_loop);

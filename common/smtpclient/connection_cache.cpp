@@ -17,7 +17,8 @@ void ConnectionCache::put(std::string_view destination, ConnectionPtr connection
                                                     params.connection_cache_ttl_limit);
   const auto now = loop::Clock::now();
   const auto uses = params.smtp_connection_reuse_count_limit;
-  const bool is_worn = (uses > 0 && connection->uses >= uses) ||
+  // So often it is used again: the first time is none of them.
+  const bool is_worn = (uses > 0 && connection->uses > uses) ||
                        now - connection->since() >= params.smtp_connection_reuse_time_limit;
   if (is_worn || limit.count() <= 0 || count_ >= kMaxKept) {
     say_goodbye(std::move(connection), settings_);

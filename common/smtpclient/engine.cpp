@@ -4,6 +4,7 @@
 #include <random>
 
 #include "common/base/text.h"
+#include "common/config/param.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "common/smtpclient/source_address.h"
@@ -315,7 +316,13 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
 
 loop::Task<ConnectionPtr> Engine::connect(Walk& walk, Endpoint endpoint) {
   auto opened = co_await Connection::open(endpoint, walk.settings);
-  if (opened) co_return *std::move(opened);
+  if (opened) {
+    (*opened)->reply_filter = ReplyFilter(tables_, walk.settings);
+    const bool is_known = co_await find_discarded(*walk.settings, **opened);
+    if (is_known) co_return *std::move(opened);
+    walk.why = own_failure("4.3.0", "Temporary lookup error");
+    co_return nullptr;
+  }
   walk.why = connect_failed(endpoint, opened.error().text);
   log::info("{}", walk.why.text);
   co_return nullptr;
@@ -386,6 +393,27 @@ void Engine::report_try(const Walk& walk, Connection& connection,
     result.own_address = own->host();
   }
   report_(result);
+}
+
+loop::Task<bool> Engine::find_discarded(const Settings& settings, Connection& connection) {
+  constexpr std::chrono::seconds kTablesTime{100};
+  if (tables_ == nullptr || settings.params.smtp_discard_ehlo_keyword_address_maps.empty()) {
+    co_return true;
+  }
+  ipc::tables::Lookup question;
+  question.tables = settings.params.smtp_discard_ehlo_keyword_address_maps;
+  question.keys.push_back({connection.endpoint().address, false});
+  const auto found =
+      co_await tables_->lookup(std::move(question), loop::Clock::now() + kTablesTime);
+  if (!found) {
+    log::warning("{}_discard_ehlo_keyword_address_maps: {}", settings.is_lmtp() ? "lmtp" : "smtp",
+                 found.error().text);
+    co_return false;
+  }
+  if (!found->is_found) co_return true;
+  auto& discarded = connection.discarded_keywords.emplace();
+  for (const auto& word : config::split_list(found->value)) discarded.push_back(to_upper(word));
+  co_return true;
 }
 
 loop::Task<bool> Engine::is_watched(const Walk& walk, const Destination& destination,

@@ -98,6 +98,8 @@ class Engine {
   // A connection that may be used for mail; null: recipients were judged, or wait for the next.
   loop::Task<ConnectionPtr> greeted(Walk& walk, ConnectionPtr connection, TlsPlanPtr plan,
                                     const Destination& destination, bool is_final);
+  // smtp_discard_ehlo_keyword_address_maps; false where it cannot be asked.
+  [[nodiscard]] loop::Task<bool> find_discarded(const Settings& settings, Connection& connection);
   loop::Task<bool> is_watched(const Walk& walk, const Destination& destination,
                               const Endpoint& endpoint) const;
   [[nodiscard]] static bool keeps_require_tls(Walk& walk, Connection& connection);

@@ -22,6 +22,8 @@ constexpr std::size_t kMapAtOnce = 5000;
 constexpr std::size_t kMaxLogged = 200;
 
 enum List : std::int64_t { kHeader, kMime, kNested, kBody, kNone = -1 };
+constexpr std::string_view kListNames[] = {"header_checks", "mime_header_checks",
+                                           "nested_header_checks", "body_checks"};
 
 }  // namespace
 
@@ -216,8 +218,14 @@ std::string Outgoing::apply(const std::string& value, const Piece& piece) const 
       break;
   }
   if (!is_rehearsal_) {
-    log::warning("{}: no use for this action on the way out: \"{}\"", queue_id_,
-                 log::clean(value, kMaxLogged));
+    const std::string map =
+        fmt::format("{}_{} map", settings_->is_lmtp() ? "lmtp" : "smtp", kListNames[piece.list]);
+    if (action.text.empty() && (action.verb == Verb::kReplace || action.verb == Verb::kPrepend)) {
+      log::warning("{} action without text in {}",
+                   action.verb == Verb::kReplace ? "REPLACE" : "PREPEND", map);
+    } else {
+      log::warning("unsupported command in {}: {}", map, log::clean(value, kMaxLogged));
+    }
   }
   return piece.text;
 }

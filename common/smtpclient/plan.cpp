@@ -171,7 +171,9 @@ Verdict own_failure(std::string_view status, std::string text) {
 void correct_rcpt_reply(smtpwire::ServerReply& reply) {
   if (reply.code != 552) return;
   reply.code = 452;
-  if (!reply.lines.empty() && reply.lines.front().starts_with("5.")) reply.lines.front()[0] = '4';
+  for (std::string& line : reply.lines) {
+    if (line.starts_with("5.")) line[0] = '4';
+  }
 }
 
 Verdict accepted(const Endpoint& endpoint, const smtpwire::ServerReply& reply) {

@@ -93,8 +93,11 @@ std::vector<Candidate> gather(const Destination& destination, const ipc::resolve
   return list;
 }
 
-// No address at all: the failure that leaves most hope.
-Route without_addresses(const ipc::resolver::Hosts& hosts, const Settings& settings) {
+// No address at all: the failure that leaves most hope. Where the hosts file counts it is not DNS
+// alone that has no answer.
+Route without_addresses(const Destination& destination, const ipc::resolver::Hosts& hosts,
+                        const Settings& settings) {
+  std::string_view name = destination.host;
   std::string error = hosts.error;
   bool is_temporary = hosts.status == Status::kTemporary;
   for (const auto& host : hosts.hosts) {
@@ -102,9 +105,13 @@ Route without_addresses(const ipc::resolver::Hosts& hosts, const Settings& setti
     if (is_temporary && host.status != Status::kTemporary) continue;
     is_temporary = is_temporary || host.status == Status::kTemporary;
     error = host.error;
+    name = host.name;
   }
   if (is_temporary) return failed("4.4.3", std::move(error));
   const bool defers = hosts.has_mx && settings.params.smtp_defer_if_no_mx_address_found;
+  if (settings.use_hosts_file) {
+    error = fmt::format("unable to look up host {}: Name or service not known", name);
+  }
   return failed(defers ? "4.4.4" : "5.4.4", std::move(error));
 }
 
@@ -133,7 +140,7 @@ Route plan_route(const Destination& destination, const ipc::resolver::Hosts& hos
                   fmt::format("Domain {} does not accept mail (nullMX)", destination.host));
   }
   std::vector<Candidate> list = gather(destination, hosts);
-  if (list.empty()) return without_addresses(hosts, settings);
+  if (list.empty()) return without_addresses(destination, hosts, settings);
   order(list, settings, random);
 
   Route out;

@@ -126,9 +126,12 @@ std::string Transaction::text_of(const Sent& command) const {
     case Step::kMail: {
       const auto& message = job_.message();
       const std::string& sender = mapped_.empty() ? job_.sender() : mapped_.front();
-      // Converted, it has another size.
       smtpwire::Features features = connection_.features();
-      features.size = features.size && !is_downgraded();
+      // Converted, it has another size: where that may be, Postfix says none.
+      features.size =
+          features.size &&
+          (features.eight_bit_mime || settings_->params.disable_mime_output_conversion ||
+           message.envelope.encoding == queuefile::ContentEncoding::k7bit);
       std::string line =
           mail_command(sender, message.envelope, message.layout.message_size, features, quote);
       if (connection_.sends_require_tls) line += " REQUIRETLS";

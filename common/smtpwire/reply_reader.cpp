@@ -31,7 +31,7 @@ std::string ServerReply::to_line() const {
 }
 
 mail::Status ServerReply::status() const {
-  return mail::status_of_reply(code, lines.empty() ? std::string_view() : lines.front()).status;
+  return mail::status_of_reply(code, lines.empty() ? std::string_view() : lines.back()).status;
 }
 
 Result<bool> ReplyReader::feed(std::string_view& in) {

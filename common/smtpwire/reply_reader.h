@@ -24,7 +24,7 @@ struct ServerReply {
   [[nodiscard]] bool is_positive() const { return klass() == '2' || klass() == '3'; }
   // As log lines quote it: "550 5.1.1 no such user", the lines joined by blanks.
   [[nodiscard]] std::string to_line() const;
-  // Its status of its own class, or x.0.0.
+  // That of its last line, if it is of the class of the code, or x.0.0.
   [[nodiscard]] mail::Status status() const;
 };
 

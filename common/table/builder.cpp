@@ -209,6 +209,7 @@ class FileBuilder final : public Builder {
   }
 
   Result<void> write(const std::string& path) {
+    entries_.seal();
     if (type_ == "cdb") return write_cdb(file_.get(), entries_);
     if (type_ == "lmdb") return write_lmdb(path, entries_, options_.lmdb_map_size);
     const DbKind kind = type_ == "hash" ? DbKind::kHash : DbKind::kBtree;

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "common/base/text.h"
-#include "common/sys/large_pages.h"
 #include "common/table/key_order.h"
 
 namespace postern::table {
@@ -96,16 +95,12 @@ void Entries::reserve(std::size_t count) {
   constexpr std::size_t kMost = std::size_t{1} << 25U;
   const std::size_t room = std::min(count, kMost);
   entries_.reserve(room);
-  sys::prefer_large_pages(entries_.data(), room * sizeof(Entry));
   const std::size_t slots = std::bit_ceil(room * 2 + 2);
   if (slots > slots_.size()) make_room(slots);
 }
 
 void Entries::make_room(std::size_t slots) {
-  slots_.clear();
-  slots_.reserve(slots);
-  sys::prefer_large_pages(slots_.data(), slots * sizeof(Slot));
-  slots_.resize(slots);
+  slots_.assign(slots, {});
   place_all();
 }
 
@@ -143,7 +138,6 @@ char* Entries::take_room(std::size_t size) {
     room_ = std::max(blocks_.empty() ? kSmallBlock : kLargeBlock, size);
     blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
     next_ = blocks_.back().get();
-    sys::prefer_large_pages(next_, room_);
   }
   char* const taken = next_;
   next_ += size;
@@ -243,7 +237,6 @@ void Entries::visit_sorted(const Visit& visit) const {
 void Entries::visit_after_sorting(const Visit& visit) const {
   std::vector<Item> items;
   items.reserve(count());
-  sys::prefer_large_pages(items.data(), count() * sizeof(Item));
   for (const Entry& entry : entries_) {
     if (entry.bytes != nullptr) items.emplace_back(entry);
   }

@@ -66,6 +66,10 @@ class Entries {
   // False: there is none. Precondition of this and what follows: none is queued.
   bool erase(std::string_view stored_key);
 
+  // Gives back what is only for adding and erasing, which end with it: its memory serves the cache
+  // of the file that is then written.
+  void seal() { slots_ = std::vector<Slot>(); }
+
   [[nodiscard]] std::size_t count() const { return entries_.size() - erased_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   // Calls `visit` with each until it returns false: as they came, or by key, as bytes.

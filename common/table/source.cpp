@@ -13,7 +13,6 @@
 #include "common/log/clean.h"
 #include "common/mail/address.h"
 #include "common/sys/fd.h"
-#include "common/sys/large_pages.h"
 
 namespace postern::table {
 
@@ -172,7 +171,6 @@ Result<std::string> read_text_file(const std::string& path, std::size_t max_size
   }
   std::string text;
   text.reserve(room);
-  sys::prefer_large_pages(text.data(), room);
   for (;;) {
     const std::size_t before = text.size();
     ssize_t got = 0;

@@ -109,9 +109,7 @@ std::string distrust_text(int error, X509* certificate) {
   switch (error) {
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return certificate == nullptr
-                 ? std::string("self-signed certificate")
-                 : fmt::format("self-signed certificate {}", log::clean(subject_cn(*certificate)));
+      return "self-signed certificate";
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:

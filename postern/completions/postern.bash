@@ -68,7 +68,7 @@ _postern() {
     1:*) _postern_reply "abort ban check config dkim dns doctor explain flush greylist logrotate \
 password queue quota reload report set-permissions start start-fg status stop tls \
 trace upgrade-configuration why" ;;
-    2:config) _postern_reply "diff get man set undo unset" ;;
+    2:config) _postern_reply "diff get man set show undo unset" ;;
     *:config) _postern_parameters "--dry-run" ;;
     2:queue) _postern_reply "delete expire hold list release retry show" ;;
     *:queue)

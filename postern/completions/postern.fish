@@ -55,7 +55,7 @@ end
 for name in postern postfix
     complete -c $name -f
     complete -c $name -n '__postern_at 1' -a 'abort ban check config dkim dns doctor explain flush greylist logrotate password queue quota reload report set-permissions start start-fg status stop tls trace upgrade-configuration why'
-    complete -c $name -n '__postern_at 2 config' -a 'diff get man set undo unset'
+    complete -c $name -n '__postern_at 2 config' -a 'diff get man set show undo unset'
     complete -c $name -n '__fish_seen_subcommand_from config; and not __postern_at 2 config' -a '(__postern_parameters)'
     complete -c $name -n '__fish_seen_subcommand_from config' -l dry-run
     complete -c $name -n '__postern_at 2 queue' -a 'delete expire hold list release retry show'

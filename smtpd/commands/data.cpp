@@ -46,11 +46,13 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
   if (server_.is_explaining()) co_return co_await explain_end_of_data();
   if (auto refusal = co_await milter_data("DATA")) co_return *refusal;
   if (has_proxy_filter()) {
-    if (auto refusal = co_await begin_proxy_content()) {
-      log_reject(*refusal, "DATA", {}, false, "proxy-reject");
+    auto refusal = co_await begin_proxy_content();
+    if (refusal && !settings_->proxy_filter.is_late) {
       reset();
       co_return *refusal;
     }
+    // A filter that is asked late cannot refuse before the content has come.
+    proxy_refusal_ = std::move(refusal);
   }
   if (!co_await send(mail::make_reply(354, "End data with <CR><LF>.<CR><LF>")) ||
       !co_await flush()) {

@@ -93,7 +93,9 @@ loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& comma
       co_return *refusal;
     }
   }
-  if (auto refusal = co_await milter_helo(extended ? "EHLO" : "HELO")) co_return *refusal;
+  // What a milter says to that is for what follows; the log has it.
+  const auto refusal = co_await milter_helo(extended ? "EHLO" : "HELO");
+  if (refusal && refusal->closes()) co_return *refusal;
   protocol_ = extended ? "ESMTP" : "SMTP";
   if (extended) {
     co_await server_.tls().settle();

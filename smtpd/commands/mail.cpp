@@ -2,12 +2,16 @@
 
 #include "common/base/encode.h"
 #include "common/base/text.h"
+#include "common/log/clean.h"
+#include "common/log/log.h"
 #include "common/mail/rewrite.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
 namespace {
+
+constexpr std::size_t kMaxShownAddress = 500;
 
 // Whether an answer could ever reach this address: the form alone is judged, no table is asked.
 bool is_mailable(const std::string& address) {
@@ -41,6 +45,19 @@ std::optional<mail::Reply> Session::undeclared_utf8(std::string_view address,
   return mail::make_reply(553, "5.6.7 Must declare SMTPUTF8 to send unicode address");
 }
 
+// Log readers count it.
+void Session::warn_of_address(std::string_view argument, const mail::Reply& refusal) const {
+  const std::string line = refusal.to_line();
+  const bool is_about_it = line.starts_with("501 5.1.3") || line.starts_with("501 5.1.7");
+  if (!is_about_it || server_.is_explaining()) return;
+  argument.remove_prefix(std::min(argument.find(':') + 1, argument.size()));
+  argument = trim(argument);
+  const std::size_t end = argument.rfind('>');
+  if (end == std::string_view::npos) return;
+  log::warning("Illegal address syntax from {} in {} command: {}", client(), where_,
+               log::clean(argument.substr(0, end + 1), kMaxShownAddress));
+}
+
 loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& command) {
   if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
     co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
@@ -48,19 +65,28 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: MAIL after BDAT");
   if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
   auto parsed = smtpwire::parse_mail(command.argument, extensions());
-  if (!parsed) co_return parsed.error();
+  if (!parsed) {
+    warn_of_address(command.argument, parsed.error());
+    co_return parsed.error();
+  }
   if (parsed->auth && !may_log_in()) {
     co_return mail::make_reply(503, "5.5.4 Error: authentication disabled");
   }
   if (auto refusal = co_await count(ipc::anvil::Event::kMessage)) co_return *refusal;
   if (settings_->message_size_limit > 0 && parsed->size &&
       *parsed->size > settings_->message_size_limit) {
-    co_return mail::make_reply(552, "5.3.4 Message size exceeds fixed limit");
+    const auto too_big = mail::make_reply(552, "5.3.4 Message size exceeds fixed limit");
+    sender_ = parsed->sender.address;
+    log_reject(too_big, "MAIL");
+    sender_.reset();
+    co_return too_big;
   }
   const auto& pressure = neighbours().cleanup.pressure();
   if (pressure.is_disk_full || (parsed->size && pressure.free_bytes > 0 &&
                                 *parsed->size > static_cast<std::uint64_t>(pressure.free_bytes))) {
-    co_return mail::make_reply(452, "4.3.1 Insufficient system storage");
+    const auto full = mail::make_reply(452, "4.3.1 Insufficient system storage");
+    log_reject(full, "MAIL");
+    co_return full;
   }
   if (!is_mailable(parsed->sender.address)) co_return smtpwire::reply_bad_sender();
   if (auto refusal = undeclared_utf8(parsed->sender.address, parsed->smtputf8)) co_return *refusal;

@@ -122,7 +122,10 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need MAIL command");
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
   auto parsed = smtpwire::parse_rcpt(command.argument, extensions());
-  if (!parsed) co_return parsed.error();
+  if (!parsed) {
+    warn_of_address(command.argument, parsed.error());
+    co_return parsed.error();
+  }
   if (auto refusal = undeclared_utf8(parsed->recipient.address, mail_arguments_->smtputf8)) {
     co_return *refusal;
   }
@@ -156,7 +159,6 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   }
   if (has_proxy_filter() && !settings_->proxy_filter.is_late) {
     if (auto by_proxy = co_await proxy_recipient(recipient_in_check_)) {
-      log_reject(*by_proxy, "RCPT", recipient_in_check_, true, "proxy-reject");
       if (transaction_->recipients() == 0) transaction_.reset();
       co_return *by_proxy;
     }

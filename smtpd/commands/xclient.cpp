@@ -71,10 +71,13 @@ void Session::forget_client() {
 }
 
 loop::Task<mail::Reply> Session::xclient_command(const smtpwire::CommandLine& command) {
+  if (sender_) co_return mail::make_reply(503, "5.5.1 Error: MAIL transaction in progress");
+  if (trim(command.argument).empty()) {
+    co_return mail::make_reply(501, "5.5.4 Syntax: XCLIENT attribute=value...");
+  }
   if (!co_await is_client_in(settings_->smtpd.smtpd_authorized_xclient_hosts)) {
     co_return mail::make_reply(550, "5.7.0 Error: insufficient authorization");
   }
-  if (sender_) co_return mail::make_reply(503, "5.5.1 Error: MAIL transaction in progress");
   auto attributes = smtpwire::parse_attributes(command.verb, command.argument);
   if (!attributes) co_return attributes.error();
 
@@ -153,10 +156,13 @@ loop::Task<mail::Reply> Session::xclient_command(const smtpwire::CommandLine& co
 }
 
 loop::Task<mail::Reply> Session::xforward_command(const smtpwire::CommandLine& command) {
+  if (sender_) co_return mail::make_reply(503, "5.5.1 Error: MAIL transaction in progress");
+  if (trim(command.argument).empty()) {
+    co_return mail::make_reply(501, "5.5.4 Syntax: XFORWARD attribute=value...");
+  }
   if (!co_await is_client_in(settings_->smtpd.smtpd_authorized_xforward_hosts)) {
     co_return mail::make_reply(550, "5.7.0 Error: insufficient authorization");
   }
-  if (sender_) co_return mail::make_reply(503, "5.5.1 Error: MAIL transaction in progress");
   auto attributes = smtpwire::parse_attributes(command.verb, command.argument);
   if (!attributes) co_return attributes.error();
 

@@ -125,6 +125,53 @@ def required_aliases():
         check_equal(len(sink.wait(1)), 1)
 
 
+def forward_with_extension():
+    """Who is named in his .forward+x gets what his .forward makes of it, and the mailbox only where
+    he is named in the very file that names him."""
+    home = f"{ROOT}/home/bob"
+    files = {".forward": "\\bob, r@away.test\n", ".forward+x": "\\bob\n", ".forward+y": "bob\n"}
+    with Mta({"recipient_delimiter": "+", "home_mailbox": "Maildir/"}) as mta:
+        shutil.rmtree(home + "/Maildir", ignore_errors=True)
+        try:
+            for name, text in files.items():
+                write(f"{home}/{name}", text)
+                shutil.chown(f"{home}/{name}", "bob")
+            sink = Sink("198.51.100.25")
+            mta.closers.append(sink)
+            send("bob", "bob+x", "bob+y")
+            check_equal([m.recipients for m in sink.wait(3)], [["r@away.test"]] * 3)
+            wait_for("three mails for bob", lambda: len(mails_of("bob")) == 3)
+            mta.wait_log(r"to=<bob@home\.test>, orig_to=<bob\+x@home\.test>.*delivered to maildir")
+        finally:
+            for name in files:
+                os.unlink(f"{home}/{name}")
+
+
+def error_returns_and_retry_keeps():
+    """What the transport is called decides, not the code in front of its text (error(8))."""
+    routes = "inline:{ {e.test=error:4.2.1 soft}, {f.test=error:5.7.1 hard}, {r.test=retry:5.1.1 later} }"
+    with Mta({"transport_maps": routes}) as mta:
+        done = mta.tool("sendmail", "-f", "alice@home.test", "u@e.test", "u@f.test", "u@r.test",
+                        data=b"Subject: x\n\nx\n")
+        check_equal(done.returncode, 0, done.stderr)
+        for wanted in (r"to=<u@e\.test>.*dsn=5\.0\.0, status=bounced \(soft\)",
+                       r"to=<u@f\.test>.*dsn=5\.7\.1, status=bounced \(hard\)",
+                       r"to=<u@r\.test>.*dsn=4\.0\.0, status=deferred \(later\)"):
+            mta.wait_log(wanted)
+        mta.tool("postsuper", "-d", "ALL")
+
+
+def dropped_mail_is_reported():
+    """NOTIFY=SUCCESS: nobody further on could report what discard(8) drops."""
+    with Mta({"transport_maps": "inline:{ {gone.test=discard:} }"}) as mta:
+        with Client() as client:
+            for line, code in (("MAIL FROM:<alice@home.test>", 250),
+                               ("RCPT TO:<x@gone.test> NOTIFY=SUCCESS", 250), ("DATA", 354),
+                               ("Subject: x\r\n\r\nx\r\n.", 250)):
+                check_equal(client.command(line)[0], code, line)
+        mta.wait_log("sender delivery status notification")
+
+
 def forward_of_root():
     """A file that only root can read, with commands that are nobody's."""
     run("mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", "/root")
@@ -149,4 +196,5 @@ def forward_of_root():
 
 
 if __name__ == "__main__":
-    main([owners, delivered_to, homes, biff, required_aliases, forward_of_root])
+    main([owners, delivered_to, homes, biff, required_aliases, forward_with_extension,
+          error_returns_and_retry_keeps, dropped_mail_is_reported, forward_of_root])

@@ -86,6 +86,12 @@ def endless_input():
                 if last != 250:
                     break
             check(last in (250, 421, 552), "BDAT 1 for ever:", last)
+            # Nobody waits for what is made of them.
+            begun = time.monotonic()
+            with stranger() as good:
+                check_equal(good.send("s@away.test", ["u9@box.test"], HELLO), 250, good)
+            took = time.monotonic() - begun
+            check(took < 1.0 or SANITIZED, "a good client behind them waited", took)
         with Growth("60 MB of header fields", "smtpd", "cleanup") as growth, stranger() as client:
             begin(client)
             pour(client, (b"X-Many: " + b"x" * 60 + b"\r\n") * 1000, 60_000_000, growth)
@@ -318,6 +324,51 @@ def idle_and_trickling_connections():
             mta.wait_drained()
 
 
+def those_who_pour_starve_nobody():
+    """Lines without end and content beyond its limit, as fast as they are read, and a good client in
+    the same process."""
+    with Mta({"service_workers": "1", "message_size_limit": "1000000"}) as mta:
+        for what in ("a command line", "content"):
+            sockets = []
+            for _ in range(2):
+                client = stranger()
+                if what == "content":
+                    begin(client)
+                sockets.append(client)
+            # Processes of their own, which nothing holds up.
+            pourers = []
+            for client in sockets:
+                child = os.fork()
+                if child == 0:
+                    with contextlib.suppress(BaseException):
+                        client.socket.settimeout(None)
+                        while True:
+                            client.socket.sendall(b"z" * 1_000_000)
+                    os._exit(0)
+                pourers.append(child)
+            try:
+                times = []
+                until = time.monotonic() + 3
+                while time.monotonic() < until:
+                    begun = time.monotonic()
+                    with stranger(timeout=20) as good:
+                        check_equal(good.send("s@away.test", ["u1@box.test"], HELLO), 250, good)
+                    times.append(time.monotonic() - begun)
+                check_equal(len(daemons("smtpd")), 1, "processes of smtpd")
+            finally:
+                for child in pourers:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                for client in sockets:
+                    client.close()
+            times.sort()
+            p95 = times[int(len(times) * 0.95)]
+            print(f"     two pour {what}: {len(times)} good clients, p95 {p95 * 1000:.0f} ms, slowest "
+                  f"{times[-1] * 1000:.0f} ms")
+            check(p95 < 1.0, "p95 of a good client", p95)
+        mta.wait_drained()
+
+
 def recipients_are_never_commands():
     """An address from outside is no command, file, include or option, whoever delivers it."""
     mark = MAIL + "/mark"
@@ -368,4 +419,4 @@ def aliases_that_multiply():
 
 
 main([recipients_are_never_commands, aliases_that_multiply, endless_input, deep_and_wide_content,
-      names_that_fall_together, idle_and_trickling_connections])
+      those_who_pour_starve_nobody, names_that_fall_together, idle_and_trickling_connections])

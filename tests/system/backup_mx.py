@@ -205,7 +205,7 @@ def trace_shows_mail_live():
         mta.wait_drained()
         everything.wait(r"(?s)(.*done: nothing is left to deliver){2}")
         chosen.wait(r'"event":"done"')
-        ids = set(line.split()[0] for line in everything.lines())
+        ids = set(line.split()[0] for line in everything.lines() if not line.startswith("smtpd/"))
         check_equal(len(ids), 2, everything.lines())
         events = [json.loads(line) for line in chosen.lines()]
         check_equal([event["event"] for event in events], ["arrived", "outcome", "done"])
@@ -216,8 +216,20 @@ def trace_shows_mail_live():
         check_equal({event["client"] for event in events if event["event"] == "arrived"}, {HOST})
         check_equal(len([event for event in events if event["event"] == "outcome"]), 2, events)
         check_equal(elsewhere.lines(), [], "of other clients")
+        refusals_are_seen(here, elsewhere)
         for trace in (everything, chosen, here, elsewhere):
             trace.close()
+
+
+def refusals_are_seen(here, elsewhere):
+    check_equal(send("refused", "nosuch@home.test"), 550)
+    here.wait(r'(?s)"event":"refused".*disconnect from')
+    events = [json.loads(line) for line in here.lines()]
+    refused = next(event for event in events if event["event"] == "refused")
+    check_equal((refused["client"], refused["recipient"], refused["service"]),
+                (HOST, "nosuch@home.test", "smtp"))
+    check("User unknown" in refused["text"], refused)
+    check_equal(elsewhere.lines(), [], "of other clients")
 
 
 class LiveTrace:

@@ -72,6 +72,12 @@ def commands():
 
 
 def too_many_errors():
+    with Mta({"smtpd_hard_error_limit": "2"}):
+        # Told at once, not at the next command.
+        with Client(source=CLIENT) as client:
+            for _ in range(2):
+                check_equal(client.command("FOO")[0], 500)
+            check_equal(client.reply()[1], "421 4.7.0 mx.home.test Error: too many errors")
     with Mta({"smtpd_hard_error_limit": "20"}):
         said = raw_session(b"EHLO a\r\n" + b"nonsense\r\n" * 1000)
         check(b"\r\n421 4.7.0 " in said, said[-200:])

@@ -151,4 +151,34 @@ def replies_without_end():
     run_peers(cases, 12)
 
 
-main([connections_drop_at_each_stage, answers_of_the_wrong_kind, replies_without_end])
+def replies_are_filtered():
+    """smtp_reply_filter: each line is replaced before it is read; mail waits where its table does not
+    answer."""
+    rules = r"regexp:{{/^garbage/ 250-filler}, {/^250 2\.0\.0 ok/ 250 2.0.0 changed}}"
+
+    def garbled(connection):
+        connection.settimeout(10)
+        reader = connection.makefile("rb")
+        connection.sendall(b"220 mx ESMTP\r\n")
+        while line := reader.readline():
+            if line.startswith(b"DATA"):
+                connection.sendall(b"354 go on\r\n")
+                while reader.readline() not in (b".\r\n", b""):
+                    pass
+            connection.sendall(b"garbage\r\n250-1\r\n250 2.0.0 ok\r\n")
+    zone = {"away.test MX": ["10 mx.away.test"], "mx.away.test A": ["198.51.100.50"]}
+    with Mta(SHORT | {"smtp_reply_filter": rules}, zone=zone) as mta:
+        mta.sink("198.51.100.50", talk=garbled)
+        with Client() as client:
+            check_equal(client.send("u3@box.test", ["r@away.test"], HELLO), 250, client)
+        mta.wait_log(r"to=<r@away\.test>.*status=sent \(250-filler 250-1 250 2\.0\.0 changed\)")
+        mta.write_main_cf(smtp_reply_filter="tcp:127.0.0.1:9")
+        check_equal(mta.tool("postern", "reload").returncode, 0)
+        with Client() as client:
+            check_equal(client.send("u3@box.test", ["r2@away.test"], HELLO), 250, client)
+        mta.wait_log(r"to=<r2@away\.test>.*dsn=4\.3\.0, status=deferred \(local data error while "
+                     r"talking to mx\.away\.test\[198\.51\.100\.50\]\)")
+        mta.tool("postsuper", "-d", "ALL")
+
+
+main([replies_are_filtered, connections_drop_at_each_stage, answers_of_the_wrong_kind, replies_without_end])

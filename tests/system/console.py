@@ -254,7 +254,10 @@ def settings_as_json():
         check_equal(rows("-Mj", "showq")["showq/unix"].split(), "showq unix n - n - - showq".split())
         check_equal(rows("-Fj", "showq/unix/chroot"), {"showq/unix/chroot": "n"})
         check_equal(rows("-Pj"), {"submission/inet/smtpd_banner": "hello"})
-        told = mta.tool("postern", "config", "get", "smtpd_timeout", "readme_directory", "use_srv_lookup").stdout
+        done = mta.tool("postern", "conf", "get", "mydomain", "--json")
+        known = json.loads(done.stdout)
+        check_equal((known["value"], known["file"][-8:]), ("home.test", "/main.cf"), done.stdout)
+        told = mta.tool("postern", "config", "show", "smtpd_timeout", "readme_directory", "use_srv_lookup").stdout
         for text in (b"(time; default: ", b"; without effect here)", b"; not supported yet)"):
             check(text in told, text, told)
 
@@ -301,6 +304,85 @@ def tables_without_room():
             check_equal(mta.tool("postmap", "-q", "key", f"{kind}:{CONF}/t").stdout, b"old\n", kind)
 
 
+def mail_waits_in_the_maildrop():
+    """While the mail system is down local mail is taken, the user is told, and it is listed."""
+    with Mta() as mta:
+        mta.stop()
+        done = mta.tool("sendmail", "-f", "u1@box.test", "u2@box.test", data=b"Subject: x\n\ny\n")
+        check_equal(done.returncode, 0, done.stderr)
+        check(b"warning: unable to look up public/pickup" in done.stderr, done.stderr)
+        done = mta.tool("postqueue", "-p")
+        check(b"Mail system is down -- accessing queue directly" in done.stderr, done.stderr)
+        check(b"u1@box.test" in done.stdout and b"u2@box.test" in done.stdout, done.stdout)
+        check(b"1 Request." in done.stdout, done.stdout)
+        queue_id = done.stdout.split(b"\n")[1].split()[0].decode()
+        check(b"Subject: x" in mta.tool("postcat", "-q", queue_id).stdout, queue_id)
+        mta.start()
+        wait_for("the message", lambda: maildir("u2"))
+
+
+def keys_in_all_scripts():
+    """Keys are folded beyond ASCII too; lines that are no UTF-8 are left out, with a warning."""
+    with Mta(start=False) as mta:
+        table = f"{CONF}/words"
+        with open(table, "wb") as out:
+            out.write("\u00c9cole one\n".encode() + b"caf\xe9 two\n" + "na\u00efve three\n".encode())
+        for kind in ("lmdb", "hash", "cdb"):
+            done = mta.tool("postmap", f"{kind}:{table}")
+            check_equal((done.returncode, done.stdout), (0, b""), done.stderr)
+            check(b'line 2: non-UTF-8 input "caf? two" -- ignoring this line' in done.stderr, done.stderr)
+            for key in ("\u00e9cole", "\u00c9COLE"):
+                check_equal(mta.tool("postmap", "-q", key, f"{kind}:{table}").stdout, b"one\n", (kind, key))
+        mta.write_main_cf(smtputf8_enable="no")
+        check_equal(mta.tool("postmap", f"lmdb:{table}").stderr, b"")
+        check_equal(mta.tool("postmap", "-q", b"caf\xe9", f"lmdb:{table}").stdout, b"two\n")
+
+
+def settings_that_cannot_be_read():
+    """postconf shows nothing of files that have no meaning, and edits them all the same."""
+    with Mta(start=False) as mta:
+        with open(f"{CONF}/main.cf", "a") as out:
+            out.write("no equals sign\n")
+        done = mta.tool("postconf", "mydomain")
+        check_equal((done.returncode, done.stdout), (1, b""), done.stderr)
+        check(b"main.cf, line " in done.stderr and b"missing '=' after attribute name" in done.stderr, done.stderr)
+        check_equal(mta.tool("postconf", "-e", "mydomain=other.test").returncode, 0)
+        mta.write_main_cf()
+        with open(f"{CONF}/master.cf", "a") as out:
+            out.write("half unix n - n\n")
+        for words in (["-M"], ["-n"], ["-P"]):
+            done = mta.tool("postconf", *words)
+            check_equal((done.returncode, done.stdout), (1, b""), (words, done.stderr))
+        for words, told in ((["-n", "-d"], b"specify one of -d -n"), (["-M", "-F"], b"specify one of -F -M"),
+                            (["-m", "-x"], b"with option -m, do not specify -x"),
+                            (["-x", "-e", "a=b"], b"specify one of -e -x"), (["-X"], b"missing service argument")):
+            done = mta.tool("postconf", *words)
+            check(done.returncode == 1 and told in done.stderr, words, done.stderr)
+
+
+def sendmail_names_mistakes():
+    """What sendmail refuses or ignores is said in Postfix's words, under the name it was called by."""
+    with Mta() as mta:
+        write(f"{CONF}/other", "someone: u1@box.test\n")
+        for words, told in ((["-Z"], "sendmail: invalid option -- 'Z'"), (["-qR"], "specify: -qRsitename"),
+                            (["-qS"], "-qS is not implemented"), (["-B", "x", "a"], "-B option needs 8BITMIME or 7BIT"),
+                            (["-bs", "a"], "stand-alone mode requires no recipient"),
+                            (["-bv", "-t"], "-t option cannot be used with -bv"),
+                            (["-f", "me"], "me(0): Recipient addresses must be specified")):
+            done = mta.tool("sendmail", *words)
+            check_equal(done.returncode, 75, (words, done.stderr))
+            check(told in done.stderr.decode(), words, done.stderr)
+        check(b"mailq: fatal: usage: mailq [options]" in mta.tool("mailq", "-Z").stderr, "mailq")
+        check_equal(mta.tool("sendmail", "-bh").returncode, 0)
+        check_equal(mta.tool("sendmail", "-bi", f"-oAhash:{CONF}/other").returncode, 0)
+        check_equal(mta.tool("postalias", "-q", "someone", f"hash:{CONF}/other").stdout, b"u1@box.test\n")
+        for words, told in ((["-N", "x"], b"bad -N option value -- ignored"),
+                            (["-f", "u1@box.test u3@box.test"], b"-f option specified malformed sender")):
+            done = mta.tool("sendmail", *words, "u2@box.test", data=b"Subject: x\n\ny\n")
+            check_equal(done.returncode, 0, done.stderr)
+            check(told in done.stderr, words, done.stderr)
+
+
 def sendmail_speaks_smtp():
     """sendmail -bs: what EHLO promises is kept."""
     with Mta({"fast_flush_domains": "home.test", "relay_domains": "home.test"},
@@ -322,5 +404,6 @@ def sendmail_speaks_smtp():
 
 
 main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
-      other_configuration_directories, instances, postmap_answers_many_keys, tables_without_room,
-      sendmail_speaks_smtp])
+      other_configuration_directories, instances, postmap_answers_many_keys, tables_without_room, mail_waits_in_the_maildrop,
+      keys_in_all_scripts, settings_that_cannot_be_read,
+      sendmail_names_mistakes, sendmail_speaks_smtp])

@@ -151,6 +151,20 @@ def duplicates_are_remembered_up_to_a_limit():
             check_equal((len(maildir("u1")), len(maildir("u2"))), (1, copies), limit)
 
 
+def duplicates_are_the_same_whatever_their_case():
+    """But for who asks for other reports (NOTIFY)."""
+    with Mta({}) as mta:
+        sink = mta.sink()
+        with Client() as client:
+            for line in ("MAIL FROM:<s@away.test>", "RCPT TO:<b@away.test>", "RCPT TO:<B@Away.test>",
+                         "RCPT TO:<b@away.test> NOTIFY=NEVER", "DATA"):
+                check(client.command(line)[0] in (250, 354), line)
+            client.raw(wire(b"Subject: x\n\nx\n") + b".\r\n")
+            check_equal(client.reply()[0], 250)
+        mta.wait_drained()
+        check_equal(sum(len(message.recipients) for message in sink.wait(1)), 2)
+
+
 def relay(mta, message, sink, recipient="b@away.test", options=""):
     """What the sink got; the MAIL command is the last of its list."""
     count = len(sink.messages)
@@ -161,6 +175,19 @@ def relay(mta, message, sink, recipient="b@away.test", options=""):
         client.raw(wire(message) + b".\r\n")
         check_equal(client.reply()[0], 250)
     return sink.wait(count + 1)[-1]
+
+
+def keywords_are_passed_over_by_address():
+    """smtp_discard_ehlo_keyword_address_maps goes before smtp_discard_ehlo_keywords."""
+    for parameters, has_size in (
+            ({}, True), ({"smtp_discard_ehlo_keywords": "size"}, False),
+            ({"smtp_discard_ehlo_keyword_address_maps": "inline:{198.51.100.25=size}"}, False),
+            ({"smtp_discard_ehlo_keyword_address_maps": "inline:{198.51.100.25=dsn}",
+              "smtp_discard_ehlo_keywords": "size"}, True)):
+        with Mta(parameters) as mta:
+            sink = mta.sink()
+            relay(mta, b"Subject: x\n\nx\n", sink)
+            check_equal("SIZE=" in sink.mail_commands[-1], has_size, parameters)
 
 
 def content_of_eight_bits_is_announced():
@@ -294,10 +321,38 @@ def circles_in_canonical_maps_hold_no_mail_up():
         check(b"Subject: x" in fetch("u1"))
 
 
+def filters_before_the_queue_refuse():
+    """smtpd_proxy_filter: who refuses what, and with speed_adjust not before the content has come."""
+    late = "27 inet n - n - - smtpd -o smtpd_proxy_filter=127.0.0.1:10025 -o smtpd_proxy_options=speed_adjust"
+    with Mta(master=["26 inet n - n - - smtpd -o smtpd_proxy_filter=127.0.0.1:10025", late,
+                     "28 inet n - n - - smtpd -o smtpd_proxy_filter=127.0.0.1:10099"], may_log="proxy") as mta:
+        filter = Sink("127.0.0.1", 10025, replies={"MAIL": b"550 5.7.1 not him\r\n"})
+        mta.closers.append(filter)
+        with Client(source=CLIENT, port=26) as client:
+            client.command("MAIL FROM:<a@away.test>")
+            check_equal(client.command("RCPT TO:<u1@box.test>")[1], "550 5.7.1 not him")
+        mta.wait_log(r'warning: proxy 127\.0\.0\.1:10025 rejected "MAIL FROM:<a@away\.test>": "550 5\.7\.1 not him"')
+        with Client(source=CLIENT, port=27) as client:
+            check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: late\n\n" + b"x\n" * 99_999), 550)
+            check_equal(client.command("NOOP")[0], 250)
+        mta.wait_log(r"proxy-reject: END-OF-MESSAGE: 550 5\.7\.1 not him; from=<a@away\.test> to=<u1@box\.test> proto=ESMTP")
+        with Client(source=CLIENT, port=28) as client:
+            client.command("MAIL FROM:<a@away.test>")
+            check_equal(client.command("RCPT TO:<u1@box.test>")[0], 451)
+        mta.wait_log(r"warning: connect to proxy filter 127\.0\.0\.1:10099: Connection refused")
+        filter.replies.clear()
+        for port in (26, 27):
+            with Client(source=CLIENT, port=port) as client:
+                check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: fine\n\nx\n"), 250)
+        check_equal(len(filter.wait(2)), 2)
+
+
 main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
       the_next_server_hears_what_it_gets, large_parts_are_converted_as_they_come,
       stray_carriage_returns, headers_without_an_end, duplicates_are_remembered_up_to_a_limit,
+      duplicates_are_the_same_whatever_their_case, keywords_are_passed_over_by_address,
       content_of_eight_bits_is_announced, filters_without_a_next_hop, domains_that_are_numbers,
       queue_ids_from_mail_on, full_names_beyond_ascii,
       aliases_without_end_are_told_from_broken_tables, inspection_ends_where_a_rule_says_so,
-      characters_that_nobody_wants, hops_are_counted, circles_in_canonical_maps_hold_no_mail_up])
+      characters_that_nobody_wants, hops_are_counted, circles_in_canonical_maps_hold_no_mail_up,
+      filters_before_the_queue_refuse])

@@ -2,6 +2,10 @@
 
 #include <sys/socket.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "common/loop/stream.h"
@@ -126,6 +130,74 @@ TEST_CASE("a stream that is gone hears nothing of a copy of its connection") {
   loop.post([&] { spawn(read_with_deadline(other, outcome)); });
   loop.run();
   CHECK(outcome == Io::kOk);
+}
+
+namespace {
+
+Task<void> read_all(Stream& stream, std::string name, std::vector<std::string>& order,
+                    std::size_t wanted, unsigned& left) {
+  for (std::size_t size = 0; size < wanted;) {
+    const Io io = co_await stream.fill(Clock::now() + 5s);
+    if (io != Io::kOk) break;
+    size += stream.input().size();
+    stream.consume(stream.input().size());
+    order.push_back(name);
+  }
+  if (--left == 0) Loop::current().stop();
+}
+
+}  // namespace
+
+TEST_CASE("a peer that sends faster than it is read lets others have their turn") {
+  Loop loop;
+  auto fast = *sys::socket_pair();
+  auto quiet = *sys::socket_pair();
+  const int room = 1 << 20;
+  ::setsockopt(fast.first.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  // More than is read at once, three times.
+  const std::string piece(8192, 'x');
+  std::size_t sent = 0;
+  while (sent < 4 * Stream::kReadSize) {
+    const ssize_t count = ::send(fast.first.get(), piece.data(), piece.size(), MSG_DONTWAIT);
+    if (count < 0) break;
+    sent += static_cast<std::size_t>(count);
+  }
+  REQUIRE(sent > 3 * Stream::kReadSize);
+  REQUIRE(::send(quiet.first.get(), "y", 1, 0) == 1);
+  Stream many(std::move(fast.second));
+  Stream few(std::move(quiet.second));
+  std::vector<std::string> order;
+  unsigned left = 2;
+  spawn(read_all(many, "many", order, sent, left));
+  spawn(read_all(few, "few", order, 1, left));
+  loop.run();
+  const auto place = std::ranges::find(order, "few") - order.begin();
+  INFO(fmt::format("{}", fmt::join(order, " ")));
+  CHECK(place < std::ssize(order) - 1);
+}
+
+TEST_CASE("the deadline counts for a peer that never lets us wait, too") {
+  Loop loop;
+  auto pair = *sys::socket_pair();
+  const std::string piece(8192, 'x');
+  Stream stream(std::move(pair.second));
+  const auto fill_up = [&] {
+    while (::send(pair.first.get(), piece.data(), piece.size(), MSG_DONTWAIT) > 0) continue;
+  };
+  Io end = Io::kOk;
+  const auto read_on = [](Stream& from, Io& last, const auto& before) -> Task<void> {
+    const auto deadline = Clock::now() + 30ms;
+    const auto too_late = deadline + 5s;
+    while (last == Io::kOk && Clock::now() < too_late) {
+      before();
+      last = co_await from.fill(deadline);
+      from.consume(from.input().size());
+    }
+    Loop::current().stop();
+  };
+  spawn(read_on(stream, end, fill_up));
+  loop.run();
+  CHECK(end == Io::kTimeout);
 }
 
 TEST_CASE("everything a peer sent is read before its end is told") {

@@ -132,6 +132,37 @@ TEST_CASE("tables that are missing are errors, their sources and ages are told")
   std::filesystem::remove_all(d);
 }
 
+TEST_CASE("rules that do not parse are named with their lines, wherever the table is used") {
+  std::string name = std::filesystem::temp_directory_path() / "postern-check-XXXXXX";
+  const std::string d = mkdtemp(name.data());
+  std::ofstream(d + "/re") << "/fine/ OK\n/(open/ REJECT\n";
+  std::ofstream(d + "/ci") << "10.0.0.0/8 OK\n1.2.3 OK\n";
+  std::ofstream(d + "/th") << "word\n";
+  const Snapshot snapshot =
+      snapshot_of("alias_maps =\nalias_database =\nheader_checks = pcre:" + d +
+                      "/re\nbody_checks = regexp:{{/x/ y}, {/(/ z}}\n"
+                      "relocated_maps = texthash:" +
+                      d +
+                      "/th\n"
+                      "smtpd_client_restrictions = check_client_access cidr:" +
+                      d + "/ci\n",
+                  "smtp inet n - n - - smtpd\n");
+  const auto has = [](const Texts& all, std::string_view start, std::string_view end) {
+    return std::ranges::any_of(
+        all, [&](const auto& text) { return text.starts_with(start) && text.ends_with(end); });
+  };
+  const Texts tables = texts(check_tables(snapshot));
+  CAPTURE(tables);
+  CHECK(tables.size() == 4);
+  CHECK(has(tables, "error /c/main.cf:3 header_checks: pcre:" + d + "/re, line 2: ",
+            "missing closing parenthesis"));
+  CHECK(has(tables, "error /c/main.cf:4 body_checks: regexp:{{/x/ y}, {/(/ z}}, line 2: ", ""));
+  CHECK(has(tables, "warning /c/main.cf:5 relocated_maps: " + d + "/th, line 1: ", ""));
+  CHECK(has(texts(check_restrictions(snapshot)),
+            "error /c/main.cf:6 smtpd_client_restrictions: cidr:" + d + "/ci, line 2: ", ""));
+  std::filesystem::remove_all(d);
+}
+
 TEST_CASE("an smtpd that would relay for strangers is an error") {
   const char* const smtpd = "smtp inet n - n - - smtpd\n";
   CHECK(check_restrictions(snapshot_of("compatibility_level = 3.6\n", smtpd)).empty());

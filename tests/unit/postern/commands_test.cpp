@@ -7,6 +7,23 @@
 
 namespace postern::control {
 
+TEST_CASE("verbs are known by their first letters, where no other begins so") {
+  struct Case {
+    std::string_view word, verb;
+  };
+  const auto c = GENERATE(values<Case>({{"config", "config"},
+                                        {"conf", "config"},
+                                        {"start", "start"},
+                                        {"sta", ""},
+                                        {"sto", "stop"},
+                                        {"ab", ""},
+                                        {"", ""},
+                                        {"set-perm", "set-permissions"},
+                                        {"configure", ""}}));
+  const Command* const verb = find_verb(c.word);
+  CHECK((verb == nullptr ? "" : verb->name) == c.verb);
+}
+
 namespace {
 
 std::string read_source(const std::string& path) {

@@ -135,4 +135,47 @@ TEST_CASE("the sum of a flush is one sentence") {
   CHECK(counts.sentence() == "4 recipients: 1 delivered, 1 returned to its sender, 2 still wait");
 }
 
+TEST_CASE("a line of smtpd is read for whom it is about") {
+  const auto facts = facts_of(
+      "NOQUEUE: reject: RCPT from a.test[192.0.2.7]: 554 5.7.1 <r@b.test>: Relay access denied; "
+      "from=<s@a.test> to=<r@b.test> proto=ESMTP helo=<[203.0.113.1]>");
+  CHECK(facts.is_refusal);
+  CHECK(facts.queue_id.empty());
+  CHECK(facts.client == "192.0.2.7");
+  CHECK(facts.sender == "s@a.test");
+  CHECK(facts.recipient == "r@b.test");
+  const auto accepted = facts_of("4bMFyz1zYbz5Xk1: client=unknown[2001:db8::1]");
+  CHECK(accepted.queue_id == "4bMFyz1zYbz5Xk1");
+  CHECK(accepted.client == "2001:db8::1");
+  CHECK_FALSE(accepted.is_refusal);
+  for (const auto* line : {"", "[", "]", "from=<", " from=<", " to=<x", "[[[", "x [y"}) {
+    CHECK(facts_of(line).client.empty());
+  }
+}
+
+TEST_CASE("a filter takes the lines of a client, and those that name an address or a domain") {
+  struct Case {
+    std::string_view clients;
+    std::string_view wanted;
+    bool is_taken;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"", "", true},
+      {"192.0.2.0/24", "", true},
+      {"198.51.100.1", "", false},
+      {"", "b.test", true},
+      {"", "R@B.test", true},
+      {"", "a.test", false},
+      {"192.0.2.7", "b.test", true},
+      {"192.0.2.8", "b.test", false},
+      {"", "4D41B9", false},
+  }));
+  INFO(c.clients << " " << c.wanted);
+  std::vector<std::string> faults;
+  EventFilter filter(c.wanted, config::Networks::parse(c.clients, {}, faults));
+  ipc::anvil::SessionLine line;
+  line.text = "NOQUEUE: reject: RCPT from a.test[192.0.2.7]: 550 5.1.1 no; from=<> to=<r@b.test>";
+  CHECK(filter.takes(line) == c.is_taken);
+}
+
 }  // namespace postern::control

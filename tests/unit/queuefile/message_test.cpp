@@ -103,6 +103,18 @@ TEST_CASE("a small message reads back whole") {
   CHECK_FALSE(opened->forced_expire);
 }
 
+TEST_CASE("a message without header, as postdrop leaves it, reads back whole") {
+  Envelope envelope;
+  envelope.sender = "a@x";
+  envelope.recipients.emplace_back().address = "b@y";
+  Writer writer(envelope);
+  writer.append_body("Subject: x\n\ny\n");
+  writer.finish({}, writer.body_size());
+  const auto message = parse_message(writer.take());
+  if (!message) INFO(message.error().text);
+  CHECK(message.has_value());
+}
+
 TEST_CASE("a message without anything reads back") {
   Envelope empty;
   Writer writer(empty);

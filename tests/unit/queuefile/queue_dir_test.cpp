@@ -118,6 +118,17 @@ TEST_CASE("a message is created once, moved, found, set aside and removed") {
   CHECK_FALSE(dirs.remove(Queue::kCorrupt, kId).value());
 }
 
+TEST_CASE("a message is not gone because the queue that it should go to is") {
+  const TestQueue queue;
+  const auto dirs = QueueDirs::open(queue.root, {}).value();
+  REQUIRE(dirs.create(Queue::kActive, kId).value().has_value());
+  fs::remove(queue.root / "deferred");
+  CHECK_FALSE(dirs.move(Queue::kActive, Queue::kDeferred, kId).has_value());
+  CHECK(dirs.find(kId, {Queue::kActive}) == Queue::kActive);
+  fs::create_directory(queue.root / "deferred");
+  CHECK(dirs.move(Queue::kActive, Queue::kDeferred, kId).value());
+}
+
 TEST_CASE("a scan gives messages at any depth and reports the rest, never following a link") {
   const TestQueue queue;
   const auto dirs = QueueDirs::open(queue.root, {}).value();

@@ -14,11 +14,23 @@ TEST_CASE("a message is relayed, pipelined, and the connection is left politely"
   CHECK(job.told == std::vector<std::string>{sent, sent});
   CHECK(job.last.relay == fmt::format("127.0.0.1[127.0.0.1]:{}", server.port));
   CHECK(job.last.remote_mta == "dns; 127.0.0.1");
-  CHECK(server.lines == std::vector<std::string>{"EHLO me.example.org",
-                                                 "MAIL FROM:<s@example.org> SIZE=23",
+  CHECK(server.lines == std::vector<std::string>{"EHLO me.example.org", "MAIL FROM:<s@example.org>",
                                                  "RCPT TO:<a@x>", "RCPT TO:<b@x>", "DATA", "QUIT"});
   CHECK(server.messages == std::vector<std::string>{"Subject: x\n\n.dot\nno end\n"});
   CHECK(world.lookups == 0);
+}
+
+TEST_CASE("a size is told where the message is sent as it is") {
+  World world;
+  FakeServer server([](const std::string& line) -> std::string {
+    if (line.starts_with("EHLO")) return "250-fake\r\n250-8BITMIME\r\n250 SIZE";
+    return FakeServer::polite(line);
+  });
+  TestJob job(at(server), {"a@x"}, "Subject: x\n", "x\n");
+  world.deliver(job);
+  world.settle();
+  REQUIRE(server.lines.size() > 1);
+  CHECK(server.lines[1] == "MAIL FROM:<s@example.org> SIZE=14");
 }
 
 TEST_CASE("a large message arrives as it is") {

@@ -90,6 +90,19 @@ TEST_CASE("a domain without a usable server says why") {
         "ok=192.0.2.1 ");
 }
 
+TEST_CASE("where the hosts file is read, too, a name is unknown to more than DNS") {
+  Settings local = settings();
+  local.use_hosts_file = true;
+  Hosts hosts;
+  hosts.status = Status::kNoSuchName;
+  hosts.error = "Host not found";
+  const Route route = plan_route(domain(), hosts, local, first);
+  CHECK(route.failure.status == "5.4.4");
+  CHECK(route.failure.text == "unable to look up host example.org: Name or service not known");
+  const Route of_mx = plan_route(domain(), mx({host("lost.test", 10, {})}), local, first);
+  CHECK(of_mx.failure.text == "unable to look up host lost.test: Name or service not known");
+}
+
 TEST_CASE("addresses are bounded, and both families stay") {
   const std::vector<std::string> many{"192.0.2.1", "192.0.2.2", "192.0.2.3",
                                       "192.0.2.4", "192.0.2.5", "2001:db8::1"};

@@ -65,6 +65,11 @@ TEST_CASE("endless replies end at the limit, long lines and many lines are cut")
 TEST_CASE("a status of another class than the code does not count") {
   CHECK(ServerReply{550, {"5.1.1 no"}}.status() == mail::Status{5, 1, 1});
   CHECK(ServerReply{450, {"5.1.1 no"}}.status() == mail::Status{4, 0, 0});
+}
+
+TEST_CASE("of a reply of many lines the last one has the status") {
+  CHECK(ServerReply{550, {"5.1.1 no", "5.2.2 full"}}.status() == mail::Status{5, 2, 2});
+  CHECK(ServerReply{550, {"5.1.1 no", "at all"}}.status() == mail::Status{5, 0, 0});
   CHECK(ServerReply{450, {}}.to_line() == "450");
 }
 
