@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/mail/address.h"
 #include "common/mail/date.h"
 #include "common/mail/header.h"
 #include "common/queuefile/envelope.h"
@@ -109,7 +110,7 @@ void append_notification(std::string& out, const Report& report) {
 void append_recipient_status(std::string& out, const Report& report,
                              const ReportRecipient& recipient) {
   out += fmt::format("\nFinal-Recipient: {}; {}\n", address_type(report, recipient.address),
-                     clean(recipient.address));
+                     clean(mail::quote_address(recipient.address)));
   if (!recipient.dsn_orcpt.empty()) {
     out += fmt::format("Original-Recipient: {}\n", clean(recipient.dsn_orcpt));
   } else if (!recipient.orig_to.empty()) {

@@ -7,11 +7,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
 #include <optional>
 
+#include "common/base/text.h"
 #include "common/config/authorized_user.h"
 #include "common/config/params/paths.h"
 #include "common/config/params/queue.h"
@@ -83,6 +85,12 @@ Result<std::vector<queuefile::ListedMessage>> read_listing(const config::Values&
 void print(std::string_view text) {
   // A reader that has seen enough (head) is no failure.
   [[maybe_unused]] const auto written = queuefile::write_all(STDOUT_FILENO, text);
+}
+
+// Postfix's own notion of an id, so that scripts see the same status.
+bool may_be_queue_id(std::string_view name) {
+  return !name.empty() && name.size() <= queuefile::kMaxQueueId &&
+         std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_'; });
 }
 
 void flush(std::vector<std::string> ids) {
@@ -192,11 +200,12 @@ int main(int argc, char** argv) {
       flush({});
       break;
     case 'i':
-      if (!queuefile::is_valid_queue_id(argument)) {
+      if (!may_be_queue_id(argument)) {
         give_up(EX_UNAVAILABLE, fmt::format("Cannot flush queue ID - invalid name: \"{}\"",
                                             log::clean(argument, 100)));
       }
-      flush({argument});
+      // Of other forms than ours there is none.
+      if (queuefile::is_valid_queue_id(argument)) flush({argument});
       break;
     case 's':
       flush_site(tool->values, argument);

@@ -11,6 +11,7 @@
 #include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/dns/mx.h"
+#include "common/dns/srv.h"
 #include "common/log/log.h"
 #include "common/loop/gather.h"
 
@@ -220,11 +221,47 @@ loop::Task<ipc::resolver::Host> Finder::find_addresses(std::string name,
   co_return host;
 }
 
+loop::Task<ipc::resolver::Hosts> Finder::find_servers(std::string domain,
+                                                      ipc::resolver::FindHosts how) {
+  ipc::resolver::Hosts found;
+  const std::string name = fmt::format("_{}._tcp.{}", how.service, domain);
+  const LookupPtr srv = co_await resolver_.look_up(name, RecordType::kSrv);
+  found.status = status_of(srv->status);
+  found.error = srv->error;
+  if (srv->status != LookupStatus::kFound) co_return found;
+  const dns::SrvPlan plan = dns::plan_srv(srv->records, random_below);
+  if (plan.servers.empty()) {
+    found.status = Status::kNoData;
+    found.error = plan.is_null
+                      ? fmt::format("domain {} does not offer the service {}", domain, how.service)
+                      : fmt::format("no usable SRV record of {}", name);
+    co_return found;
+  }
+  found.has_srv = true;
+  found.is_authenticated = srv->is_authenticated;
+  const std::size_t count = std::min(plan.servers.size(), kMaxMxHosts);
+  found.hosts.resize(count);
+  loop::Gather all;
+  for (std::size_t i = 0; i < count; ++i) {
+    all.add(loop::store(find_addresses(plan.servers[i].target, how), &found.hosts[i]));
+  }
+  co_await all.done();
+  for (std::size_t i = 0; i < count; ++i) {
+    found.hosts[i].preference = static_cast<std::int64_t>(i);
+    found.hosts[i].port = plan.servers[i].port;
+  }
+  co_return found;
+}
+
 loop::Task<Result<ipc::resolver::Hosts>> Finder::find_hosts(ipc::resolver::FindHosts request) {
   refresh();
   std::string domain = request.domain;
   if (domain.ends_with('.')) domain.pop_back();
   ipc::resolver::Hosts found;
+  if (!request.service.empty() && request.use_dns) {
+    found = co_await find_servers(domain, request);
+    co_return found;
+  }
   if (request.use_mx && request.use_dns) {
     const LookupPtr mx = co_await resolver_.look_up(domain, RecordType::kMx);
     if (mx->status == LookupStatus::kTemporary) {

@@ -48,6 +48,7 @@ class Finder {
 
   void refresh();
   [[nodiscard]] static std::optional<Stamp> stamp_of(const std::string& path);
+  loop::Task<ipc::resolver::Hosts> find_servers(std::string domain, ipc::resolver::FindHosts how);
   loop::Task<ipc::resolver::Host> find_addresses(std::string name, ipc::resolver::FindHosts how);
   // Is the address among those of the name? Else why not, as the C library words it.
   loop::Task<std::optional<std::string>> why_not(std::string name, dns::Address address,

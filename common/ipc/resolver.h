@@ -62,6 +62,7 @@ struct Query {
 struct Host {
   std::string name;
   std::int64_t preference = 0;
+  std::int64_t port = 0;               // of an SRV record; 0: the one that was to be used
   std::vector<std::string> addresses;  // in the order to be tried
   bool is_authenticated = false;       // the addresses are: AD bit from a trusted resolver
   std::string canonical_name;          // where its aliases lead; empty: there is none
@@ -71,6 +72,7 @@ struct Host {
   static void fields(Self& self, Fields& field) {
     field("name", self.name);
     field("preference", self.preference);
+    field("port", self.port);
     field("addresses", self.addresses);
     field("is_authenticated", self.is_authenticated);
     field("canonical_name", self.canonical_name);
@@ -82,6 +84,7 @@ struct Host {
 struct Hosts {
   Status status = Status::kFound;
   bool has_mx = false;      // the hosts come from MX records, not from the name itself
+  bool has_srv = false;     // from SRV records: their order is kept
   bool is_null_mx = false;  // RFC 7505
   // The MX records are; where there are none, the addresses of the name itself.
   bool is_authenticated = false;
@@ -91,6 +94,7 @@ struct Hosts {
   static void fields(Self& self, Fields& field) {
     field("status", self.status);
     field("has_mx", self.has_mx);
+    field("has_srv", self.has_srv);
     field("is_null_mx", self.is_null_mx);
     field("is_authenticated", self.is_authenticated);
     field("hosts", self.hosts);
@@ -98,12 +102,14 @@ struct Hosts {
   }
 };
 
-// Where mail for a domain goes: MX hosts with their addresses, or the addresses of the name itself.
+// Where mail for a domain goes: MX hosts with their addresses, or the addresses of the name itself;
+// with a service, the hosts of its SRV records and nothing else.
 struct FindHosts {
   static constexpr std::uint16_t kType = 0x0702;
   static constexpr bool kRepeatable = true;
   using Reply = Hosts;
   std::string domain;
+  std::string service;  // "submission": RFC 2782; empty: no SRV records
   bool use_mx = true;   // false: "[host]", only addresses
   bool use_dns = true;  // smtp_host_lookup, smtp_dns_support_level
   bool use_hosts_file = false;
@@ -112,6 +118,7 @@ struct FindHosts {
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("domain", self.domain);
+    field("service", self.service);
     field("use_mx", self.use_mx);
     field("use_dns", self.use_dns);
     field("use_hosts_file", self.use_hosts_file);

@@ -94,6 +94,7 @@ Result<Destination> parse_destination(std::string_view text, Protocol protocol,
     return fail(Error::Kind::kConfig, fmt::format("no host in destination \"{}\"", out.text));
   }
   out.host = host;
+  out.service = service;
   TRY(out.port, port_of(service, out.text));
   return out;
 }

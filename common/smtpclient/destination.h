@@ -23,8 +23,9 @@ struct Destination {
   std::string host{};  // without brackets and `IPv6:`
   bool use_mx = true;  // no brackets
   std::uint16_t port = 0;
-  std::string path{};  // of a UNIX socket; then nothing else counts
-  std::string text{};  // as written
+  std::string path{};     // of a UNIX socket; then nothing else counts
+  std::string text{};     // as written
+  std::string service{};  // the port as it is written, or the protocol's own
 
   [[nodiscard]] bool is_unix() const { return !path.empty(); }
   friend bool operator==(const Destination&, const Destination&) = default;

@@ -218,9 +218,22 @@ loop::Task<Route> Engine::find_route(Walk& walk, Destination destination) {
   request.use_hosts_file = settings.use_hosts_file;
   request.use_ipv4 = settings.use_ipv4;
   request.use_ipv6 = settings.use_ipv6;
+  const auto& by_srv = settings.params.use_srv_lookup;
+  if (request.use_mx && std::ranges::find(by_srv, destination.service) != by_srv.end()) {
+    request.service = destination.service;
+  }
   auto hosts = co_await find_hosts_(request);
+  if (hosts && !request.service.empty() && !hosts->has_srv) {
+    const bool is_temporary = hosts->status == ipc::resolver::Status::kTemporary;
+    if (settings.params.allow_srv_lookup_fallback ||
+        (is_temporary && settings.params.ignore_srv_lookup_error)) {
+      request.service.clear();
+      hosts = co_await find_hosts_(request);
+    }
+  }
   const bool failed = hosts && hosts->status == ipc::resolver::Status::kTemporary && !hosts->has_mx;
-  if (failed && request.use_mx && settings.params.ignore_mx_lookup_error) {
+  if (failed && request.service.empty() && request.use_mx &&
+      settings.params.ignore_mx_lookup_error) {
     request.use_mx = false;
     hosts = co_await find_hosts_(request);
   }

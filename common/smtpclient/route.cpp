@@ -85,7 +85,8 @@ std::vector<Candidate> gather(const Destination& destination, const ipc::resolve
   for (const auto& host : hosts.hosts) {
     const DnsTrust trust{hosts.is_authenticated, host.is_authenticated, host.canonical_name};
     for (const auto& address : host.addresses) {
-      list.push_back({{host.name, address, destination.port, trust},
+      const auto port = host.port == 0 ? destination.port : static_cast<std::uint16_t>(host.port);
+      list.push_back({{host.name, address, port, trust},
                       host.preference,
                       address.find(':') != std::string::npos});
     }
@@ -141,7 +142,8 @@ Route plan_route(const Destination& destination, const ipc::resolver::Hosts& hos
   }
   std::vector<Candidate> list = gather(destination, hosts);
   if (list.empty()) return without_addresses(destination, hosts, settings);
-  order(list, settings, random);
+  // Servers of SRV records are in order, by weights that nobody here knows.
+  if (!hosts.has_srv) order(list, settings, random);
 
   Route out;
   if (looks_for_loops(destination, settings)) {
@@ -150,12 +152,13 @@ Route plan_route(const Destination& destination, const ipc::resolver::Hosts& hos
     });
     if (own != list.end()) {
       out.is_ours = true;
-      const std::int64_t cut = hosts.has_mx ? own->preference : 0;
+      const bool is_ranked = hosts.has_mx || hosts.has_srv;
+      const std::int64_t cut = is_ranked ? own->preference : 0;
       std::erase_if(list, [&](const Candidate& candidate) { return candidate.preference >= cut; });
       if (list.empty()) {
         // Was there a better one, whose address cannot be found just now?
         const bool has_better = std::ranges::any_of(
-            hosts.hosts, [&](const auto& host) { return hosts.has_mx && host.preference < cut; });
+            hosts.hosts, [&](const auto& host) { return is_ranked && host.preference < cut; });
         if (has_better) {
           out.failure =
               failed("4.4.4", fmt::format("unable to find primary relay for {}", destination.host))

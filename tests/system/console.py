@@ -257,7 +257,7 @@ def settings_as_json():
         done = mta.tool("postern", "conf", "get", "mydomain", "--json")
         known = json.loads(done.stdout)
         check_equal((known["value"], known["file"][-8:]), ("home.test", "/main.cf"), done.stdout)
-        told = mta.tool("postern", "config", "show", "smtpd_timeout", "readme_directory", "use_srv_lookup").stdout
+        told = mta.tool("postern", "config", "show", "smtpd_timeout", "readme_directory", "smtp_dns_reply_filter").stdout
         for text in (b"(time; default: ", b"; without effect here)", b"; not supported yet)"):
             check(text in told, text, told)
 

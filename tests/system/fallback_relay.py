@@ -1,5 +1,5 @@
 """fallback_relay.py - smtp_fallback_relay by MX records, in their order, and what it is not asked
-for; best_mx_transport for mail that would come back to this host."""
+for; best_mx_transport for mail that would come back to this host; servers of SRV records."""
 from harness import *
 
 AWAY, FIRST, SECOND, LAST = (f"198.51.100.{n}" for n in (25, 31, 32, 33))
@@ -108,6 +108,41 @@ def an_address_stands_for_a_server():
         mta.wait_drained()
 
 
+def servers_of_srv_records():
+    """use_srv_lookup: by priority, each with its port, and what becomes of domains without them."""
+    zone = {
+        "_submission._tcp.hub.test SRV": ["20 0 2526 b.fall.test", "10 5 2525 a.fall.test"],
+        "hub.test MX": [f"10 mx.away.test"],
+        "_submission._tcp.none.test SRV": ["0 0 0 ."],
+        "_submission._tcp.sick.test SRV": "SERVFAIL",
+        "sick.test MX": ["10 a.fall.test"],
+        "bare.test MX": ["10 a.fall.test"],
+    }
+    routes = ", ".join(f"{{{name}.test=smtp:{name}.test:submission}}" for name in ("hub", "none", "sick", "bare"))
+    options = {"transport_maps": f"inline:{{ {routes} }}", "use_srv_lookup": "submission",
+               "smtp_connection_cache_on_demand": "no"}
+    with Mta(options, zone=ZONE_OF_RELAYS | zone) as mta:
+        best = mta.sink(FIRST, port=2525)
+        second = mta.sink(SECOND, port=2526)
+        send("best", ["r@hub.test"])
+        best.wait(1)
+        mta.wait_log(rf"to=<r@hub\.test>, relay=a\.fall\.test\[{re.escape(FIRST)}\]:2525, .*status=sent")
+        best.close()
+        send("second", ["r@hub.test"])
+        second.wait(1)
+        mta.wait_log(rf"to=<r@hub\.test>, relay=b\.fall\.test\[{re.escape(SECOND)}\]:2526, .*status=sent")
+        send("others", ["r@none.test", "r@sick.test", "r@bare.test"])
+        mta.wait_log(r"to=<r@none\.test>, .*dsn=5\.4\.4, status=bounced \(domain none\.test does not offer the service submission\)")
+        mta.wait_log(r"to=<r@bare\.test>, .*dsn=5\.4\.4, status=bounced \(.*name=_submission\._tcp\.bare\.test type=SRV")
+        mta.wait_log(r"to=<r@sick\.test>, .*dsn=4\.4\.3, status=deferred \(.*name=_submission\._tcp\.sick\.test type=SRV")
+    for parameter, found in (("ignore_srv_lookup_error", ("sick",)), ("allow_srv_lookup_fallback", ("sick", "bare"))):
+        with Mta(options | {parameter: "yes"}, zone=ZONE_OF_RELAYS | zone) as mta:
+            sink = mta.sink(FIRST, port=587)
+            send("fallback", [f"r@{name}.test" for name in found])
+            check_equal(sorted(to for message in sink.wait(len(found)) for to in message.recipients),
+                        sorted(f"r@{name}.test" for name in found))
+
+
 main([relays_are_asked_in_the_order_of_their_records, a_recipient_that_is_put_off_goes_to_the_relay,
-      not_for_domains_whose_mail_we_keep, the_best_server_takes_it_with_another_transport,
+      servers_of_srv_records, not_for_domains_whose_mail_we_keep, the_best_server_takes_it_with_another_transport,
       an_address_stands_for_a_server])

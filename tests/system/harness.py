@@ -690,7 +690,8 @@ class Dns:
     """A name server on 127.0.0.53. The zone maps "name TYPE" to a list of values, or to SERVFAIL,
     or to SILENCE; a name without any record does not exist."""
 
-    TYPES = {1: "A", 2: "NS", 5: "CNAME", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA"}
+    TYPES = {1: "A", 2: "NS", 5: "CNAME", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA",
+             33: "SRV"}
 
     def __init__(self, zone):
         self.zone = zone
@@ -734,6 +735,9 @@ class Dns:
             data = socket.inet_aton(value)
         elif kind == "MX":
             data = struct.pack(">H", int(value.split()[0])) + self.name(value.split()[1])
+        elif kind == "SRV":
+            *numbers, target = value.split()
+            data = struct.pack(">HHH", *map(int, numbers)) + self.name(target)
         elif kind == "TXT":
             text = value.encode()
             parts = [text[at:at + 255] for at in range(0, len(text), 255)] or [b""]

@@ -103,6 +103,19 @@ TEST_CASE("where the hosts file is read, too, a name is unknown to more than DNS
   CHECK(of_mx.failure.text == "unable to look up host lost.test: Name or service not known");
 }
 
+TEST_CASE("servers of SRV records keep their order and have ports of their own") {
+  auto one = host("one", 0, {"192.0.2.1"});
+  auto two = host("two", 1, {"192.0.2.2"});
+  one.port = 2525;
+  Hosts hosts;
+  hosts.has_srv = true;
+  hosts.hosts = {one, two};
+  const Route route = plan_route(domain(), hosts, settings(), first);
+  CHECK(names(route) == "one=192.0.2.1 two=192.0.2.2 ");
+  CHECK(route.targets.front().port == 2525);
+  CHECK(route.targets.back().port == 25);
+}
+
 TEST_CASE("addresses are bounded, and both families stay") {
   const std::vector<std::string> many{"192.0.2.1", "192.0.2.2", "192.0.2.3",
                                       "192.0.2.4", "192.0.2.5", "2001:db8::1"};
