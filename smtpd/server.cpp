@@ -153,7 +153,7 @@ void Server::on_events(std::uint32_t /*events*/) {
         return;
       }
       if (!accepted->fd) break;
-      loop::spawn(serve(*std::move(accepted)));
+      serve(*std::move(accepted));
     }
   }
 }
@@ -179,10 +179,17 @@ void Server::make_room() {
   room_timer_.arm(now + kRoomPause);
 }
 
-loop::Task<void> Server::serve(sys::Accepted client) {
+// What the tests of a first contact take is not held for each session where there are none.
+void Server::serve(sys::Accepted client) {
   if (first_contact_ == nullptr) {
-    co_await serve_session({std::move(client), std::nullopt});
-  } else if (auto admitted = co_await first_contact_->receive(std::move(client))) {
+    loop::spawn(serve_session({std::move(client), std::nullopt}));
+  } else {
+    loop::spawn(serve_tested(std::move(client)));
+  }
+}
+
+loop::Task<void> Server::serve_tested(sys::Accepted client) {
+  if (auto admitted = co_await first_contact_->receive(std::move(client))) {
     const bool has_place = co_await first_contact_->take_place(*admitted);
     if (!has_place) {
       admitted.reset();

@@ -61,7 +61,8 @@ class Server final : loop::Watched {
   void reload();
   void drain();
   void say_farewell();
-  loop::Task<void> serve(sys::Accepted client);
+  void serve(sys::Accepted client);
+  loop::Task<void> serve_tested(sys::Accepted client);
   loop::Task<void> serve_session(Admitted admitted);
   void session_ended();
   // All places are taken: the least useful strangers go. Looks again soon.
