@@ -170,17 +170,19 @@ loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
   co_return co_await ask_proxy(std::move(text));
 }
 
-// A refusal, or what the client hears of a failure.
-loop::Task<std::optional<mail::Reply>> Session::ask_proxy(std::string command) {
+// A refusal, or what the client hears of a failure. A reply of another class than `wanted` that is
+// no refusal either (250 to DATA) makes no sense at its place, and is nothing to be passed on.
+loop::Task<std::optional<mail::Reply>> Session::ask_proxy(std::string command, int wanted) {
   auto reply = co_await proxy_->command(command);
   if (!reply) {
     auto failed = proxy_failed(*proxy_, reply.error());
     proxy_.reset();
     co_return failed;
   }
-  if (reply->code < 400) co_return std::nullopt;
+  if (reply->code / 100 == wanted) co_return std::nullopt;
   log::warning("proxy {} rejected \"{}\": \"{}\"", shown(*proxy_), log::clean(command),
                log::clean(reply->to_line()));
+  if (reply->code < 400) reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   note_rejection(*reply);
   co_return *std::move(reply);
 }
@@ -203,7 +205,7 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
       if (auto refusal = co_await proxy_recipient(recipient.address)) co_return refusal;
     }
   }
-  if (auto refusal = co_await ask_proxy("DATA")) co_return refusal;
+  if (auto refusal = co_await ask_proxy("DATA", 3)) co_return refusal;
   const auto& envelope = transaction_->envelope();
   mail::ReceivedTrace trace;
   trace.helo = helo_;

@@ -257,7 +257,8 @@ class Session {
   [[nodiscard]] bool has_proxy_filter() const;
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> open_proxy();
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> proxy_recipient(std::string address);
-  [[nodiscard]] loop::Task<std::optional<mail::Reply>> ask_proxy(std::string command);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> ask_proxy(std::string command,
+                                                                 int wanted = 2);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> begin_proxy_content();
   [[nodiscard]] loop::Task<mail::Reply> finish_proxy_content();
   [[nodiscard]] loop::Task<bool> add_content(std::string content);

@@ -340,7 +340,11 @@ def filters_before_the_queue_refuse():
             client.command("MAIL FROM:<a@away.test>")
             check_equal(client.command("RCPT TO:<u1@box.test>")[0], 451)
         mta.wait_log(r"warning: connect to proxy filter 127\.0\.0\.1:10099: Connection refused")
-        filter.replies.clear()
+        # Nonsense is no leave to send content, nor an answer for the client.
+        filter.replies = {"DATA": b"250 2.0.0 Ok\r\n"}
+        with Client(source=CLIENT, port=26) as client:
+            check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: odd\n\nx\n"), 451)
+        filter.replies = {}
         for port in (26, 27):
             with Client(source=CLIENT, port=port) as client:
                 check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: fine\n\nx\n"), 250)
