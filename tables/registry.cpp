@@ -250,10 +250,10 @@ Result<table::Table*> Registry::find(const std::string& name) {
     }
     return fail(Error::Kind::kConfig, fmt::format("{}: no table of the configuration", name));
   }
+  watch_directory_of(name);  // before opening: a change in between is seen as one
   auto opened = table::open_table(name);
   if (!opened) return std::unexpected(std::move(opened).error());
   for (const auto& warning : (*opened)->warnings()) log::warning("{}", warning);
-  watch_directory_of(name);
   return open_.emplace(name, *std::move(opened)).first->second.get();
 }
 
@@ -279,7 +279,7 @@ void Registry::watch() {
   inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (inotify_) {
     loop::Loop::current().watch_level(inotify_.get(), *this);
-    for (const auto& [name, table] : open_) watch_directory_of(name);
+    for (const auto& name : allowed_) watch_directory_of(name);
     ::inotify_add_watch(inotify_.get(), "/etc/passwd", kChanges | IN_DELETE_SELF | IN_ATTRIB);
   }
   poll_ = std::make_unique<loop::CallbackTimer>([this] {
@@ -288,6 +288,7 @@ void Registry::watch() {
     poll_->arm(loop::Clock::now() + kPollPeriod);
   });
   poll_->arm(loop::Clock::now() + kPollPeriod);
+  refresh();  // what has changed since it was opened
 }
 
 // A table is replaced by a rename or written in place: both show in its directory.
