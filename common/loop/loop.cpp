@@ -44,8 +44,8 @@ Loop& Loop::current() {
 }
 
 void Loop::run() {
-  stopping_ = false;
   while (!stopping_) turn();
+  stopping_ = false;
   run_hooks();
 }
 

@@ -97,7 +97,8 @@ class Loop {
   // The loop of this thread. Precondition: there is one.
   [[nodiscard]] static Loop& current();
 
-  // Turns until stop().
+  // Turns until stop(), which counts before the first turn, too: what was to be waited for may have
+  // come already.
   void run();
   void stop() { stopping_ = true; }
 

@@ -87,6 +87,19 @@ TEST_CASE("log hooks run before frame hooks, and one may schedule the other") {
   CHECK(order == "lfl");
 }
 
+TEST_CASE("a loop that is stopped before it runs does not wait, and can run again") {
+  Loop loop;
+  loop.stop();
+  loop.run();
+  bool ran = false;
+  loop.post([&] {
+    ran = true;
+    loop.stop();
+  });
+  loop.run();
+  CHECK(ran);
+}
+
 namespace {
 
 Task<void> read_with_deadline(Stream& stream, Io& outcome) {

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "common/config/main_cf.h"
 #include "common/config/load.h"
+#include "common/config/main_cf.h"
 #include "common/config/snapshot.h"
 #include "common/loop/loop.h"
 
