@@ -13,6 +13,12 @@
 
 namespace postern::master {
 
+struct Listener {
+  Endpoint endpoint;
+  sys::Fd fd;
+};
+using ListenerPtr = std::shared_ptr<Listener>;
+
 // Opens one. Sockets below the queue directory (the working directory) are made with mail_owner's
 // rights: their directories belong to it.
 [[nodiscard]] Result<sys::Fd> open_listener(const Endpoint& endpoint, const sys::Account& owner);

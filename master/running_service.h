@@ -20,15 +20,10 @@
 #include "common/loop/loop.h"
 #include "master/back_off.h"
 #include "master/child.h"
+#include "master/listeners.h"
 #include "master/service_table.h"
 
 namespace postern::master {
-
-struct Listener {
-  Endpoint endpoint;
-  sys::Fd fd;
-};
-using ListenerPtr = std::shared_ptr<Listener>;
 
 // What a service asks of its supervisor.
 class Host {

@@ -16,16 +16,13 @@
 #include "common/config/params/paths.h"
 #include "common/config/params/process.h"
 #include "common/config/secret_tables.h"
-#include "common/daemon/confinement.h"
 #include "common/ipc/control.h"
 #include "common/log/log.h"
 #include "common/sys/process.h"
-#include "common/sys/sandbox.h"
 #include "master/listeners.h"
 #include "master/notify.h"
 #include "postern/check.h"
 #include "postern/owners.h"
-#include "postern/rebuild.h"
 
 namespace postern::master {
 
@@ -39,11 +36,6 @@ constexpr std::chrono::seconds kHousekeeping{10};
 constexpr std::chrono::seconds kStopIntake{4};
 constexpr std::chrono::seconds kStopQueue{1};
 constexpr std::chrono::seconds kStopLog{1};
-
-// Processes of a master that was killed give the addresses back as soon as they notice.
-constexpr int kBindTries = 50;
-constexpr auto kBindPause = 100ms;
-constexpr loop::Clock::duration kLongestBindPause = 10s;
 
 constexpr std::string_view kStandardPath = "/usr/bin:/bin:/usr/sbin:/sbin";
 
@@ -130,18 +122,19 @@ Result<void> Supervisor::start(config::Loaded loaded) {
   if (is_log_writer(log_writer)) {
     ServiceTable first;
     first.services.push_back(log_writer);
-    open_listeners(first, false);
-    put(std::make_unique<RunningService>(as_host(), log_writer, listeners_of(log_writer)));
+    open_listeners(first, ListenerSet::Patience::kNone);
+    put(std::make_unique<RunningService>(as_host(), log_writer, listeners_.of(log_writer)));
   }
-  open_listeners(table, true);
+  open_listeners(table, ListenerSet::Patience::kWait);
   const auto is_inet = [](const Endpoint& e) { return e.kind == EndpointKind::kInet; };
   std::size_t inet_wanted = 0;
   for (const ServiceSpec& spec : table.services) {
     inet_wanted += static_cast<std::size_t>(std::ranges::count_if(spec.endpoints, is_inet));
   }
-  const auto inet_missing = static_cast<std::size_t>(std::ranges::count_if(unopened_, is_inet));
+  const auto& missing = listeners_.missing();
+  const auto inet_missing = static_cast<std::size_t>(std::ranges::count_if(missing, is_inet));
   if (inet_wanted > 0 && inet_missing >= inet_wanted) {
-    const Endpoint& first = *std::ranges::find_if(unopened_, is_inet);
+    const Endpoint& first = *std::ranges::find_if(missing, is_inet);
     const auto again = open_listener(first, owner_);
     return fail_temporary(again ? "no address could be listened on" : again.error().text);
   }
@@ -170,8 +163,7 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
              .program = "master",
              .pipe = setup_.log_write.get(),
              .json = log_params.maillog_format == "json"});
-  DO(choose_network(process.process_confinement));
-  DO(look_at_accounts(values, process.process_confinement));
+  DO(means_.choose(values, process.process_confinement));
   read_certificates(*snapshot);
   TRY(sys::Fd memory, sys::sealed_memory("postern-config", config::serialize(*snapshot)));
   owner_ = std::move(owner);
@@ -179,48 +171,9 @@ Result<void> Supervisor::adopt(std::shared_ptr<config::Snapshot> snapshot) {
   snapshot_fd_ = std::move(memory);
   surroundings_.snapshot = snapshot_fd_.get();
   surroundings_.environment = environment_of(values);
+  surroundings_.empty_network = means_.empty_network();
   reload_drain_time_ = process.reload_drain_time;
   longest_back_off_ = process.service_throttle_time;
-  return {};
-}
-
-// Says once what the kernel or the container withholds; a strict configuration is refused then.
-Result<void> Supervisor::choose_network(std::string_view confinement) {
-  const bool is_wanted = confinement != "none";
-  if (is_wanted && !was_probed_) {
-    was_probed_ = true;
-    const auto means = sys::sandbox_means();
-    if (means.landlock == 0) {
-      withheld_ = "this kernel has no Landlock: files are kept by chroot and ownership alone";
-    } else if (!means.has_seccomp) {
-      withheld_ = "this kernel has no seccomp: system calls are not confined";
-    }
-    auto made = sys::make_empty_network();
-    if (made) {
-      empty_network_ = *std::move(made);
-    } else {
-      withheld_ = fmt::format("daemons keep the host's network: {}", made.error().text);
-    }
-    if (!withheld_.empty()) log::info("{}", withheld_);
-  }
-  if (confinement == "strict" && !withheld_.empty()) {
-    return fail(Error::Kind::kConfig, fmt::format("process_confinement = strict: {}", withheld_));
-  }
-  surroundings_.empty_network = is_wanted ? empty_network_.get() : -1;
-  return {};
-}
-
-// Each daemon finds its own account; here it is said, once, when they are not apart.
-Result<void> Supervisor::look_at_accounts(const config::Values& values,
-                                          std::string_view confinement) {
-  const std::string why = daemon::why_accounts_are_shared(values);
-  if (why.empty()) return {};
-  if (confinement == "strict") {
-    return fail(Error::Kind::kConfig, fmt::format("process_confinement = strict: {}", why));
-  }
-  if (!std::exchange(has_told_of_accounts_, true)) {
-    log::info("daemons share the account of mail_owner: {}", why);
-  }
   return {};
 }
 
@@ -231,85 +184,29 @@ void Supervisor::log_table(const ServiceTable& table) const {
   }
 }
 
-void Supervisor::open_listeners(const ServiceTable& table, bool may_wait) {
-  std::map<std::string, ListenerPtr> opened;
-  std::map<std::string, const Endpoint*> wanted;
-  for (const ServiceSpec& spec : table.services) {
-    for (const Endpoint& endpoint : spec.endpoints) {
-      const std::string name = endpoint.name();
-      wanted[name] = &endpoint;
-      if (const auto old = listeners_.find(name); old != listeners_.end()) {
-        opened[name] = old->second;
-      }
-    }
+void Supervisor::open_listeners(const ServiceTable& table, ListenerSet::Patience patience) {
+  listeners_.open(table, owner_, patience);
+  if (!listeners_.missing().empty()) {
+    listener_timer_.arm(loop::Loop::current().after(listeners_.pause()));
   }
-  // What is gone is closed first: 0.0.0.0 and 127.0.0.1 exclude each other.
-  for (const auto& [name, listener] : listeners_) {
-    if (!wanted.contains(name)) remove_listener(listener->endpoint, owner_);
-  }
-  listeners_ = std::move(opened);
-  unopened_.clear();
-  open_tries_ = 0;
-  int tries = may_wait ? kBindTries : 1;
-  for (const auto& [name, endpoint] : wanted) {
-    if (listeners_.contains(name)) continue;
-    auto fd = open_listener(*endpoint, owner_);
-    while (!fd && is_address_in_use(fd.error()) && --tries > 0) {
-      std::this_thread::sleep_for(kBindPause);
-      fd = open_listener(*endpoint, owner_);
-    }
-    if (!fd) {
-      if (may_wait) log::error("{}; trying again", fd.error().text);
-      unopened_.push_back(*endpoint);
-      continue;
-    }
-    listeners_[name] = std::make_shared<Listener>(Listener{*endpoint, *std::move(fd)});
-  }
-  if (!unopened_.empty()) listener_timer_.arm(loop::Loop::current().after(kBindPause));
-}
-
-std::vector<ListenerPtr> Supervisor::listeners_of(const ServiceSpec& spec) const {
-  std::vector<ListenerPtr> found;
-  for (const Endpoint& endpoint : spec.endpoints) {
-    if (const auto it = listeners_.find(endpoint.name()); it != listeners_.end()) {
-      found.push_back(it->second);
-    }
-  }
-  return found;
 }
 
 void Supervisor::retry_listeners() {
   if (is_stopping()) return;
-  std::vector<Endpoint> left;
-  bool is_changed = false;
-  for (const Endpoint& endpoint : unopened_) {
-    auto fd = open_listener(endpoint, owner_);
-    if (fd) {
-      listeners_[endpoint.name()] = std::make_shared<Listener>(Listener{endpoint, *std::move(fd)});
-      is_changed = true;
-    } else {
-      if (open_tries_ == 5) log::error("{}; trying again", fd.error().text);
-      left.push_back(endpoint);
-    }
-  }
-  unopened_ = std::move(left);
-  if (is_changed) {
+  if (listeners_.retry(owner_)) {
     std::vector<std::string> changed;
     for (const auto& [key, service] : services_) {
-      if (listeners_of(service->spec()) != service->listeners()) changed.push_back(key);
+      if (listeners_.of(service->spec()) != service->listeners()) changed.push_back(key);
     }
     for (const std::string& key : changed) {
       auto old = std::move(services_[key]);
       ServiceSpec spec = old->spec();
       retire(std::move(old));
-      put(std::make_unique<RunningService>(as_host(), spec, listeners_of(spec)));
+      put(std::make_unique<RunningService>(as_host(), spec, listeners_.of(spec)));
     }
   }
-  if (unopened_.empty()) return;
-  open_tries_ = std::min(open_tries_ + 1, 10U);
-  const loop::Clock::duration pause =
-      std::min<loop::Clock::duration>(kLongestBindPause, kBindPause * (1 << open_tries_));
-  listener_timer_.arm(loop::Loop::current().after(pause));
+  if (listeners_.missing().empty()) return;
+  listener_timer_.arm(loop::Loop::current().after(listeners_.pause()));
 }
 
 void Supervisor::put(std::unique_ptr<RunningService> service) {
@@ -330,11 +227,9 @@ void Supervisor::apply(ServiceTable table) {
   std::map<std::string, std::unique_ptr<RunningService>> old = std::move(services_);
   services_.clear();
   std::vector<std::unique_ptr<RunningService>> fresh;
-  order_.clear();
   for (ServiceSpec& spec : table.services) {
     const std::string key = spec.key();
-    order_.push_back(key);
-    std::vector<ListenerPtr> listeners = listeners_of(spec);
+    std::vector<ListenerPtr> listeners = listeners_.of(spec);
     const auto it = old.find(key);
     if (it != old.end() && it->second->can_take_over(spec, listeners)) {
       auto service = std::move(it->second);
@@ -417,10 +312,7 @@ void Supervisor::reap() {
 }
 
 void Supervisor::end_of(pid_t pid, int status) {
-  if (const auto made = remaking_.extract(pid)) {
-    if (status != 0) log::warning("{}: it could not be made", made.mapped());
-    return;
-  }
+  if (rebuilds_.has_ended(pid, status)) return;
   const auto it = children_.find(pid);
   if (it == children_.end()) return;  // as process 1: somebody's orphan
   const std::unique_ptr<Child> child = std::move(it->second);
@@ -440,24 +332,8 @@ void Supervisor::end_of(pid_t pid, int status) {
 void Supervisor::keep_house() {
   for (const auto& [key, service] : services_) service->end_idle_children();
   if (!is_stopping() && have_certificates_changed()) renew_certificates();
-  if (!is_stopping()) remake_tables();
+  if (!is_stopping()) rebuilds_.begin(snapshot_);
   house_timer_.arm(loop::Loop::current().after(kHousekeeping));
-}
-
-void Supervisor::remake_tables() {
-  const config::Values values(snapshot_);
-  if (!remaking_.empty() || !values.flag("auto_rebuild_maps")) return;
-  for (const auto& stale : control::find_stale_tables(*snapshot_)) {
-    // A source that is wrong is tried again when somebody has changed it.
-    auto& tried = remade_sources_[stale.table];
-    if (std::exchange(tried, stale.source_time) == stale.source_time) continue;
-    const auto pid = control::start_rebuild(stale, values, snapshot_->config_directory);
-    if (pid) {
-      remaking_.emplace(*pid, stale.table);
-    } else {
-      log::warning("{}: {}", stale.table, pid.error().text);
-    }
-  }
 }
 
 void Supervisor::read_certificates(config::Snapshot& snapshot) {
@@ -576,7 +452,7 @@ void Supervisor::reload() {
   log_table(table);
   std::set<pid_t> before;  // later ones have the new snapshot from the start
   for (const auto& [pid, child] : children_) before.insert(pid);
-  open_listeners(table, false);
+  open_listeners(table, ListenerSet::Patience::kNone);
   apply(std::move(table));
   for (const auto& [key, service] : services_) {
     for (Child* child : std::vector<Child*>(service->children())) {
@@ -631,7 +507,7 @@ void Supervisor::advance_stop() {
   if (phase_ == Phase::kIntake && !remains(is_intake)) enter(Phase::kQueue);
   if (phase_ == Phase::kQueue &&
       !remains([](const ServiceSpec& spec) { return !is_log_writer(spec); })) {
-    for (const auto& [name, listener] : listeners_) remove_listener(listener->endpoint, owner_);
+    listeners_.remove_all(owner_);
     log::flush();
     enter(Phase::kLog);
   }

@@ -22,6 +22,9 @@
 #include "common/sys/signal.h"
 #include "common/tls/key_files.h"
 #include "master/child.h"
+#include "master/listener_set.h"
+#include "master/means.h"
+#include "master/rebuilds.h"
 #include "master/running_service.h"
 
 namespace postern::master {
@@ -61,11 +64,7 @@ class Supervisor final : Host, loop::Watched {
   [[nodiscard]] Result<void> adopt(std::shared_ptr<config::Snapshot> snapshot);
   void apply(ServiceTable table);
   void log_table(const ServiceTable& table) const;
-  [[nodiscard]] Result<void> choose_network(std::string_view confinement);
-  [[nodiscard]] Result<void> look_at_accounts(const config::Values& values,
-                                              std::string_view confinement);
-  void open_listeners(const ServiceTable& table, bool may_wait);
-  [[nodiscard]] std::vector<ListenerPtr> listeners_of(const ServiceSpec& spec) const;
+  void open_listeners(const ServiceTable& table, ListenerSet::Patience patience);
   void retry_listeners();
   void put(std::unique_ptr<RunningService> service);
   void retire(std::unique_ptr<RunningService> service);
@@ -82,8 +81,6 @@ class Supervisor final : Host, loop::Watched {
   void read_certificates(config::Snapshot& snapshot);
   [[nodiscard]] bool have_certificates_changed() const;
   void renew_certificates();
-  // auto_rebuild_maps: postmap runs for tables whose source has changed.
-  void remake_tables();
   void give_keys(Child& keyring);
   void give_snapshot(Child& child);
   [[nodiscard]] Host& as_host() { return *this; }
@@ -95,24 +92,17 @@ class Supervisor final : Host, loop::Watched {
   std::shared_ptr<config::Snapshot> snapshot_;
   sys::Account owner_;
   sys::Fd snapshot_fd_;
-  sys::Fd empty_network_;
-  bool was_probed_ = false;  // what the kernel has to confine daemons
-  std::string withheld_;     // what it has not
-  bool has_told_of_accounts_ = false;
+  Means means_;
   Surroundings surroundings_;
   std::chrono::seconds reload_drain_time_{300};
   std::chrono::seconds longest_back_off_{60};
   SlotPool slots_;
-  tls::Stamps certificates_;                            // as they were when they were read
-  std::map<pid_t, std::string> remaking_;               // the table that a postmap makes
-  std::map<std::string, std::int64_t> remade_sources_;  // by table: the source's time when it was
+  tls::Stamps certificates_;  // as they were when they were read
+  Rebuilds rebuilds_;
   std::map<pid_t, std::unique_ptr<Child>> children_;
   std::unordered_map<const ipc::Channel*, Child*> child_by_channel_;
-  std::map<std::string, ListenerPtr> listeners_;  // by Endpoint::name()
-  std::vector<Endpoint> unopened_;
-  unsigned open_tries_ = 0;
+  ListenerSet listeners_;
   std::map<std::string, std::unique_ptr<RunningService>> services_;  // by ServiceSpec::key()
-  std::vector<std::string> order_;                                   // of the table
   Phase phase_ = Phase::kRunning;
   unsigned generation_ = 0;
   loop::CallbackTimer stop_timer_;
