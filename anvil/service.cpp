@@ -84,6 +84,7 @@ void Service::start() {
   process_.on_drain([this] { drain(); });
   status_timer_.arm(loop::Clock::now() + status_update_time_);
   idle_timer_.arm(loop::Clock::now() + kIdleCheck);
+  server_.only_for(process_.clients());
   server_.start();
 }
 

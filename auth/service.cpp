@@ -95,6 +95,7 @@ void Service::start() {
     server_.stop_accepting();
     process_.finish();
   });
+  server_.only_for(process_.clients());
   server_.start();
 }
 

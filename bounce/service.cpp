@@ -203,8 +203,7 @@ void Service::start() {
     server_.stop_accepting();
     if (in_use_ == 0) process_.finish();
   });
-  // qmgr's: it knows whose mail has failed.
-  server_.only_for(process_.mail_owner().uid);
+  server_.only_for(process_.clients());
   server_.start();
 }
 

@@ -68,6 +68,7 @@ void Service::start() {
     server_.stop_accepting();
     if (under_way_ == 0) process_.finish();
   });
+  server_.only_for(process_.clients());
   server_.start();
 }
 

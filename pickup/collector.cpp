@@ -52,6 +52,7 @@ void Collector::start() {
     if (under_way_ == 0) process_.finish();
   });
   process_.on_reload([] {});
+  server_.only_for(process_.clients());
   server_.start();
   collect();
 }

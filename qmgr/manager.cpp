@@ -134,7 +134,7 @@ void Manager::start() {
         // With a full memory mail waits in incoming/, which grows as long as more is let in.
         return ipc::qmgr::IntakeState{!has_room()};
       });
-  dispatcher.notice<ipc::agent::Credits>(
+  of_agents_.notice<ipc::agent::Credits>(
       [this](ipc::agent::Credits& notice, const ipc::ChannelPtr& channel) {
         auto* agent = static_cast<Agent*>(channel->context.get());
         if (agent == nullptr) return;
@@ -142,7 +142,7 @@ void Manager::start() {
         agent->transport->stuck_since = loop::kNever;
         pump(*agent->transport);
       });
-  dispatcher.serve<ipc::agent::Report>([this](ipc::agent::Report request, ipc::ChannelPtr channel) {
+  of_agents_.serve<ipc::agent::Report>([this](ipc::agent::Report request, ipc::ChannelPtr channel) {
     return report(std::move(request), std::move(channel));
   });
   process_.on_reload([this] { configure(); });
@@ -173,6 +173,7 @@ void Manager::take_over() {
     return lock_timer_.arm(loop::Clock::now() + kLockPause);
   }
   is_in_charge_ = true;
+  server_.only_for(process_.clients());
   server_.start();
   housekeeping_timer_.arm(loop::Clock::now() + kHousekeeping);
   loop::spawn(scan_all(true));

@@ -174,6 +174,8 @@ class Manager {
   bool is_in_charge_ = false;
   Settings settings_;
   ipc::Server server_;
+  // What agents say: theirs are the only reports, and they say nothing else.
+  ipc::Dispatcher of_agents_;
   ipc::Client tables_;
   ipc::Client bounce_;
   ipc::Client defer_;

@@ -147,7 +147,7 @@ void Manager::connect(Transport& service) {
   }
   auto agent = std::make_unique<Agent>();
   agent->transport = &service;
-  agent->channel = std::make_shared<ipc::Channel>(*std::move(fd), server_.dispatcher());
+  agent->channel = std::make_shared<ipc::Channel>(*std::move(fd), of_agents_);
   // The handlers find the agent by its channel.
   agent->channel->context = std::shared_ptr<void>(std::shared_ptr<void>(), agent.get());
   Agent* raw = agent.get();

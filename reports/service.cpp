@@ -105,6 +105,7 @@ void Service::start() {
     process_.finish();
   });
   due_timer_.arm(loop::Clock::now() + kFirstLook);
+  server_.only_for(process_.clients());
   server_.start();
 }
 

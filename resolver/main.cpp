@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   using namespace postern;
   daemon::Process process(argc, argv, "resolver");
   process.drop_rights();
-  resolver::Service service(process.take_listener());
+  resolver::Service service(process.take_listener(), process.clients());
   process.on_drain([&] {
     service.stop();
     process.finish();

@@ -363,8 +363,10 @@ loop::Task<Result<ipc::resolver::Peer>> Finder::find_peer(ipc::resolver::FindPee
   co_return peer;
 }
 
-Service::Service(sys::Fd listener, Files files)
-    : finder_(std::move(files)), server_(std::move(listener)) {}
+Service::Service(sys::Fd listener, ipc::Peers clients, Files files)
+    : finder_(std::move(files)), server_(std::move(listener)) {
+  server_.only_for(std::move(clients));
+}
 
 void Service::start() {
   auto& dispatcher = server_.dispatcher();

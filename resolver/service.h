@@ -65,7 +65,7 @@ class Finder {
 
 class Service {
  public:
-  explicit Service(sys::Fd listener, Files files = {});
+  explicit Service(sys::Fd listener, ipc::Peers clients = {}, Files files = {});
   void start();
   // Takes no more questions. All of them may be asked again, so the clients go to the next process.
   void stop();

@@ -18,7 +18,11 @@ constexpr std::chrono::seconds kClientTime{60};
 }  // namespace
 
 Lister::Lister(daemon::Process& process, queuefile::QueueDirs dirs)
-    : process_(process), dirs_(std::move(dirs)), listener_(process.take_listener()), pool_(2) {}
+    : process_(process),
+      dirs_(std::move(dirs)),
+      listener_(process.take_listener()),
+      doorkeeper_(process.clients()),
+      pool_(2) {}
 
 Lister::~Lister() {
   if (watching_) loop::Loop::current().unwatch(listener_.get(), *this);
@@ -39,6 +43,7 @@ void Lister::on_events(std::uint32_t /*events*/) {
   while (clients_ < kMaxClients) {
     auto accepted = sys::accept_connection(listener_.get());
     if (!accepted || !accepted->fd) return;
+    if (!doorkeeper_.lets_in(accepted->fd.get())) continue;
     loop::spawn(serve(std::move(accepted->fd)));
   }
   loop::Loop::current().unwatch(listener_.get(), *this);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/daemon/daemon.h"
+#include "common/ipc/peers.h"
 #include "common/loop/worker_pool.h"
 #include "common/queuefile/queue_dir.h"
 
@@ -21,6 +22,7 @@ class Lister final : loop::Watched {
   daemon::Process& process_;
   queuefile::QueueDirs dirs_;
   sys::Fd listener_;
+  ipc::Doorkeeper doorkeeper_;
   loop::WorkerPool pool_;
   unsigned clients_ = 0;
   bool watching_ = false;

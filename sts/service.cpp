@@ -109,6 +109,7 @@ void Service::start() {
     server_.stop_accepting();
     finish_if_idle();
   });
+  server_.only_for(process_.clients());
   server_.start();
 }
 

@@ -79,6 +79,7 @@ void Service::start() {
   };
   process_.on_reload([this] { configure(); });
   registry_.watch();
+  server_.only_for(process_.clients());
   server_.start();
 }
 

@@ -43,7 +43,7 @@ class AgentService {
     process.on_drain([this, &process] { drain([&process] { process.finish(); }); });
     program_ = process.program();
     // qmgr's deliveries: any other would be mail that nobody has queued.
-    server_.only_for(process.mail_owner().uid);
+    server_.only_for({.users = {process.mail_owner().uid}});
     configure(process.values());
     on_load_ = [&process](std::int64_t in_use, bool is_busy) {
       process.report_load(in_use, is_busy);

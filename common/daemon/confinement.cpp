@@ -90,21 +90,37 @@ constexpr Needs kNeeds[] = {
     {"postlog", Role::kLog, Network::kEmpty, kChanges, {"+^$maillog_file"}},
 };
 
-// The tools that users run with setgid_group's rights.
-constexpr std::string_view kSetGidTool = "postqueue";
-
-struct Clients {
+struct Clientele {
   std::string_view program;
-  std::string_view speak_to_it;
+  std::string_view clients;
 };
 
-// Agents and bounce have no client but qmgr, and say so themselves (common/agent/service.h).
-constexpr Clients kClients[] = {
+// postqueue and postdrop stand for the tools that users run with setgid_group's rights, `others`
+// for programs of a site that reach public/ by a group or an access list: exporters read showq.
+// Agents have no client but qmgr, and say so themselves (common/agent/service.h).
+constexpr Clientele kClients[] = {
     {"keyring", "smtpd smtp lmtp mailauth cleanup"},
+    {"anvil", "smtpd"},
+    {"broker", "smtpd cleanup"},
+    {"resolver", "smtpd broker tables proxymap mailauth sts reports smtp lmtp"},
+    // Agents ask for what replaces the status of a delivery.
+    {"tables",
+     "smtpd keyring mailauth auth cleanup qmgr smtp lmtp local virtual pipe error discard flush"},
+    {"proxymap", "tables"},
+    {"mailauth", "smtpd cleanup"},
+    {"sts", "reports smtp lmtp"},
+    {"reports", "mailauth smtp lmtp"},
+    // smtp and lmtp log in with tokens.
+    {"auth", "smtpd smtp lmtp"},
+    {"verify", "smtpd qmgr"},
+    {"pickup", "postdrop"},
     // Who hands in mail: that of others, or notices to the postmaster.
     {"cleanup", "smtpd anvil smtp lmtp local pickup bounce verify reports"},
-    {"verify", "smtpd qmgr"},
+    {"qmgr", "cleanup flush postqueue"},
+    // It believes whose mail has failed.
+    {"bounce", "qmgr"},
     {"flush", "smtpd qmgr postqueue"},
+    {"showq", "postqueue others"},
 };
 
 const Needs* find_needs(std::string_view program) {
@@ -234,27 +250,47 @@ std::string why_accounts_are_shared(const config::Values& values) {
   return {};
 }
 
+std::optional<Clients> declared_clients(std::string_view program) {
+  const auto* const found = std::ranges::find(kClients, program, &Clientele::program);
+  if (found == std::end(kClients)) return std::nullopt;
+  Clients declared;
+  for (const std::string_view client : split_words(found->clients)) {
+    if (client == "postqueue" || client == "postdrop") {
+      declared.has_tools = true;
+    } else if (client == "others") {
+      declared.has_others = true;
+    } else if (const Role role = find_needs(client)->role; role != Role::kOwner) {
+      declared.accounts.push_back(kAccounts[static_cast<std::size_t>(role)]);
+    }
+  }
+  std::ranges::sort(declared.accounts);
+  const auto twice = std::ranges::unique(declared.accounts);
+  declared.accounts.erase(twice.begin(), twice.end());
+  return declared;
+}
+
 ipc::Peers clients_of(std::string_view program, const config::Values& values,
                       const sys::Account& mail_owner) {
-  const auto* const found = std::ranges::find(kClients, program, &Clients::program);
-  if (found == std::end(kClients)) return {};
+  const auto declared = declared_clients(program);
+  if (!declared || (!declared->accounts.empty() && has_shared_accounts(values))) return {};
   ipc::Peers peers;
-  for (const std::string_view client : split_words(found->speak_to_it)) {
-    if (client == kSetGidTool) {
-      const auto group = sys::find_group(values.text("setgid_group"));
-      if (!group) return {};
-      peers.group = *group;
-      continue;
-    }
-    const Role role = find_needs(client)->role;
-    uid_t user = mail_owner.uid;
-    if (role != Role::kOwner) {
-      if (has_shared_accounts(values)) return {};
-      const auto account = find_role_account(role, values);
-      if (!account) return {};
-      user = account->uid;
-    }
-    if (std::ranges::find(peers.users, user) == peers.users.end()) peers.users.push_back(user);
+  peers.users.push_back(mail_owner.uid);
+  for (std::size_t i = 0; i < std::size(kAccounts); ++i) {
+    const bool is_client =
+        std::ranges::find(declared->accounts, kAccounts[i]) != declared->accounts.end();
+    const auto account = find_role_account(static_cast<Role>(i), values);
+    if (is_client && !account) return {};
+    if (account) (is_client ? peers.users : peers.refused).push_back(account->uid);
+  }
+  if (declared->has_others) {
+    peers.users.clear();
+    return peers;
+  }
+  peers.refused.clear();
+  if (declared->has_tools) {
+    const auto group = sys::find_group(values.text("setgid_group"));
+    if (!group) return {};
+    peers.group = *group;
   }
   return peers;
 }

@@ -25,9 +25,10 @@
 // mail_owner's rights. Names of the mail system's own accounts are never recipients or users of
 // commands.
 //
-// keyring, cleanup, verify, flush, bounce and the delivery agents say which programs are their
-// clients; an account that none of those has is refused. The kernel tells accounts only: a program
-// may ask what others of its account may. Root is always let in.
+// A service lets in the accounts of those programs that are its clients, as they are declared here,
+// and refuses all others. The kernel tells accounts only: a program may ask what others of its
+// account may. Root is always let in, and so is mail_owner, whose rights a daemon has where it has
+// no account of its own.
 
 #pragma once
 
@@ -59,8 +60,20 @@ inline constexpr std::string_view kRoleGroup = "postern";
 // Why daemons share mail_owner's account; empty when they do not, or are not meant to.
 [[nodiscard]] std::string why_accounts_are_shared(const config::Values& values);
 
-// Who may speak to the service of this program. Everybody where programs that speak to it have no
-// account of their own: there is nobody to be told apart, and there may be one day.
+// Who may speak to the service of a program, as it is declared.
+struct Clients {
+  // Without mail_owner.
+  std::vector<std::string_view> accounts;
+  // The tools that users run with setgid_group's rights.
+  bool has_tools = false;
+  // Whoever is let in by the directory of the socket and is none of ours: a site's own programs.
+  bool has_others = false;
+};
+// Nothing for one whose clients are not declared.
+[[nodiscard]] std::optional<Clients> declared_clients(std::string_view program);
+
+// The same as numbers. Everybody where programs that speak to it have no account of their own:
+// there is nobody to be told apart, and there may be one day.
 [[nodiscard]] ipc::Peers clients_of(std::string_view program, const config::Values& values,
                                     const sys::Account& mail_owner);
 

@@ -1,9 +1,7 @@
 #include "common/ipc/server.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "common/log/log.h"
 #include "common/sys/socket.h"
 
 namespace postern::ipc {
@@ -40,26 +38,12 @@ void Server::on_events(std::uint32_t /*events*/) {
   for (int i = 0; i < kAcceptsPerTurn && channels_.size() < limit_; ++i) {
     auto accepted = sys::accept_connection(listener_.get());
     if (!accepted || !accepted->fd) break;
-    if (is_wanted(accepted->fd.get())) adopt(std::move(accepted->fd));
+    if (doorkeeper_.lets_in(accepted->fd.get())) adopt(std::move(accepted->fd));
   }
   if (channels_.size() >= limit_ && watching_) {
     loop::Loop::current().unwatch(listener_.get(), *this);
     watching_ = false;
   }
-}
-
-bool Server::is_wanted(int fd) {
-  if (only_for_.users.empty()) return true;
-  const auto user = sys::peer_user(fd);
-  if (user && (*user == 0 || std::ranges::find(only_for_.users, *user) != only_for_.users.end())) {
-    return true;
-  }
-  if (only_for_.group && sys::peer_group(fd) == only_for_.group) return true;
-  if (!std::exchange(has_warned_, true)) {
-    log::warning("process {} of user {} was refused: the service is not for it",
-                 sys::peer_process(fd), user ? static_cast<long>(*user) : -1L);
-  }
-  return false;
 }
 
 void Server::adopt(sys::Fd fd) {

@@ -2,24 +2,14 @@
 
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
-#include <optional>
 #include <unordered_set>
 #include <utility>
-#include <vector>
 
 #include "common/ipc/channel.h"
+#include "common/ipc/peers.h"
 
 namespace postern::ipc {
-
-// Who may speak to a service: processes of these users, or of this group. Empty: everybody whom the
-// directory of the socket lets in.
-struct Peers {
-  std::vector<uid_t> users;
-  std::optional<gid_t> group;
-};
 
 class Server final : loop::Watched {
  public:
@@ -37,10 +27,8 @@ class Server final : loop::Watched {
   // No more than this many connections; further ones wait in the listener's queue, where another
   // process of the same service may take them.
   void limit_connections(std::size_t limit) { limit_ = limit; }
-  // Whoever else connects is told nothing, root aside: a directory lets more in than each service
-  // is for.
-  void only_for(uid_t user) { only_for_ = {{user}, {}}; }
-  void only_for(Peers peers) { only_for_ = std::move(peers); }
+  // Whoever else connects is told nothing: a directory lets more in than each service is for.
+  void only_for(Peers peers) { doorkeeper_ = Doorkeeper(std::move(peers)); }
 
   void start();
   void stop_accepting();
@@ -50,7 +38,6 @@ class Server final : loop::Watched {
 
  private:
   void on_events(std::uint32_t events) override;
-  [[nodiscard]] bool is_wanted(int fd);
   void adopt(sys::Fd fd);
 
   sys::Fd listener_;
@@ -59,8 +46,7 @@ class Server final : loop::Watched {
   std::function<void(const ChannelPtr&)> on_closed_;
   std::unordered_set<ChannelPtr> channels_;
   std::size_t limit_ = SIZE_MAX;
-  Peers only_for_;
-  bool has_warned_ = false;
+  Doorkeeper doorkeeper_;
   bool watching_ = false;
   bool stopped_ = false;
 };

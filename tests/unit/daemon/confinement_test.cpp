@@ -124,6 +124,69 @@ TEST_CASE("without accounts of their own daemons have mail_owner's, and no furth
   CHECK_FALSE(is_own_group(65533, owner));
 }
 
+TEST_CASE("each service is for the accounts of its clients, and for no other") {
+  struct Case {
+    std::string_view program;
+    std::vector<std::string_view> accounts;
+    bool has_tools, has_others;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"keyring", {"postern-chk", "postern-in", "postern-out"}, false, false},
+      {"anvil", {"postern-in"}, false, false},
+      {"broker", {"postern-in"}, false, false},
+      {"resolver", {"postern-chk", "postern-in", "postern-out"}, false, false},
+      {"tables",
+       {"postern-auth", "postern-chk", "postern-in", "postern-key", "postern-out"},
+       false,
+       false},
+      {"proxymap", {}, false, false},
+      {"mailauth", {"postern-in"}, false, false},
+      {"sts", {"postern-out"}, false, false},
+      {"reports", {"postern-chk", "postern-out"}, false, false},
+      {"auth", {"postern-in", "postern-out"}, false, false},
+      {"verify", {"postern-in"}, false, false},
+      {"pickup", {}, true, false},
+      {"cleanup", {"postern-in", "postern-out"}, false, false},
+      {"qmgr", {}, true, false},
+      {"bounce", {}, false, false},
+      {"flush", {"postern-in"}, true, false},
+      {"showq", {}, true, true},
+  }));
+  INFO(c.program);
+  const auto declared = declared_clients(c.program);
+  REQUIRE(declared.has_value());
+  CHECK(declared->accounts == c.accounts);
+  CHECK(declared->has_tools == c.has_tools);
+  CHECK(declared->has_others == c.has_others);
+}
+
+TEST_CASE("who serves the whole machine has no declared clients") {
+  for (const auto* const program : {"smtpd", "spawn", "postlog", "unheard"}) {
+    CHECK_FALSE(declared_clients(program).has_value());
+  }
+}
+
+TEST_CASE("with one account for all nobody who may be a client is refused") {
+  const sys::Account owner{.name = "o", .uid = 7, .gid = 8, .home = {}, .shell = {}, .groups = {8}};
+  const auto values = values_of("process_confinement = none\nsetgid_group = root\n");
+  for (const auto* const program : {"keyring", "tables", "anvil", "sts", "cleanup", "flush"}) {
+    const auto peers = clients_of(program, values, owner);
+    INFO(program);
+    CHECK(peers.users.empty());
+    CHECK(peers.refused.empty());
+  }
+  // Their clients have mail_owner's account in any case.
+  for (const auto* const program : {"proxymap", "bounce", "qmgr", "pickup"}) {
+    INFO(program);
+    CHECK(clients_of(program, values, owner).users == std::vector<uid_t>{7});
+  }
+  CHECK(clients_of("qmgr", values, owner).group == gid_t{0});
+  CHECK_FALSE(clients_of("bounce", values, owner).group.has_value());
+  CHECK(clients_of("showq", values, owner).users.empty());
+  // A group that is not there could not be told from others.
+  CHECK(clients_of("qmgr", values_of("setgid_group = no-such-group\n"), owner).users.empty());
+}
+
 TEST_CASE("a private directory of Postfix's making is said to be closed") {
   const Folder folder;
   fs::create_directories(folder.path() + "/private");
