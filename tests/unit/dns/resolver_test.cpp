@@ -175,7 +175,7 @@ struct World {
     results.clear();
     left_ = times;
     for (unsigned i = 0; i < times; ++i) loop::spawn(one(resolver, name, type));
-    if (left_ > 0) loop.run();
+    loop.run();
     return results.front();
   }
 
