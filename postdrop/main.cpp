@@ -8,11 +8,14 @@
 //     postdrop [-c DIR] [-r] [-v]     -r prints the queue file's name on standard output
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -135,6 +138,50 @@ class DropFile {
   sys::Fd fd_;
 };
 
+// Signals that would end us in the middle. They wait until there is nothing to be read, or until
+// the message is there: a file that nobody finishes would stay for a day.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    ::sigemptyset(&held_);
+    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1,
+                             SIGUSR2, SIGXCPU, SIGIO, SIGPWR, SIGSTKFLT}) {
+      struct sigaction now{};
+      // One that our caller ignores (nohup) would be seen all the same.
+      if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) {
+        ::sigaddset(&held_, signal);
+      }
+    }
+    ::sigprocmask(SIG_BLOCK, &held_, nullptr);
+    told_.reset(::signalfd(-1, &held_, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+
+  // Until there is something to be read from `input`; the number of the signal that came first, or
+  // 0.
+  [[nodiscard]] int wait(int input) const {
+    std::array<pollfd, 2> waits = {pollfd{told_.get(), POLLIN, 0}, pollfd{input, POLLIN, 0}};
+    while (::poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) {
+    }
+    signalfd_siginfo signal{};
+    if ((waits[0].revents & POLLIN) == 0) return 0;
+    return ::read(told_.get(), &signal, sizeof signal) == sizeof signal
+               ? static_cast<int>(signal.ssi_signo)
+               : 0;
+  }
+
+  // Does what the signal would have done.
+  [[noreturn]] void obey(int signal) const {
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);
+    ::sigprocmask(SIG_UNBLOCK, &held_, nullptr);
+    ::_exit(EX_TEMPFAIL);
+  }
+
+ private:
+  sigset_t held_{};
+  sys::Fd told_;
+};
+
 // Nobody waits for pickup: it looks by itself, too.
 void wake_pickup(const config::Values& values) {
   const std::string name = "public/" + values.text("pickup_service_name");
@@ -170,8 +217,13 @@ std::string drop(const config::Values& values) {
   }
 
   queuefile::Writer writer(envelope);
+  const HeldSignals signals;
   DropFile file;
   for (;;) {
+    if (const int signal = signals.wait(STDIN_FILENO); signal != 0) {
+      file.discard();
+      signals.obey(signal);
+    }
     const auto frame = queuefile::read_drop_frame(STDIN_FILENO);
     if (!frame) {
       file.discard();

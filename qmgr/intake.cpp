@@ -239,9 +239,20 @@ void Manager::note_found(const queuefile::QueueEntry& entry, queuefile::Queue qu
 }
 
 // Somebody writes it now, or died while he did. Nobody was told that it is ours.
+//
+// Whatever else has no whole trailer is set aside, although a power cut in the middle of a flush
+// leaves such files, too: by its bytes, half a file that was never acknowledged is the same as one
+// that was, and that the disk lost a part of later. File systems do know which blocks were never
+// written, but so they do of a copy that somebody made of a queue. A mark that tells would have to
+// be flushed after the flush, at the price of a second one for each message.
 void Manager::drop_unfinished(const std::string& path, const struct stat& st) const {
   const auto age = std::chrono::seconds(wall_clock_us() / 1'000'000 - st.st_mtime);
-  if (age > kUnfinishedAge) ::unlinkat(dirs_.root(), path.c_str(), 0);
+  if (age <= kUnfinishedAge || ::unlinkat(dirs_.root(), path.c_str(), 0) != 0) return;
+  if ((st.st_mode & 07777) == queuefile::kUnfinishedMode) return;
+  log::info(
+      "{}: removed: nothing is in it, as in what a power cut leaves of a message that was "
+      "never acknowledged",
+      path);
 }
 
 // Two files with one id, where a backup was put back over a queue that went on: the one that we

@@ -112,6 +112,9 @@ class Manager {
   // ---- outcome.cpp
   [[nodiscard]] loop::Task<Result<ipc::Done>> report(ipc::agent::Report report,
                                                      ipc::ChannelPtr channel);
+  [[nodiscard]] bool is_about_its_own(const Agent* agent, const Message* message,
+                                      ipc::agent::Report& report) const;
+  [[nodiscard]] bool is_with_somebody(const std::string& id) const;
   void record_probe(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> record(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> trace(Message& message, const ipc::agent::Report& report);

@@ -5,6 +5,7 @@
 // interrupted.
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <set>
@@ -23,10 +24,53 @@ namespace {
 constexpr std::chrono::seconds kBounceTime{100};
 // Messages whose marks the disk did not take.
 constexpr std::size_t kMaxUnmarked = 10'000;
+
+// Where a message is that an agent still has when qmgr is another.
+std::optional<queuefile::Queue> find_left_over(const queuefile::QueueDirs& dirs,
+                                               const std::string& id) {
+  using queuefile::Queue;
+  if (!queuefile::is_valid_queue_id(id)) return std::nullopt;
+  return dirs.find(id, {Queue::kActive, Queue::kDeferred, Queue::kIncoming, Queue::kHold});
+}
+
 }  // namespace
+
+// An agent that somebody has taken over says nothing of mail that it was not given; what it says of
+// other recipients of its messages is left out.
+bool Manager::is_about_its_own(const Agent* agent, const Message* message,
+                               ipc::agent::Report& report) const {
+  // Of an earlier queue manager's delivery: its agent holds the file's lock until we have answered.
+  if (report.delivery == 0) {
+    return (message == nullptr || !message->is_fresh) && is_with_somebody(report.queue_id);
+  }
+  if (agent == nullptr) return false;
+  const auto flight = agent->flights.find(report.delivery);
+  if (flight == agent->flights.end() || flight->second.message != message) return false;
+  const auto& given = flight->second.recipients;
+  std::erase_if(report.recipients, [&](const auto& entry) {
+    const Recipient* const recipient = find_recipient(*message, entry.state_offset);
+    if (recipient == nullptr) return true;
+    const auto index = static_cast<std::uint32_t>(recipient - message->recipients.data());
+    return std::ranges::find(given, index) == given.end();
+  });
+  return true;
+}
+
+bool Manager::is_with_somebody(const std::string& id) const {
+  const auto queue = find_left_over(dirs_, id);
+  if (!queue) return false;
+  const auto fd = dirs_.open_message(*queue, id);
+  return fd && *fd && ::flock((*fd)->get(), LOCK_EX | LOCK_NB) < 0;
+}
 
 loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::ChannelPtr channel) {
   Message* message = find(report.queue_id);
+  const auto* const agent = static_cast<const Agent*>(channel->context.get());
+  if (!is_about_its_own(agent, message, report)) {
+    log::warning("{}: process {} reports on a delivery that it was not given", report.queue_id,
+                 channel->peer());
+    co_return ipc::Done{};
+  }
   if (message == nullptr) {
     leftover(report);
     co_return ipc::Done{};
@@ -312,10 +356,7 @@ void Manager::land(Agent& agent, const ipc::agent::Report& report) {
 // A report about a message that is not in memory: of an agent that outlived the qmgr it worked for,
 // or of a message that an operator took away. The marks are set in the file, if it is there.
 void Manager::leftover(const ipc::agent::Report& report) {
-  if (!queuefile::is_valid_queue_id(report.queue_id)) return;
-  const auto queue =
-      dirs_.find(report.queue_id, {queuefile::Queue::kActive, queuefile::Queue::kDeferred,
-                                   queuefile::Queue::kIncoming, queuefile::Queue::kHold});
+  const auto queue = find_left_over(dirs_, report.queue_id);
   if (!queue) return;
   Message message;
   message.id = report.queue_id;

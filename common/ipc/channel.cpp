@@ -208,7 +208,7 @@ loop::Task<Channel::Answer> Channel::ask(std::uint16_t type, std::string payload
 
 void Channel::send(FrameKind kind, std::uint16_t type, std::uint32_t id, std::string_view payload,
                    std::vector<sys::Fd> fds) {
-  if (!open_) return;
+  if (!open_ || is_unheard_) return;
   assert(payload.size() <= kMaxPayload && fds.size() <= sys::kMaxFdsPerMessage);
   for (auto& fd : fds) out_fds_.push_back({out_.size(), std::move(fd)});
   append_number(out_, static_cast<std::uint32_t>(payload.size()));
@@ -244,8 +244,14 @@ void Channel::flush_now() {
         if (!flushing_) loop::spawn(flush_later());
         return;
       }
-      close();
-      return;
+      if (errno != EPIPE && errno != ECONNRESET) return close();
+      // The other side has gone. What it said before, a report of a delivery perhaps, is still to
+      // be read: whoever reads comes to the end, and closes.
+      is_unheard_ = true;
+      out_ = std::string();
+      out_fds_.clear();
+      sent_ = 0;
+      break;
     }
     sent_ += static_cast<std::size_t>(count);
     out_fds_.erase(out_fds_.begin(), out_fds_.begin() + static_cast<std::ptrdiff_t>(fd_count));
@@ -285,7 +291,7 @@ loop::Task<bool> Channel::drain(std::size_t limit, loop::Deadline deadline) {
     const loop::Wait wait = co_await drained_.wait(deadline);
     if (wait == loop::Wait::kTimeout) co_return false;
   }
-  co_return open_;
+  co_return open_ && !is_unheard_;
 }
 
 }  // namespace postern::ipc

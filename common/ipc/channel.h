@@ -156,6 +156,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, loop::TurnEn
   const Dispatcher& dispatcher_;
   bool open_ = false;
   bool flushing_ = false;
+  bool is_unheard_ = false;  // the peer reads no more
   std::string in_;
   std::vector<sys::Fd> in_fds_;
   std::string out_;

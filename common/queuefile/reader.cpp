@@ -33,13 +33,14 @@ bool is_all_zero(std::string_view bytes) {
   return bytes.find_first_not_of('\0') == std::string_view::npos;
 }
 
-// What a file is that does not end as one of ours.
-std::unexpected<Refusal> without_trailer(std::string_view beginning, std::string_view tail) {
-  if (is_foreign(beginning)) return refuse(RefusalKind::kForeign, "queue file of Postfix");
+std::unexpected<Refusal> nothing_but_zeros() {
   // Some file systems keep the size and lose the bytes when the power goes.
-  if (is_all_zero(beginning) && is_all_zero(tail)) {
-    return refuse(RefusalKind::kUnfinished, "nothing but zeros");
-  }
+  return refuse(RefusalKind::kUnfinished, "nothing but zeros");
+}
+
+// What a file is that does not end as one of ours.
+std::unexpected<Refusal> without_trailer(std::string_view beginning) {
+  if (is_foreign(beginning)) return refuse(RefusalKind::kForeign, "queue file of Postfix");
   const std::string_view version = kVersionLine.substr(0, beginning.size());
   if (!beginning.starts_with(version)) {
     return refuse(RefusalKind::kDamaged, "not a queue file: no version line");
@@ -115,6 +116,17 @@ Result<void> pread_all(int fd, char* to, std::size_t size, std::uint64_t offset)
   return {};
 }
 
+Result<bool> is_all_zero(int fd, std::uint64_t size) {
+  std::string chunk(kChunk, '\0');
+  for (std::uint64_t at = 0; at < size;) {
+    const std::size_t part = std::min<std::uint64_t>(kChunk, size - at);
+    DO(pread_all(fd, chunk.data(), part, at));
+    if (!is_all_zero(std::string_view(chunk).substr(0, part))) return false;
+    at += part;
+  }
+  return true;
+}
+
 Result<std::string> pread_string(int fd, std::uint64_t offset, std::size_t size) {
   std::string bytes(size, '\0');
   DO(pread_all(fd, bytes.data(), size, offset));
@@ -140,7 +152,12 @@ Opened<Message> open_large(int fd, std::uint64_t size, const OpenOptions& option
   if (!has_trailer(*tail)) {
     const auto beginning = pread_string(fd, 0, kTailRead);
     if (!beginning) return not_read(beginning.error());
-    return without_trailer(*beginning, *tail);
+    if (is_all_zero(*tail)) {
+      const auto is_zero = is_all_zero(fd, size);
+      if (!is_zero) return not_read(is_zero.error());
+      if (*is_zero) return nothing_but_zeros();
+    }
+    return without_trailer(*beginning);
   }
   auto layout = parse_trailer(*tail, size);
   if (!layout) return damaged(layout.error());
@@ -204,7 +221,10 @@ bool is_foreign(std::string_view beginning) {
 
 Opened<Message> parse_message(std::string_view file) {
   if (file.empty()) return refuse(RefusalKind::kUnfinished, "empty");
-  if (!has_trailer(file)) return without_trailer(file.substr(0, kTailRead), file);
+  if (!has_trailer(file)) {
+    if (is_all_zero(file)) return nothing_but_zeros();
+    return without_trailer(file.substr(0, kTailRead));
+  }
   auto layout = parse_trailer(file, file.size());
   if (!layout) return damaged(layout.error());
 

@@ -118,10 +118,26 @@ class Asker:
             os.seteuid(0)
             os.setegid(0)
 
+    @classmethod
+    def over(cls, connection):
+        """A peer that has connected to us."""
+        self = cls.__new__(cls)
+        self.socket = connection
+        self.socket.settimeout(10)
+        return self
+
     @staticmethod
     def sized(data):
         check(len(data) < 128)
         return bytes([len(data)]) + data
+
+    @classmethod
+    def says_delivered(cls, queue_id, offset, delivery=0, is_last=True):
+        """A report (ipc::agent::Report) that the recipient whose state is at this offset has his mail."""
+        number = bytes([2 * offset & 127 | 128, 2 * offset >> 7 & 127 | 128, 2 * offset >> 14])
+        recipient = b"\1" + cls.sized(number) + b"\2" + cls.sized(b"\2")
+        return (b"\1" + cls.sized(bytes([2 * delivery])) + b"\2" + cls.sized(queue_id.encode()) +
+                b"\3" + cls.sized(cls.sized(recipient)) + b"\4" + cls.sized(b"\2" if is_last else b"\0"))
 
     def send(self, kind, number, payload):
         self.socket.sendall(struct.pack("<IHBBI", len(payload), number, kind, 0, 7) + payload)
@@ -279,7 +295,6 @@ def services_are_for_their_clients():
 def only_agents_report():
     """qmgr believes those whom it connected to: nobody who connects to it can say that mail was
     delivered."""
-    delivered = b"".join([b"\2", Asker.sized(b"\2")])
     with Mta({"defer_transports": "smtp"}) as mta:
         sink = mta.sink()
         with Client() as client:
@@ -289,15 +304,49 @@ def only_agents_report():
                                                                 recursive=True))[0]
         asker = Asker(f"{QUEUE}/public/qmgr")
         for offset in range(os.stat(path).st_size):
-            number = bytes([2 * offset & 127 | 128, 2 * offset >> 7 & 127 | 128, 2 * offset >> 14])
-            recipient = b"\1" + Asker.sized(number) + delivered
-            asker.ask(0x0503, b"\2" + Asker.sized(name.encode()) +
-                      b"\3" + Asker.sized(Asker.sized(recipient)) + b"\4" + Asker.sized(b"\2"))
+            asker.ask(0x0503, Asker.says_delivered(name, offset))
         mta.write_main_cf(defer_transports="")
         mta.tool("postern", "reload")
         mta.tool("postqueue", "-f")
         check_equal(sink.wait(1)[0].recipients, ["r@away.test"])
         mta.wait_drained()
+
+
+def agents_report_their_own_deliveries_only():
+    """Who has taken over an agent cannot say that mail was delivered which the agent was not given:
+    neither that of another agent, nor that of other recipients of its own message."""
+    with Mta({"defer_transports": "smtp",
+              "transport_maps": "inline:{ taken.test=taken: }"}) as mta:
+        sink = mta.sink()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{QUEUE}/private/taken")
+        os.chmod(f"{QUEUE}/private/taken", 0o666)
+        listener.listen()
+        listener.settimeout(15)
+        with Client() as client:
+            check_equal(client.send("s@away.test", ["r@away.test"], b"Subject: x\n\nx\n"), 250)
+            others = re.search(r"queued as (\w+)", client.last[1]).group(1)
+            wait_for("a deferred message", lambda: glob.glob(f"{QUEUE}/deferred/**/{others}", recursive=True))
+            check_equal(client.send("s@away.test", ["a@taken.test", "b@away.test"], b"Subject: x\n\nx\n"), 250)
+            own = re.search(r"queued as (\w+)", client.last[1]).group(1)
+        agent = Asker.over(listener.accept()[0])
+        agent.send(agent.NOTICE, 0x0501, b"\1" + agent.sized(b"\2"))
+        check(agent.socket.recv(1 << 16), "a delivery")
+        for offset in range(1500):
+            for queue_id, delivery in ((others, 0), (others, 1), (own, 0), (own, 2)):
+                agent.ask(0x0503, agent.says_delivered(queue_id, offset, delivery))
+        mta.wait_log(f"{others}: process {os.getpid()} reports on a delivery that it was not given")
+        # In its own delivery it has the last word, but not of others.
+        for offset in range(1500):
+            agent.ask(0x0503, agent.says_delivered(own, offset, 1, is_last=False))
+        agent.socket.close()
+        listener.close()
+        os.unlink(f"{QUEUE}/private/taken")
+        mta.write_main_cf(defer_transports="")
+        mta.restart()
+        mta.tool("postqueue", "-f")
+        got = [address for letter in sink.wait(2) for address in letter.recipients]
+        check_equal(sorted(got), ["b@away.test", "r@away.test"])
 
 
 # Who reaches the outside, and who runs what others wrote.
@@ -548,4 +597,4 @@ def set_gid_tools_only():
 main([rights, hostile_code_gets_nowhere, tables_open_no_mail, accounts_are_apart, one_account_is_enough,
       commands_change_no_system, secrets_are_for_those_who_need_them,
       a_container_gives_less, a_strict_system_does_not_start_with_less, set_gid_tools_only,
-      services_are_for_their_clients, only_agents_report])
+      services_are_for_their_clients, only_agents_report, agents_report_their_own_deliveries_only])

@@ -1,5 +1,6 @@
 #include "common/ipc/channel.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -231,6 +232,15 @@ struct Order {
   static void fields(Self& /*self*/, Fields& /*field*/) {}
 };
 
+struct Farewell {
+  static constexpr std::uint16_t kType = 0x7009;
+  std::int64_t number = 0;
+  template <typename Self, typename Fields>
+  static void fields(Self& self, Fields& field) {
+    field("number", self.number);
+  }
+};
+
 struct Succession {
   std::vector<std::string> replies;
   int failures = 0;
@@ -268,22 +278,58 @@ TEST_CASE("a service that leaves answers what it was asked, and its successor th
   Client client(path);
   Succession seen;
   loop::spawn(order_many(client, 20, seen));
-  loop::CallbackTimer leave([&] {
-    first.leave();
-    second.start();
-  });
-  leave.arm(loop::Clock::now() + 15ms);
-  // Long after the last question that it was asked.
+  // One question follows the other: with an answer of the second, nothing waits at the first.
   loop::CallbackTimer end([&] {
+    if (seen.replies.back() != "second") return end.arm(loop::Clock::now() + 5ms);
     for (const auto& channel : std::unordered_set<ChannelPtr>(first.channels())) channel->close();
   });
-  end.arm(loop::Clock::now() + 30ms);
+  loop::CallbackTimer leave([&] {
+    if (seen.replies.empty()) return leave.arm(loop::Clock::now() + 5ms);
+    first.leave();
+    second.start();
+    end.arm(loop::Clock::now() + 5ms);
+  });
+  leave.arm(loop::Clock::now() + 15ms);
   loop.run();
   CHECK(seen.failures == 0);
   REQUIRE(seen.replies.size() == 20);
   CHECK(seen.replies.front() == "first");
   CHECK(seen.replies.back() == "second");
   ::unlink(path.c_str());
+}
+
+TEST_CASE("what the other side said before it went is heard, though nothing can be told to it") {
+  loop::Loop loop;
+  auto fds = sys::socket_pair();
+  Dispatcher here;
+  std::vector<std::int64_t> heard;
+  here.notice<Farewell>(
+      [&](Farewell& notice, const ChannelPtr&) { heard.push_back(notice.number); });
+  const Dispatcher there;
+  const int peer = fds->second.get();
+  const auto gone = std::make_shared<Channel>(std::move(fds->second), there);
+  const auto channel = std::make_shared<Channel>(std::move(fds->first), here);
+  bool is_closed = false;
+  gone->start();
+  channel->start([&](const ChannelPtr&) {
+    is_closed = true;
+    loop.stop();
+  });
+  gone->notify(Farewell{1});
+  gone->notify(Farewell{2});
+  gone->flush_now();
+  ::shutdown(peer, SHUT_RDWR);
+  loop.post([&] {
+    channel->notify(Farewell{3});
+    channel->flush_now();
+    channel->notify(Farewell{4});
+  });
+  loop::CallbackTimer timeout([&] { loop.stop(); });
+  timeout.arm(loop::Clock::now() + 10s);
+  loop.run();
+  CHECK(heard == std::vector<std::int64_t>{1, 2});
+  CHECK(is_closed);
+  CHECK_FALSE(channel->is_open());
 }
 
 TEST_CASE("a service for several users and a group refuses others") {

@@ -299,8 +299,19 @@ TEST_CASE("what is no message is told apart") {
     CHECK(refusal_of(open_message(file_with("").get())) == RefusalKind::kUnfinished);
   }
   SECTION("lost in a power cut") {
-    const std::string zeros(GENERATE(500U, 100'000U), '\0');
+    const std::string zeros(GENERATE(500U, 100'000U, 700'000U), '\0');
     CHECK(refusal_of(open_message(file_with(zeros).get())) == RefusalKind::kUnfinished);
+  }
+  // It may have been acknowledged, and may be read by a person.
+  SECTION("lost in part, content among zeros") {
+    std::string zeros(GENERATE(500U, 20'000U, 100'000U, 700'000U), '\0');
+    zeros[zeros.size() / 2] = 'x';
+    CHECK(refusal_of(open_message(file_with(zeros).get())) == RefusalKind::kDamaged);
+  }
+  SECTION("the end lost") {
+    const std::string whole = build(std::string(GENERATE(100U, 300'000U), 'x')).bytes;
+    const std::string cut = whole.substr(0, whole.size() / 2) + std::string(whole.size() / 2, '\0');
+    CHECK(refusal_of(open_message(file_with(cut).get())) == RefusalKind::kNoTrailer);
   }
   SECTION("bytes after the trailer") {
     CHECK(refusal_of(open_message(file_with(built.bytes + "\n").get())) == RefusalKind::kNoTrailer);
