@@ -35,6 +35,7 @@
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/writer.h"
 #include "common/sys/privilege.h"
+#include "common/sys/process.h"
 #include "common/sys/socket.h"
 
 namespace {
@@ -246,10 +247,7 @@ std::string drop(const config::Values& values) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Closed standard descriptors would become the queue file's.
-  for (int fd = 0; fd <= 2; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return EX_OSERR;
-  }
+  if (!sys::fill_standard_descriptors()) return EX_OSERR;
   sys::close_from(3);
   ::umask(077);
   ::signal(SIGPIPE, SIG_IGN);

@@ -11,6 +11,7 @@
 
 #include "common/base/number.h"
 #include "common/config/tool_log.h"
+#include "common/sys/foreign_link.h"
 #include "common/sys/socket.h"
 
 namespace postern::postlog {
@@ -116,13 +117,12 @@ void SyslogSink::put(const Record& record) {
 Result<sys::Fd> open_log_file(const std::string& path, unsigned mode) {
   // A fifo or a terminal that nobody reads must not hold us.
   constexpr int kFlags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-  sys::Fd fd(::open(path.c_str(), kFlags));
-  if (!fd && errno == ENOENT) {
-    fd.reset(::open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0600));
-    // Not left to the umask.
-    if (fd && ::fchmod(fd.get(), mode) != 0) return sys::fail_errno(fmt::format("chmod {}", path));
-  }
+  auto opened = sys::open_but_foreign_link(path, kFlags);
+  if (opened || errno != ENOENT) return opened;
+  sys::Fd fd(::open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0600));
   if (!fd) return sys::fail_errno(fmt::format("open {}", path));
+  // Not left to the umask.
+  if (::fchmod(fd.get(), mode) != 0) return sys::fail_errno(fmt::format("chmod {}", path));
   return fd;
 }
 

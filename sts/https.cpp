@@ -8,6 +8,11 @@ namespace postern::sts {
 
 namespace {
 
+// A server that answers at all sends all of a policy, or takes all of a report, at once. The time
+// that RFC 8461 3.3 gives it is for the whole of it.
+constexpr long kSlowTime = 30;   // seconds
+constexpr long kSlowSpeed = 64;  // bytes a second
+
 // "host:443:address,address"
 std::string pinned(const HttpsPeer& peer) {
   std::vector<std::string> addresses;
@@ -45,6 +50,9 @@ Https::Https(const HttpsPeer& peer, const std::string& url, std::size_t most_byt
   curl_easy_setopt(c, CURLOPT_CAPATH, nullptr);
   curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &authorities);
   curl_easy_setopt(c, CURLOPT_TIMEOUT, peer.timeout);
+  curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, kSlowTime);
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, kSlowTime);
+  curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, kSlowSpeed);
   curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, &take);
   curl_easy_setopt(c, CURLOPT_WRITEDATA, this);

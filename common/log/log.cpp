@@ -7,12 +7,14 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
 #include "common/log/clean.h"
 #include "common/log/onlooker.h"
 #include "common/sys/fd.h"
+#include "common/sys/foreign_link.h"
 #include "common/sys/socket.h"
 
 namespace postern::log {
@@ -163,7 +165,8 @@ void use_postlog(const std::string& socket, const std::string& file) {
     }
   }
   if (file.empty()) return;
-  s.tool_sink.reset(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  auto opened = sys::open_but_foreign_link(file, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK);
+  if (opened) s.tool_sink = *std::move(opened);
   s.is_tool_file = true;
 }
 
@@ -230,7 +233,10 @@ void write(Level level, std::string_view text, const Event* event) {
   if (s.setup.pipe < 0 && s.setup.to_terminal) {
     // Commands say their own name there; what Postfix does in a script of its own, the whole of it.
     const bool is_script = s.setup.program == "postfix-script" || s.setup.program.empty();
-    fmt::print(stderr, "{}: {}{}\n", is_script ? s.tag : s.setup.program, word(level), line);
+    const std::string shown =
+        fmt::format("{}: {}{}\n", is_script ? s.tag : s.setup.program, word(level), line);
+    // Whoever has closed it does not want to hear; fmt::print() would throw.
+    [[maybe_unused]] const auto written = std::fwrite(shown.data(), 1, shown.size(), stderr);
   }
   if (s.sink() < 0) return syslog_line(level, line);
 

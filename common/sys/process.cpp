@@ -61,6 +61,13 @@ Result<pid_t> launch(const Launch& launch) {
   return pid;
 }
 
+bool fill_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return false;
+  }
+  return true;
+}
+
 Result<Fd> sealed_memory(std::string_view name, std::string_view bytes) {
   Fd fd(::memfd_create(std::string(name).c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return fail_errno("memfd_create");

@@ -30,6 +30,10 @@ struct Launch {
 // Precondition: this process has one thread.
 [[nodiscard]] Result<pid_t> launch(const Launch& launch);
 
+// At the start of a program that anybody may start: what it opens does not become its input, its
+// output or where its errors go. False where that cannot be had.
+[[nodiscard]] bool fill_standard_descriptors();
+
 // A file in memory that nobody can change any more; read it with pread.
 [[nodiscard]] Result<Fd> sealed_memory(std::string_view name, std::string_view bytes);
 

@@ -72,6 +72,7 @@ def pour(client, piece, total, growth):
 
 
 def endless_input():
+    was_quiet = is_quiet()
     with Mta({"message_size_limit": "50000000", "smtpd_hard_error_limit": "20",
               "smtpd_junk_command_limit": "100", "smtpd_recipient_limit": "1000",
               "smtpd_recipient_overshoot_limit": "1000"}) as mta:
@@ -91,7 +92,7 @@ def endless_input():
             with stranger() as good:
                 check_equal(good.send("s@away.test", ["u9@box.test"], HELLO), 250, good)
             took = time.monotonic() - begun
-            check(took < 1.0 or SANITIZED, "a good client behind them waited", took)
+            check(took < (1.0 if was_quiet else 4.0) or SANITIZED, "a good client behind them waited", took)
         with Growth("60 MB of header fields", "smtpd", "cleanup") as growth, stranger() as client:
             begin(client)
             pour(client, (b"X-Many: " + b"x" * 60 + b"\r\n") * 1000, 60_000_000, growth)
@@ -305,7 +306,7 @@ def idle_and_trickling_connections():
     for what, line in (("room for all", ()), ("1,000 places", ["smtp inet n - n - 1000 smtpd"])):
         with Mta(master=line) as mta:
             crowd = Crowd(2000)
-            wait_for("the crowd", lambda: len(crowd.sockets) == 2000, 20)
+            wait_for("the crowd", lambda: len(crowd.sockets) == 2000)
             taken = 1000 if line else 2000
             wait_for("their places", lambda: mta.log().count(" connect from ") >= taken)
             times = []
@@ -389,7 +390,7 @@ def recipients_are_never_commands():
                     codes[form + domain] = client.send("s@away.test", [f"{form}@{domain}"], HELLO)
         taken = sum(code == 250 for code in codes.values())
         wait_for("the end of all", lambda: not [
-            f for f in queue_files() if "/deferred/" not in f], 20)
+            f for f in queue_files() if "/deferred/" not in f])
         check(not os.path.exists(mark), "an address was carried out")
         check(not os.path.exists(MAIL + "/bob"), "an include was followed")
         print(f"     {len(codes)} addresses, {taken} taken, {len(sink.messages)} passed on, none "

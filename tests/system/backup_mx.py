@@ -105,7 +105,7 @@ def both(parameters=None, zone=None, **options):
                **options)
 
 
-def wait_deferred(mta, count, seconds=15):
+def wait_deferred(mta, count, seconds=30):
     return wait_for(f"{count} deferred messages",
                     lambda: len([m for m in mta.queue() if m["queue_name"] == "deferred" and
                                  m["recipients"][0].get("delay_reason")]) == count, seconds)
@@ -249,7 +249,7 @@ class LiveTrace:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
         self.output.close()
 
 

@@ -30,7 +30,7 @@ def through_proxy(header, source=PROXY):
 
 def proxies_name_the_client():
     with Mta({"smtpd_upstream_proxy_protocol": "haproxy", "smtpd_upstream_proxy_hosts": PROXY,
-              "smtpd_client_port_logging": "yes", "smtpd_upstream_proxy_timeout": "2s",
+              "smtpd_client_port_logging": "yes", "smtpd_upstream_proxy_timeout": "4s",
               "smtpd_client_restrictions": "check_client_access inline:{203.0.113.66=REJECT}"}) as mta:
         for header in (proxy_v1(), proxy_v2(), proxy_v1() + b""):
             before = len(mta.log())
@@ -201,7 +201,7 @@ def first_contact_ignores_what_it_is_told_to():
 
 
 def first_contact_tests_few_at_once():
-    with Mta({"postscreen_greet_wait": "3s", "postscreen_pre_queue_limit": "1"},
+    with Mta({"postscreen_greet_wait": "20s", "postscreen_pre_queue_limit": "1"},
              master=["smtp      inet  n  -  n  -  1  postscreen",
                      "smtpd     pass  -  -  n  -  -  smtpd"]) as mta:
         with Client(source="198.51.100.201", greet=False):

@@ -50,7 +50,7 @@ def cleanup_dies():
         # They stay there for a day.
         unfinished = [f for f in queue_files() if is_unfinished(f)]
         check(len(unfinished) > 8, "unfinished files:", *unfinished)
-        wait_for("end of all deliveries", lambda: set(queue_files()) == set(unfinished), 20)
+        wait_for("end of all deliveries", lambda: set(queue_files()) == set(unfinished))
         delivered = delivered_names()
         lost = [name for name, code in outcomes.items() if code == 250 and name not in delivered]
         check(not lost, "acknowledged and lost:", *lost)

@@ -202,7 +202,7 @@ def instances():
         multi("-i", "postfix-out", "-p", "start")
         check_equal(mta.tool("postern", "status").returncode, 0, "both run")
         check_equal(mta.tool("postern", "stop", timeout=60).returncode, 0)
-        wait_for("end of both", lambda: not daemons(), 15)
+        wait_for("end of both", lambda: not daemons())
         multi("-e", "disable", "-i", "postfix-out")
         write(other + "/mine", "a file of the administrator's\n")
         done = mta.tool("postmulti", "-e", "destroy", "-i", "postfix-out")
@@ -283,7 +283,7 @@ def postmap_answers_many_keys():
             asking.stdin.write(f"key{n}\n".encode())
             check_equal(asking.stdout.readline(), f"key{n}\tlmdb {n}\n".encode())
         asking.stdin.close()
-        check_equal(asking.wait(10), 0)
+        check_equal(asking.wait(30), 0)
 
 
 def tables_without_room():

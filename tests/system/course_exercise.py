@@ -60,7 +60,7 @@ zone:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 def key(name):

@@ -8,8 +8,8 @@ SMALL = {"message_size_limit": "1000000", "queue_minfree": "0"}
 
 
 def fill(path, leave=0):
-    """Takes all space but `leave` bytes."""
-    with open(path, "wb", buffering=0) as file:
+    """Takes all space but `leave` bytes, beside what it had before."""
+    with open(path, "ab", buffering=0) as file:
         space = os.statvfs(VAR)
         with contextlib.suppress(OSError):
             size = space.f_bavail * space.f_frsize - leave
@@ -17,12 +17,13 @@ def fill(path, leave=0):
                 size -= file.write(b"\0" * min(size, 1 << 20))
 
 
-def check_refusal(client, message, seconds=2.0):
+def check_refusal(client, message):
     """The message is refused with a 4xx that says why, soon."""
     begun = time.monotonic()
     code = client.send("s@away.test", ["u1@box.test"], message)
     check(code in (451, 452), "not 451 or 452 but", client.last)
-    check(time.monotonic() - begun < seconds, "slow:", time.monotonic() - begun, client.last)
+    took = time.monotonic() - begun
+    check(took < 2 or took < 10 and not is_quiet(), "slow:", took, client.last)
     if client.last[0] == 452:
         check("4.3.1" in client.last[1], client.last)
     client.command("RSET")
@@ -35,12 +36,12 @@ def refused_before_it_is_full():
         check_equal(client.send("s@away.test", ["u1@box.test"], b"Subject: 1\n\nx\n"), 250)
         fill(QUEUE + "/filler", leave=1_000_000)
         wait_for("452", lambda: client.command("RSET")[0] == 250 and
-                 client.send("s@away.test", ["u1@box.test"], b"Subject: 2\n\nx\n") == 452, 5)
+                 client.send("s@away.test", ["u1@box.test"], b"Subject: 2\n\nx\n") == 452)
         check("4.3.1" in client.last[1], client.last)
         mta.wait_log("not enough room")
         os.unlink(QUEUE + "/filler")
         wait_for("250 again", lambda: client.command("RSET")[0] == 250 and
-                 client.send("s@away.test", ["u1@box.test"], b"Subject: 3\n\nx\n") == 250, 5)
+                 client.send("s@away.test", ["u1@box.test"], b"Subject: 3\n\nx\n") == 250)
         mta.wait_log("has room again")
         mta.wait_drained()
 
@@ -52,11 +53,11 @@ def filled_under_load():
         load = Load(threads=4, size=20_000, seed=1)
         for _ in range(3):
             before = len(load.refusals)
-            fill(QUEUE + "/filler")
-            wait_for("a refusal", lambda: len(load.refusals) > before, 10)
+            # Again and again: what is delivered meanwhile makes room.
+            wait_for("a refusal", lambda: fill(QUEUE + "/filler") or len(load.refusals) > before)
             acknowledged = len(load.acknowledged)
             os.unlink(QUEUE + "/filler")
-            wait_for("mail again", lambda: len(load.acknowledged) > acknowledged + 5, 10)
+            wait_for("mail again", lambda: len(load.acknowledged) > acknowledged + 5)
         load.end()
         odd = [r for r in load.refusals if r[0] not in (451, 452)]
         check(not odd, "refused with something else:", *odd[:3])
@@ -84,7 +85,7 @@ def large_message_into_the_last_block():
         check_equal(queue_files(), [], "left behind")
         os.unlink(QUEUE + "/filler")
         wait_for("250 again", lambda: client.command("RSET")[0] == 250 and
-                 client.send("s@away.test", ["u1@box.test"], text) == 250, 5)
+                 client.send("s@away.test", ["u1@box.test"], text) == 250)
         mta.wait_drained()
         check_equal(len(maildir("u1")), 2, "in the Maildir")
 
@@ -99,7 +100,7 @@ def deliveries_go_on():
             wait_for("all deferred", lambda: sum("deferred" in f for f in queue_files()) == 10)
             fill(QUEUE + "/filler")
             wait_for("452", lambda: client.command("RSET")[0] == 250 and
-                     client.send("s@away.test", ["u1@box.test"], b"Subject: no\n\nx\n") >= 451, 5)
+                     client.send("s@away.test", ["u1@box.test"], b"Subject: no\n\nx\n") >= 451)
             check_refusal(client, b"Subject: no\n\nx\n")
             # -f tries them all the same.
             mta.tool("postqueue", "-f")
@@ -127,7 +128,7 @@ def no_inode():
             if name.startswith("filler"):
                 os.unlink(f"{QUEUE}/{name}")
         wait_for("250 again", lambda: client.command("RSET")[0] == 250 and
-                 client.send("s@away.test", ["u1@box.test"], b"Subject: 3\n\nx\n") == 250, 5)
+                 client.send("s@away.test", ["u1@box.test"], b"Subject: 3\n\nx\n") == 250)
         mta.wait_drained()
         check_equal(len(maildir("u1")), 2, "in the Maildir")
 

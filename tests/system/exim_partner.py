@@ -139,7 +139,7 @@ class Exim:
     def stop(self):
         if self.process:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(30)
         self.process = None
 
     def log(self):

@@ -23,7 +23,7 @@ def send(count, recipient="u1@box.test", text=None):
     return names
 
 
-def delivers(mta, recipient="u9@box.test", seconds=5.0):
+def delivers(mta, recipient="u9@box.test", seconds=30.0):
     """One more message through the whole system; the seconds it took."""
     mailbox = recipient.partition("@")[0]
     before, begun = len(maildir(mailbox)), time.monotonic()
@@ -89,7 +89,7 @@ def strange_queue_files():
         mta.write_main_cf(defer_transports="")
         mark = len(mta.log())
         mta.start()
-        wait_for("the sound ones", lambda: len(maildir("u1")) >= 3, 10)
+        wait_for("the sound ones", lambda: len(maildir("u1")) >= 3)
         [manager] = daemons("qmgr")
         for _ in range(3):
             mta.tool("postqueue", "-f")
@@ -97,9 +97,16 @@ def strange_queue_files():
         check_equal(list(daemons("qmgr")), [manager], "qmgr")
         copies = delivered_names()
         check_equal(copies, {name: 1 for name in ("m11", "m12", "m13")}, "delivered")
+        mta.wait_log(rf"/{ids['m15']}: removed: nothing is in it", mark)
+        wanted = ["m0", "m1", "m11", "m2", "m3", "m5", "m6"]
+
+        def set_aside():
+            return sorted(name for name in ids if os.path.exists(f"{QUEUE}/corrupt/{ids[name]}"))
+        with contextlib.suppress(AssertionError):
+            wait_for("all that is damaged", lambda: set_aside() == wanted)
+        aside = set_aside()
+        check_equal(aside, wanted, "in corrupt/")
         said = mta.log()[mark:]
-        aside = sorted(name for name in ids if os.path.exists(f"{QUEUE}/corrupt/{ids[name]}"))
-        check_equal(aside, ["m0", "m1", "m11", "m2", "m3", "m5", "m6"], "in corrupt/")
         # m4 is what a power cut leaves of a message before it is acknowledged.
         for name in [f"m{n}" for n in range(12) if n != 4]:
             lines = [line for line in said.splitlines() if "warning" in line and ids[name] in line]
@@ -131,7 +138,9 @@ def mailbox_of_a_user_fails():
             if is_mbox:
                 return read(folder).count(b"X-Load: ") if os.path.exists(folder) else 0
             return len(glob.glob(folder + "/new/*"))
-        with Mta(parameters, may_log="error: ") as mta, Client() as client:
+        # Tried again when told to, and not while it is looked at.
+        with Mta(parameters | {"minimal_backoff_time": "300s", "maximal_backoff_time": "300s"},
+                 may_log="error: ") as mta, Client() as client:
             count = 0
             for call in ("open", "write", "fsync", "close"):
                 if is_mbox and call in ("open", "close"):
@@ -217,8 +226,8 @@ def random_failures_of_calls():
             check_equal(load.drops, 0, "dropped sessions")
             odd = [r for r in load.refusals if r[0] not in (451, 452)]
             check(not odd, "refused with something else:", *odd[:3])
-            check(load.slowest < 5, "a client waited", load.slowest)
-            mta.wait_drained(30)
+            mta.wait_drained()
+            check(load.slowest < (5 if is_quiet() else 15), "a client waited", load.slowest)
             check_nothing_lost(load, sink)
             copies = delivered_names(sink=sink)
             check_equal(set(copies) - load.acknowledged, set(), "delivered without 250")
@@ -255,11 +264,11 @@ def the_log_writer_hangs_or_is_killed():
             [writer] = wait_for("a log writer", lambda: list(daemons("postlog")))
             os.kill(writer, signal.SIGKILL)
             before = len(load.acknowledged)
-            wait_for("mail after its death", lambda: len(load.acknowledged) > before + 50, 10)
+            wait_for("mail after its death", lambda: len(load.acknowledged) > before + 50)
         load.end()
         check_equal((load.drops, load.refusals), (0, []), "sessions dropped, mail refused")
-        check(load.slowest < 3, "a client waited", load.slowest)
         mta.wait_drained()
+        check(load.slowest < (3 if is_quiet() else 10), "a client waited", load.slowest)
         check_nothing_lost(load, sink)
         mark = len(mta.log())
         delivers(mta)
@@ -279,14 +288,14 @@ def the_disk_of_the_log_is_full():
         before = len(load.acknowledged)
         wait_for("mail without a log", lambda: len(load.acknowledged) > before + 200, 30)
         run("mount", "-o", "remount,size=64m", small)
-        said = wait_for("the count of what is missing",
-                        lambda: re.search(r"(\d+) log lines were dropped", log()))
+        # A few lines that did not fit may have been told before it was really full.
+        dropped = lambda: sum(map(int, re.findall(r"(\d+) log lines were dropped", log())))
+        said = wait_for("the count of what is missing", lambda: dropped() > 100 and dropped())
         load.end()
         check_equal((load.drops, load.refusals), (0, []), "sessions dropped, mail refused")
         mta.wait_drained()
         check_nothing_lost(load)
-        check(int(said[1]) > 100, said[0])
-        print(f"     {len(load.acknowledged)} messages, slowest {load.slowest:.2f} s; {said[0]}")
+        print(f"     {len(load.acknowledged)} messages, slowest {load.slowest:.2f} s; {said} lines dropped")
     run("umount", "-l", small)
 
 
@@ -360,10 +369,10 @@ def a_table_is_away_for_a_while():
         # A table in use may go on as it was; a process that opens it anew has to say 451.
         for pid in list(daemons("tables")) + list(daemons("smtpd")):
             os.kill(pid, signal.SIGTERM)
-        seen = wait_for("451", lambda: 451 in answers(), 10)
+        seen = wait_for("451", lambda: 451 in answers())
         begun = time.monotonic()
         os.rename(CONF + "/access.away", CONF + "/access")
-        wait_for("answers as before", lambda: answers() == (250, 554), 15)
+        wait_for("answers as before", lambda: answers() == (250, 554))
         print(f"     as before {time.monotonic() - begun:.1f} s after the table was back; {seen}")
 
 
@@ -384,7 +393,7 @@ def the_clock_jumps():
             mta.write_main_cf(defer_transports="")
             clock = LaterClock("qmgr", jump)
             mta.start()
-            wait_for("the deferred ones", lambda: len(maildir("u1")) == len(names), 20)
+            wait_for("the deferred ones", lambda: len(maildir("u1")) == len(names))
             took = delivers(mta)
             check("status=bounced" not in mta.log() and "expired" not in mta.log(), "bounced")
             mta.wait_drained()
@@ -414,7 +423,7 @@ def the_clock_jumps_while_mail_waits():
                                f"{delivers(mta):.2f} s")
             check("status=bounced" not in mta.log() and "expired" not in mta.log(), "returned")
             sink = mta.sink()
-            sink.wait(len(names), 20)
+            sink.wait(len(names))
             mta.wait_drained()
             print(f"     {len(names)} deferred messages; " + "; ".join(figures) + "; all delivered")
     finally:
@@ -453,7 +462,7 @@ def a_slow_fsync_is_shared():
                   f"flush: p50 {times[len(times) // 2] * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms; one after "
                   f"the other it would be {clients * each * slow:.0f} s")
             check(took < clients * each * slow / 3, "one after another", took)
-            check(p95 < 5 * slow, "p95", p95)
+            check(p95 < (5 if is_quiet() else 10) * slow, "p95", p95)
             mta.wait_drained()
     finally:
         faults.close()
@@ -489,7 +498,7 @@ def descriptors_run_out():
         before = len(load.acknowledged)
         wait_for("mail as before", lambda: len(load.acknowledged) > before + 50, 30)
         load.end()
-        mta.wait_drained(30)
+        mta.wait_drained()
         check_nothing_lost(load, sink)
         print(f"     {len(load.acknowledged)} acknowledged, 0 lost, {load.drops} dropped, slowest "
               f"{load.slowest:.2f} s")
@@ -509,10 +518,10 @@ def no_process_can_be_made():
         wait_for("first mail", lambda: len(load.acknowledged) > 5)
         faults.plan(["fork"], Faults.FAIL, errno.EAGAIN)
         before = len(load.acknowledged)
-        wait_for("mail meanwhile", lambda: len(load.acknowledged) > before + 50, 20)
+        wait_for("mail meanwhile", lambda: len(load.acknowledged) > before + 50)
         for pid in daemons("cleanup"):
             os.kill(pid, signal.SIGKILL)
-        wait_for("an attempt to replace it", lambda: faults.hits() > 0, 20)
+        wait_for("an attempt to replace it", lambda: faults.hits() > 0)
         faults.off()
         begun = time.monotonic()
         before = len(load.acknowledged)
@@ -546,7 +555,7 @@ def daemons_stand_still():
             slowest = max(slowest, time.monotonic() - begun)
         load.end()
         check_equal((load.refusals, load.drops), ([], 0), "refused or dropped")
-        mta.wait_drained(30)
+        mta.wait_drained()
         check_nothing_lost(load, sink)
         copies = delivered_names(sink=sink)
         check_equal(max(copies.values()), 1, "copies")
@@ -558,6 +567,14 @@ def unmount(path):
     """Whole, so that nothing is written behind our back; those that died may still be ending."""
     wait_for("unmounting " + path, lambda: subprocess.run(
         ["umount", path], check=False, stderr=subprocess.DEVNULL).returncode == 0)
+
+
+def is_stopped(pid):
+    """Each of its threads, also those that a call has held up."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return all(read(f"/proc/{pid}/task/{task}/stat").rpartition(b")")[2].split()[0] == b"T"
+                   for task in os.listdir(f"/proc/{pid}/task"))
+    return True
 
 
 def power_cuts():
@@ -589,14 +606,15 @@ def power_cuts():
             wait_for("mail", lambda: len(load.acknowledged) > wanted, 30)
             for pid in daemons():
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.2)  # what is on its way to the clients arrives, and flushes end
+            # Flushes that are under way end, or the copy would be of a disk that is being written.
+            wait_for("stillness", lambda: all(is_stopped(pid) for pid in daemons()))
             acknowledged = set(load.acknowledged)
             write(VAR + "/unsynced", "x" * 5000)
             shutil.copyfile(image, copy)
             load.is_over = True
             for pid in daemons():
                 os.kill(pid, signal.SIGKILL)
-            wait_for("end of all daemons", lambda: not daemons(), 5)
+            wait_for("end of all daemons", lambda: not daemons())
             unmount(VAR)
             run("mount", "-o", "loop", copy, VAR)
             kept = queue_files()

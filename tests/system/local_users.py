@@ -123,10 +123,10 @@ def signals_in_the_middle():
                 os.killpg(process.pid, kind)
                 time.sleep(0.002)
                 os.killpg(process.pid, signal.SIGCONT)
-            feeder.join(10)
+            feeder.join(30)
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-            status = process.wait(15)
+            status = process.wait(30)
             (said if status == 0 else killed).add(str(number))
         # Every one that was taken comes, whole.
         wait_for("what was taken", lambda: said <= set(delivered_names()), 30)
@@ -153,10 +153,164 @@ def signals_in_the_middle():
                                        start_new_session=True)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, kind)
-            process.wait(10)
+            process.wait(30)
         check_equal(mta.tool("postqueue", "-p", user="bob").returncode, 0)
         for name in os.listdir(maildrop):
             os.unlink(f"{maildrop}/{name}")
 
 
-main([maildrop_is_filled, signals_in_the_middle])
+def interrupted_submissions_leave_nothing():
+    """Each signal in the middle of a message, to all who handle it and to the set-gid tool alone: its file
+    goes with it, unless nobody could help it."""
+    kinds = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1,
+             signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGKILL]
+    maildrop = QUEUE + "/maildrop"
+    with Mta({"hash_queue_names": ""}) as mta:
+        taken = 0
+        for kind in kinds:
+            for is_alone in (False, True):
+                process = subprocess.Popen(
+                    [f"{PREFIX}/sbin/sendmail", "-f", "alice@home.test", "u1@box.test"], cwd="/",
+                    stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+                    user=USERS["alice"], group=USERS["alice"], extra_groups=[], env={"PATH": "/usr/bin:/bin"})
+                process.stdin.write(b"Subject: s\n\n" + b"y" * 70 * 3000)
+                process.stdin.flush()
+                [name] = wait_for("a file", lambda: os.listdir(maildrop))
+                tools = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc"))
+                         if command_of(pid) == "postdrop"]
+                check_equal(len(tools), 1, "processes of postdrop")
+                os.kill(tools[0], kind) if is_alone else os.killpg(process.pid, kind)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGCONT)
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+                if process.wait(30) == 0:
+                    taken += 1
+                if kind == signal.SIGKILL:
+                    wait_for("the end of postdrop", lambda: command_of(tools[0]) != "postdrop")
+                    check_equal(os.listdir(maildrop), [name], kind)
+                    os.unlink(f"{maildrop}/{name}")
+                wait_for(f"an empty maildrop after {kind.name}", lambda: not os.listdir(maildrop))
+        mta.wait_drained()
+        check_equal(len(maildir("u1")), taken, "what was taken")
+        check(taken >= 2, "SIGTSTP ends nobody", taken)
+        print(f"     {2 * len(kinds)} signals, {taken} messages taken")
+
+
+def odd_callers_get_all_or_nothing():
+    """Limits, missing descriptors and odd variables that the caller of a set-gid tool chooses: a message is
+    taken whole, or its sender is told and nothing is left."""
+    maildrop = QUEUE + "/maildrop"
+    sendmail = f"{PREFIX}/sbin/sendmail -f alice@home.test u1@box.test"
+    victim = f"{ROOT}/home/alice/victim"
+    write(victim, "old\n")
+    os.chown(victim, USERS["alice"], USERS["alice"])
+    ways = {
+        "file size": (f"ulimit -f 1; exec {sendmail}", False),
+        "open files": (f"ulimit -n 4; exec {sendmail}", None),
+        "memory": (f"ulimit -v 1000; exec {sendmail}", False),
+        "no output": (f"exec {sendmail} >&- 2>&-", True),
+        "no input": (f"exec {sendmail} <&-", None),
+        "no descriptor at all": (f"exec {sendmail} <&- >&- 2>&-", None),
+        "errors into a file": (f"exec {sendmail} 1>>{victim} 2>&1", True),
+        "preloaded": (f"LD_PRELOAD={SUPPORT}/libfaults.so LD_LIBRARY_PATH=/nowhere exec {sendmail}", None),
+        "another configuration": (f"MAIL_CONFIG={ROOT}/home/alice exec {sendmail}", False),
+        "another prefix": (f"POSTERN_PREFIX={ROOT}/home/alice exec {sendmail}", None),
+        "very many words": (f"exec {sendmail} $(seq -s '@box.test ' 1 20000)", None),
+    }
+    with Mta({"hash_queue_names": ""}) as mta:
+        # More than one block of `ulimit -f`.
+        text = b"Subject: odd\n\n" + b"y" * 70 * 100 + b"\nend of it\n"
+        told = []
+        for what, (command, wanted) in ways.items():
+            before = len(maildir("u1"))
+            done = subprocess.run(["sh", "-c", command], input=text, capture_output=True, cwd="/", check=False,
+                                  timeout=60, user=USERS["alice"], group=USERS["alice"], extra_groups=[],
+                                  env={"PATH": "/usr/bin:/bin"})
+            is_taken = done.returncode == 0
+            # Without memory it is the system that ends it.
+            check(done.returncode >= 0 or what == "memory", what, done)
+            check(wanted is None or is_taken == wanted, what, done)
+            if is_taken and what not in ("no input", "no descriptor at all"):
+                wait_for(what, lambda: len(maildir("u1")) > before)
+                check(maildir("u1")[-1].endswith(b"\nend of it\n"), what, "came in part")
+            wait_for(f"an empty maildrop: {what}", lambda: not os.listdir(maildrop))
+            told.append(f"{what} {'taken' if is_taken else done.returncode}")
+        check_equal(read(victim), b"old\n", "what was written into a descriptor of the caller")
+        mta.tool("postsuper", "-d", "ALL")
+        print("     " + ", ".join(told))
+    os.unlink(victim)
+
+
+def command_of(pid):
+    with contextlib.suppress(OSError):
+        return read(f"/proc/{pid}/comm").decode().strip()
+
+
+def forward(text):
+    path = f"{ROOT}/home/alice/.forward"
+    write(path, text)
+    os.chown(path, USERS["alice"], USERS["alice"])
+
+
+def commands_of(user):
+    """What a user's commands have left, by name."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == USERS[user]:
+                name = read(f"/proc/{pid}/comm").decode().strip()
+                found += [name] if name in ("sh", "sleep", "yes") else []
+    return found
+
+
+def commands_without_end():
+    """Of a .forward, that talk for ever, never end, do not listen, or leave others behind: over with all
+    that they have started when the time is, and no other mail waits. What they get is the user's."""
+    commands = {"talks": "yes", "sleeps": "sleep 1000",
+                "multiplies": "for n in 1 2 3 4 5; do sleep 1000 & done; wait",
+                "leaves": "sleep 1000 & exit 0",
+                "is deaf": "trap '' HUP INT TERM; while :; do sleep 1; done"}
+    limit = 3
+    with Mta({"command_time_limit": f"{limit}s"}) as mta:
+        mta.sink()  # for what goes back
+        took_through(mta, lambda: over_smtp("u2@box.test"), "u2")
+        figures = []
+        for what, command in commands.items():
+            forward(f'"|{command}"\n')
+            mark, begun = len(mta.log()), time.monotonic()
+            over_smtp("alice@home.test")
+            wait_for(what, lambda: commands_of("alice"))
+            others = max(took_through(mta, lambda: over_smtp("u2@box.test"), "u2"),
+                         local_mail_for_bob(mta))
+            mta.wait_log(r"to=<alice@home\.test>, .*dsn=5\.3\.0, status=bounced "
+                         r"\(Command time limit exceeded: ", mark)
+            took = time.monotonic() - begun
+            check(limit * 0.9 < took, what, "ended after", took)
+            wait_for(f"the end of what {what}", lambda: not commands_of("alice"))
+            figures.append(f"{what} {took:.1f} s (others {others:.2f} s)")
+            check(others < (limit / 2 if is_quiet() else limit), "others waited", others)
+        told = f"{ROOT}/home/alice/told"
+        forward(f'"|ls /proc/self/fd > {told}; id -u >> {told}; id -G >> {told}; umask >> {told}; tty >> {told}; true"\n')
+        over_smtp("alice@home.test")
+        mta.wait_log(r"to=<alice@home\.test>.*status=sent \(delivered to command")
+        lines = read(told).decode().split("\n")
+        # The last one is the directory itself.
+        check_equal(lines[:-1], ["0", "1", "2", "3", str(USERS["alice"]), str(GROUPS["alice"]), "0077", "not a tty"])
+        print("     " + ", ".join(figures))
+        os.unlink(f"{ROOT}/home/alice/.forward")
+        mta.wait_drained()
+
+
+def local_mail_for_bob(mta):
+    """Seconds until it is in his mailbox."""
+    def count():
+        return read(MAIL + "/bob").count(b"\nSubject: hello\n") if os.path.exists(MAIL + "/bob") else 0
+    before, begun = count(), time.monotonic()
+    over_smtp("bob@home.test")
+    wait_for("mail for bob", lambda: count() > before)
+    return time.monotonic() - begun
+
+
+main([maildrop_is_filled, signals_in_the_middle, interrupted_submissions_leave_nothing,
+      odd_callers_get_all_or_nothing, commands_without_end])

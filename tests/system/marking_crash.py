@@ -79,7 +79,7 @@ def qmgr_dies_while_mail_waits():
                 return len(queued) == counts["waiting"] and all(
                     m["queue_name"] == "deferred" and
                     [r["address"] for r in m["recipients"]] == ["r@away.test"] for m in queued)
-            wait_for(f"{name}: the third recipient alone waits", is_settled, 20)
+            wait_for(f"{name}: the third recipient alone waits", is_settled)
         mta.write_main_cf(minimal_backoff_time="1h", maximal_backoff_time="1h",
                           queue_run_delay="1h")
         names = die_at_each_call(mta, "qmgr", MARKING, deliver)
@@ -96,7 +96,7 @@ def qmgr_dies_at_the_end():
     with Mta(start=False, may_log="killed by signal 9") as mta:
         def deliver(name):
             send(name, ["u1@box.test", "u2@box.test"])
-            wait_for(f"{name}: an empty queue", lambda: not queue_files(), 20)
+            wait_for(f"{name}: an empty queue", lambda: not queue_files())
         check_boxes(die_at_each_call(mta, "qmgr", MARKING, deliver))
 
 
@@ -107,7 +107,7 @@ def bounce_dies():
 
         def deliver(name):
             send(name, ["u1@box.test", "u2@box.test", "r@away.test"], "u3@box.test")
-            mta.wait_drained(30)
+            mta.wait_drained()
         names = die_at_each_call(mta, "bounce", ["open", "write", "fsync", "close", "unlink"],
                                  deliver)
         check_boxes(names)
@@ -159,7 +159,7 @@ def client_dies(program, parameters):
 
         def deliver(name):
             send(name, ["u1@box.test", "r@away.test", "q@away.test"])
-            mta.wait_drained(30)
+            mta.wait_drained()
         names = die_at_each_call(mta, program, CONVERSATION, deliver, warm_up)
         check_once(names, names_in(maildir("u1")), "u1")
         for recipient in ("r@away.test", "q@away.test"):
@@ -184,7 +184,7 @@ def local_dies(calls, parameters, mailbox):
 
         def deliver(name):
             send(name, ["u1@box.test", "alice@home.test"])
-            mta.wait_drained(30)
+            mta.wait_drained()
         names = die_at_each_call(mta, "local", calls, deliver)
         check_once(names, names_in(maildir("u1")), "u1")
         check_delivered(names, ended_in(mailbox()), "alice")

@@ -38,7 +38,7 @@ def moved_tree_runs():
         check(all(home.startswith(MOVED) for home in homes), homes)
     finally:
         subprocess.run([postern, "stop"], check=False, stderr=subprocess.DEVNULL)
-        wait_for("end of all daemons", lambda: not daemons(), 10)
+        wait_for("end of all daemons", lambda: not daemons())
         run("umount", PREFIX)
 
 

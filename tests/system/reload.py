@@ -32,6 +32,7 @@ class SlowConnection:
 
 
 def no_session_is_dropped():
+    was_quiet = is_quiet()
     with Mta() as mta:
         sink = mta.sink()
         held = [Client() for _ in range(20)]
@@ -52,7 +53,7 @@ def no_session_is_dropped():
             def has_new_banner():
                 with Client() as client:
                     return f"number {number}" in client.banner[1]
-            wait_for("the new banner", has_new_banner, 5)
+            wait_for("the new banner", has_new_banner)
             for client in held[2:]:
                 begun = time.monotonic()
                 check_equal(client.command("NOOP")[0], 250, "held session")
@@ -63,10 +64,6 @@ def no_session_is_dropped():
         check(len(load.acknowledged) > 20, "hardly any mail:", len(load.acknowledged))
         print(f"     {RELOADS} reloads, {len(load.acknowledged)} messages; slowest command of a held "
               f"session {slowest * 1000:.0f} ms, slowest message {load.slowest * 1000:.0f} ms")
-        # A machine with other work gives us our turn later.
-        is_quiet = os.getloadavg()[0] < os.cpu_count() + 1 and not os.environ.get("POSTERN_TEST_SANITIZE")
-        check(slowest < (0.2 if is_quiet else 1.0), "a command waited", slowest)
-        check(load.slowest < (0.5 if is_quiet else 2.0), "a message waited", load.slowest)
         check_equal(held[0].command("DATA")[0], 354)
         held[0].raw(b"Subject: held\r\nX-Load: held0\r\n\r\nend held0\r\n.\r\n")
         check_equal(held[0].reply()[0], 250)
@@ -78,6 +75,10 @@ def no_session_is_dropped():
         mta.wait_drained()
         check_nothing_lost(load, sink)
         check_equal(max(delivered_names(sink=sink).values()), 1, "copies")
+        # A machine with other work gives us our turn later.
+        is_ours = was_quiet and is_quiet()
+        check(slowest < (0.2 if is_ours else 1.0), "a command waited", slowest)
+        check(load.slowest < (0.5 if is_ours else 3.0), "a message waited", load.slowest)
 
 
 def a_new_binary_takes_over_under_load():
@@ -149,7 +150,7 @@ def nothing_is_delivered_twice():
                 is_all = number % 2 == 0
                 if is_all:
                     # Only one generation has time to end; agents of the last one have nothing left.
-                    wait_for("the end of the old agents", lambda: not replaced & set(daemons()), 20)
+                    wait_for("the end of the old agents", lambda: not replaced & set(daemons()))
                     replaced = {pid for program in programs for pid in daemons(program)}
                 # A new time makes it a new program.
                 for copy in list(copies.values())[:None if is_all else 1]:
@@ -164,12 +165,12 @@ def nothing_is_delivered_twice():
                 [old] = daemons("qmgr")
                 before = len(load.acknowledged)
                 check_equal(mta.tool("postern", "reload").returncode, 0)
-                wait_for("the end of the old qmgr", lambda: old not in daemons("qmgr"), 20)
-                wait_for("the new one", lambda: daemons("qmgr"), 20)
-                wait_for("mail goes on", lambda: len(load.acknowledged) > before + 20, 20)
+                wait_for("the end of the old qmgr", lambda: old not in daemons("qmgr"))
+                wait_for("the new one", lambda: daemons("qmgr"))
+                wait_for("mail goes on", lambda: len(load.acknowledged) > before + 20)
             load.end()
             check_equal(load.refusals, [], "refused")
-            mta.wait_drained(30)
+            mta.wait_drained()
             found = delivered_names(sink=sink)
             for message in slow.messages:
                 name = re.search(rb"^X-Load: (\S+)\r$", message.content, re.M)[1].decode()
@@ -194,13 +195,13 @@ def stopped_and_started_under_load():
         slowest = 0.0
         for _ in range(REPLACEMENTS):
             before = len(load.acknowledged)
-            wait_for("mail", lambda: len(load.acknowledged) > before + 50, 20)
+            wait_for("mail", lambda: len(load.acknowledged) > before + 50)
             begun = time.monotonic()
             mta.stop()
             slowest = max(slowest, time.monotonic() - begun)
             mta.start()
         load.end()
-        mta.wait_drained(30)
+        mta.wait_drained()
         check_nothing_lost(load, sink)
         check_equal(max(delivered_names(sink=sink).values()), 1, "copies")
         check("they are repeated" not in mta.log(), "deliveries were broken off")
@@ -256,7 +257,7 @@ def tables_are_made_anew():
         write(CONF + "/access", "u2@box.test REJECT\n")
         check_equal(mta.tool("postern", "reload").returncode, 0)
         wait_for("the new table",
-                 lambda: (answer("u1@box.test"), answer("u2@box.test")) == (250, 554), 5)
+                 lambda: (answer("u1@box.test"), answer("u2@box.test")) == (250, 554))
         write(CONF + "/access", "u3@box.test REJECT\n")
         wait_for("a table that nobody asked for",
                  lambda: (answer("u2@box.test"), answer("u3@box.test")) == (250, 554), 30)

@@ -293,6 +293,91 @@ def mta_sts():
         stop_dns(started)
 
 
+class BadWeb(HttpsServer):
+    """Answers `talk(request)`, and knows whether it was asked."""
+
+    def __init__(self, address, certificate, talk):
+        self.asked = []
+        super().__init__(address, certificate, do_GET=lambda request: self.answer(request, talk))
+
+    def answer(self, request, talk):
+        self.asked.append(request.path)
+        with contextlib.suppress(OSError):
+            talk(request)
+
+
+def policy_servers_that_misbehave():
+    """Endless, slow, elsewhere, of the wrong kind: they have no policy to give, and hold up nobody."""
+    over = threading.Event()
+
+    def says(status, kind, **fields):
+        def talk(request):
+            request.send_response(status)
+            for name, value in fields.items():
+                request.send_header(name, value)
+            request.send_header("Content-Type", kind)
+            request.end_headers()
+            request.wfile.write(policy("mx2.wrong.sts").encode())
+        return talk
+
+    def endless(request):
+        says(200, "text/plain")(request)
+        while not over.is_set():
+            request.wfile.write(b"# nothing\r\n" * 100_000)
+
+    def slow(request):
+        request.send_response(200)
+        request.send_header("Content-Type", "text/plain")
+        request.end_headers()
+        while not over.wait(0.3):
+            request.wfile.write(b"v")
+    make_keys()
+    slow_ones = [f"slow{number}" for number in range(8)]
+    talks = dict.fromkeys(slow_ones, slow) | {
+        "huge": endless, "page": says(200, "text/html"), "lost": says(404, "text/plain"),
+        "moved": says(302, "text/plain", Location="https://mta-sts.good.sts/.well-known/mta-sts.txt"),
+        "good": None}
+    records = []
+    for number, name in enumerate(talks, 30):
+        new_certificate(name, f"mx.{name}.sts")
+        new_certificate("web-" + name, f"mta-sts.{name}.sts")
+        records += [f"{name} MX 10 mx.{name}", f"mx.{name} A 198.51.100.{number}",
+                    f"mta-sts.{name} A 198.51.100.{number + 40}", f'_mta-sts.{name} TXT "v=STSv1; id=1"']
+    started = start_dns({}, {"sts": records})
+    try:
+        with Mta({**OPTIONS, "smtp_tls_security_level": "may"}, may_log=r"MTA-STS policy of") as mta:
+            webs = {}
+            for number, (name, talk) in enumerate(talks.items(), 30):
+                mta.closers.append(TlsSink(f"198.51.100.{number}", name))
+                where = (f"198.51.100.{number + 40}", "web-" + name)
+                webs[name] = BadWeb(*where, talk) if talk else Policies(*where, policy("mx.good.sts"))
+            mta.closers += webs.values()
+            send(*(f"{name}.sts" for name in slow_ones))
+            wait_for("the slow ones", lambda: all(webs[name].asked for name in slow_ones))
+            begun = time.monotonic()
+            others = [name for name in talks if name not in slow_ones]
+            send(*(f"{name}.sts" for name in others))
+            for name in others:
+                mta.wait_log(rf"to=<r@{name}\.sts>.*status=sent")
+            took = time.monotonic() - begun
+            for name, why in (("huge", ""), ("page", "not text/plain"), ("lost", "HTTP status 404"),
+                              ("moved", "HTTP status 302")):
+                mta.wait_log(rf"warning: MTA-STS policy of {name}\.sts: .*{why}")
+            mta.wait_log(r"Verified TLS connection established to mx\.good\.sts")
+            check_equal(len(webs["good"].asked), 1, "asked by those who were sent to it")
+            check("status=bounced" not in mta.log(), "bounced")
+            size = max(int(re.search(rb"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+                       for pid in daemons("sts"))
+            check(size < 60_000 or os.environ.get("POSTERN_TEST_SANITIZE"), "memory of sts:", size)
+            print(f"     mail to {len(others)} domains beside {len(slow_ones)} slow ones took {took:.1f} s; sts {size} KB")
+            check(took < 20, "others wait for the slow ones", took)
+            over.set()
+            mta.tool("postsuper", "-d", "ALL")
+    finally:
+        over.set()
+        stop_dns(started)
+
+
 class SecretClient(Client):
     """Has said STARTTLS and EHLO; knows what was offered."""
 
@@ -460,4 +545,4 @@ if __name__ == "__main__":
     provide(["nsd", "unbound", "ldns-signzone", "ldns-keygen"],
             ["nsd", "unbound", "ldnsutils", "libldns3", "libevent-2.1-7", "libprotobuf-c1",
              "libfstrm0", "libhiredis0.14", "libnghttp2-14", "libpython3.11", "libpcap0.8"])
-    main([dane, mta_sts, require_tls, policy_tables, keys_and_certificates])
+    main([dane, mta_sts, policy_servers_that_misbehave, require_tls, policy_tables, keys_and_certificates])

@@ -74,7 +74,7 @@ def addresses_come_from_servers():
         done = mta.tool("postmap", "-q", "none", "socketmap:inet:127.0.0.1:10002:aliases")
         check_equal((done.returncode, done.stdout), (1, b""), done.stderr)
         for table in ("socketmap:unix:/nowhere:aliases", "tcp:127.0.0.1:1"):
-            done = mta.tool("postmap", "-q", "key", table, timeout=5)
+            done = mta.tool("postmap", "-q", "key", table, timeout=30)
             check(done.returncode == 1 and b"fatal: " in done.stderr, table, done.stderr)
         said = mta.tool("postconf", "-m").stdout.decode().split()
         check("tcp" in said and "socketmap" in said, said)
@@ -134,7 +134,7 @@ def a_server_that_fails_defers_its_own_mail_only():
         check_equal(answer_to("u1@box.test", "s@away.test"), "250 2.1.5 Ok")
         check_equal(answer_to("u1@box.test", "later@away.test")[:9], "451 4.3.5")
         check_equal(answer_to("u1@box.test", "gone@away.test")[:9], "451 4.3.5")
-        check(time.monotonic() - begun < 5, "others wait for the slow one")
+        check(time.monotonic() - begun < 20, "others wait for the slow one")
         mta.wait_log(r"warning: .*tcp:127\.0\.0\.1:10002: server says: not now")
         mta.wait_log(r"warning: .*tcp:127\.0\.0\.1:10003: ")
         waiting.close()

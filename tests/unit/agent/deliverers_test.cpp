@@ -171,12 +171,14 @@ TEST_CASE("Maildirs that hang hold up nobody else's") {
   };
   for (int round = 0; round < 3; ++round) {
     deliver(fmt::format("stuck{}/", round));
-    loop::spawn([](Run& all) -> loop::Task<void> {
-      co_await loop::sleep_for(std::chrono::milliseconds(20));
+    loop::spawn([](Run& all, std::string sign) -> loop::Task<void> {
+      while (!std::filesystem::exists(sign)) {
+        co_await loop::sleep_for(std::chrono::milliseconds(5));
+      }
       all.loop.stop();
-    }(run));
+    }(run, fmt::format("{}/stuck{}.hangs", place.path, round)));
     run.loop.run();
-    // These come when the batch above has begun.
+    // These come when the batch above hangs.
     for (int i = 0; i < 10; ++i) deliver("dir/");
     run.wanted = 10U * static_cast<unsigned>(round + 1);
     run.loop.run();

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 namespace postern::agent {
@@ -28,6 +29,8 @@ extern "C" int fsync(int fd) {
     return -1;
   }
   if (!flushes.hangs_below.empty() && path.starts_with(flushes.hangs_below)) {
+    const auto end = path.find('/', flushes.hangs_below.size());
+    std::ofstream(path.substr(0, end) + ".hangs") << "\n";
     while (!fs::exists(flushes.until_there_is, error)) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }

@@ -9,9 +9,11 @@ namespace postern::agent {
 
 struct Flushes {
   bool is_recording = false;
-  std::string fails_for{};           // a path
-  std::string hangs_below{};         // a directory: flushes in it wait ...
-  std::string until_there_is{};      // ... for this file
+  std::string fails_for{};  // a path
+  // Flushes of what has a name that begins so wait for this file. The name is PLACE/NAME, and there
+  // is a file PLACE/NAME.hangs from then on.
+  std::string hangs_below{};
+  std::string until_there_is{};
   std::vector<std::string> paths{};  // what was flushed
 };
 

@@ -9,34 +9,11 @@
 
 #include "common/config/load.h"
 #include "common/config/values.h"
+#include "tests/support/folder.h"
 
 namespace postern::config {
 
-namespace {
-
-// A directory of its own for one test, gone afterwards.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = std::filesystem::temp_directory_path() / "postern-config-XXXXXX";
-    path_ = mkdtemp(name.data());
-  }
-  ~Scratch() { std::filesystem::remove_all(path_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  void write(const std::string& name, const std::string& text) const {
-    const std::filesystem::path file = path_ + "/" + name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file) << text;
-  }
-
- private:
-  std::string path_;
-};
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("/usr has its files in /etc and /var, any other prefix below itself") {
   const InstallPaths usr = paths_below("/usr/");
@@ -60,7 +37,7 @@ TEST_CASE("a program's place shows its prefix") {
 }
 
 TEST_CASE("-c goes before MAIL_CONFIG, and that before the default") {
-  const Scratch scratch;
+  const Folder scratch;
   const InstallPaths paths = paths_below(scratch / "p");
   scratch.write("p/etc/postern/main.cf", "alternate_config_directories = /some/where, /else/\n");
   setenv("MAIL_CONFIG", "/from/env", 1);
@@ -76,7 +53,7 @@ TEST_CASE("-c goes before MAIL_CONFIG, and that before the default") {
 }
 
 TEST_CASE("a configuration is read from its directory, with what the machine adds") {
-  const Scratch scratch;
+  const Folder scratch;
   const InstallPaths paths = paths_below(scratch / "p");
   scratch.write("nets", "192.0.2.0/24\n");
   scratch.write("c/main.cf", "mydomain = example.org\nmyhostname = mx.$mydomain\nmynetworks = " +
@@ -100,7 +77,7 @@ TEST_CASE("a configuration is read from its directory, with what the machine add
 }
 
 TEST_CASE("mydomain follows a myhostname that is set, and the other way round") {
-  const Scratch scratch;
+  const Folder scratch;
   const InstallPaths paths = paths_below(scratch / "p");
   scratch.write("c/master.cf", "");
   scratch.write("c/main.cf", "myhostname = mx.sub.example.org\ninet_interfaces = 127.0.0.1\n");

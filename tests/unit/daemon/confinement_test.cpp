@@ -11,27 +11,13 @@
 
 #include "common/config/load.h"
 #include "common/config/main_cf.h"
+#include "tests/support/folder.h"
 
 namespace postern::daemon {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = "/tmp/postern_queue_XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 config::Values values_of(const std::string& main_cf) {
   auto snapshot = std::make_shared<config::Snapshot>();

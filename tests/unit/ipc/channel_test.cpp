@@ -319,11 +319,10 @@ TEST_CASE("what the other side said before it went is heard, though nothing can 
   gone->notify(Farewell{2});
   gone->flush_now();
   ::shutdown(peer, SHUT_RDWR);
-  loop.post([&] {
-    channel->notify(Farewell{3});
-    channel->flush_now();
-    channel->notify(Farewell{4});
-  });
+  // Before it is read.
+  channel->notify(Farewell{3});
+  channel->flush_now();
+  channel->notify(Farewell{4});
   loop::CallbackTimer timeout([&] { loop.stop(); });
   timeout.arm(loop::Clock::now() + 10s);
   loop.run();

@@ -12,6 +12,7 @@
 #include "common/config/main_cf.h"
 #include "common/config/master_cf.h"
 #include "postern/owners.h"
+#include "tests/support/folder.h"
 #include "tests/unit/tls/make_certificate.h"
 
 namespace postern::control {
@@ -21,25 +22,6 @@ namespace {
 using namespace config;
 
 constexpr long kDay = 86400;
-
-class Folder {
- public:
-  Folder() {
-    std::string name = std::filesystem::temp_directory_path() / "postern-certificates-XXXXXX";
-    path_ = ::mkdtemp(name.data());
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ + "/" + name) << text;
-    return path_ + "/" + name;
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::shared_ptr<Snapshot> snapshot_of(const std::string& main_cf) {
   auto snapshot = std::make_shared<Snapshot>();

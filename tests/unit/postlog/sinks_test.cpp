@@ -11,36 +11,20 @@
 #include <fstream>
 
 #include "common/config/tool_log.h"
+#include "tests/support/folder.h"
 
 namespace postern::postlog {
 
 namespace {
-
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string name = "/tmp/postlog-test-XXXXXX";
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string file(std::string_view name) const {
-    return fmt::format("{}/{}", path_, name);
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string content(const std::string& path) {
   std::ifstream in(path);
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-config::LogParams params_for(const ScratchDirectory& directory) {
+config::LogParams params_for(const Folder& directory) {
   config::LogParams params;
-  params.maillog_file = directory.file("log");
+  params.maillog_file = directory / "log";
   params.maillog_file_prefixes = {directory.path()};
   params.maillog_file_permissions = "0640";
   params.maillog_format = "classic";
@@ -60,36 +44,72 @@ void put(Sinks& sinks, const Record& record) {
 }  // namespace
 
 TEST_CASE("classic lines go to maillog_file, which is made with its mode") {
-  const ScratchDirectory directory;
+  const Folder directory;
   Sinks sinks = open_sinks(params_for(directory));
   put(sinks, kText);
   put(sinks, kJson);
-  CHECK(content(directory.file("log")) == "Nov 24 13:53:56 h t[1]: x\n");
+  CHECK(content(directory / "log") == "Nov 24 13:53:56 h t[1]: x\n");
   struct stat status{};
-  REQUIRE(::stat(directory.file("log").c_str(), &status) == 0);
+  REQUIRE(::stat((directory / "log").c_str(), &status) == 0);
   CHECK((status.st_mode & 0777) == 0640);
 }
 
 TEST_CASE("json lines replace the classic ones, or go to a file of their own") {
-  const ScratchDirectory directory;
+  const Folder directory;
   config::LogParams params = params_for(directory);
   params.maillog_format = "json";
   const bool is_split = GENERATE(false, true);
-  if (is_split) params.maillog_json_file = directory.file("json");
+  if (is_split) params.maillog_json_file = directory / "json";
   Sinks sinks = open_sinks(params);
   put(sinks, kText);
   put(sinks, kJson);
-  CHECK(content(directory.file("log")) == (is_split ? "Nov 24 13:53:56 h t[1]: x\n" : "{}\n"));
-  if (is_split) CHECK(content(directory.file("json")) == "{}\n");
+  CHECK(content(directory / "log") == (is_split ? "Nov 24 13:53:56 h t[1]: x\n" : "{}\n"));
+  if (is_split) CHECK(content(directory / "json") == "{}\n");
 }
 
 TEST_CASE("a file outside of maillog_file_prefixes is not touched") {
-  const ScratchDirectory directory;
+  const Folder directory;
   config::LogParams params = params_for(directory);
   params.maillog_file_prefixes = {"/var"};
   const Sinks sinks = open_sinks(params);
   CHECK(sinks.problems.size() == 1);
-  CHECK_FALSE(std::filesystem::exists(directory.file("log")));
+  CHECK_FALSE(std::filesystem::exists(directory / "log"));
+}
+
+TEST_CASE("a log file that is a link counts only where root or we have made it") {
+  const Folder directory;
+  const std::string victim = directory / "victim";
+  std::ofstream(victim) << "old\n";
+  const auto params = params_for(directory);
+  const bool is_relative = GENERATE(false, true);
+  std::filesystem::create_symlink(is_relative ? "victim" : victim, params.maillog_file);
+  Sinks sinks = open_sinks(params);
+  CHECK(sinks.problems.empty());
+  put(sinks, kText);
+  CHECK(content(victim) == "old\n" + std::string(kText.line) + "\n");
+  if (::geteuid() != 0) return;
+  // Of whoever may change the directory.
+  REQUIRE(::lchown(params.maillog_file.c_str(), 65534, 65534) == 0);
+  std::ofstream(victim) << "old\n";
+  sinks = open_sinks(params);
+  REQUIRE(sinks.problems.size() == 1);
+  CHECK(sinks.problems.front().ends_with("/log is a link of somebody else's"));
+  put(sinks, kText);
+  CHECK(content(victim) == "old\n");
+}
+
+TEST_CASE("links of links are followed, and those that go round are not") {
+  const Folder directory;
+  const auto params = params_for(directory);
+  const bool goes_round = GENERATE(false, true);
+  std::filesystem::create_symlink("one", params.maillog_file);
+  std::filesystem::create_symlink("two", directory / "one");
+  if (goes_round) {
+    std::filesystem::create_symlink("log", directory / "two");
+  } else {
+    std::ofstream(directory / "two") << "";
+  }
+  CHECK(open_sinks(params).problems.size() == (goes_round ? 1 : 0));
 }
 
 TEST_CASE("what a full disk does not take is dropped and counted") {

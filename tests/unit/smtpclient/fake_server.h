@@ -48,7 +48,8 @@ class FakeServer final : loop::Watched {
   tls::ContextPtr tls{};
   std::vector<tls::Session> sessions{};
   bool garbage_after_starttls = false;
-  bool is_wrapped = false;  // TLS from the first byte
+  std::string said_behind_starttls{};  // in the clear, in one write with the answer
+  bool is_wrapped = false;             // TLS from the first byte
 
   static std::string polite(const std::string& line) {
     if (line.starts_with("EHLO")) return "250-fake\r\n250-PIPELINING\r\n250-SIZE\r\n250 DSN";
@@ -101,6 +102,7 @@ class FakeServer final : loop::Watched {
         co_return;
       }
       if (line == "STARTTLS" && reply.starts_with("220") && tls != nullptr) {
+        stream.put(said_behind_starttls);
         co_await stream.flush(loop::kNever);
         const auto session = co_await tls::accept(stream, tls, {}, loop::kNever);
         if (!session) co_return;

@@ -95,6 +95,23 @@ TEST_CASE("STARTTLS is used where it is offered, and EHLO is said again") {
                                                  "RCPT TO:<a@x>", "DATA", "QUIT"});
 }
 
+TEST_CASE("answers that somebody put behind that to STARTTLS are forgotten") {
+  World world;
+  set_level(world, GENERATE("may", "secure"));
+  FakeServer server(offers_tls);
+  server.tls = server_context(good());
+  publish(world, server, false);
+  // With them nothing could be sent, and a refusal would be in the place of what TLS protects.
+  server.said_behind_starttls =
+      "250-fake\r\n250 SIZE 1\r\n550 5.1.1 no\r\n550 5.1.1 no\r\n550 5.1.1 no\r\n";
+  TestJob job("x", {"a@x"});
+  world.deliver(job);
+  world.settle();
+  CHECK(job.told[0] == "sent 2.0.0 250 2.0.0 stored");
+  CHECK(server.messages.size() == 1);
+  CHECK(server.lines[3] == "EHLO me.example.org");
+}
+
 TEST_CASE("where TLS is not to be had the level decides") {
   struct Case {
     std::string_view level, starttls, expected;

@@ -1,44 +1,22 @@
 #include "tables/registry.h"
 
-#include <stdlib.h>
-
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 
 #include "common/config/load.h"
 #include "common/config/main_cf.h"
 #include "common/config/snapshot.h"
 #include "common/loop/loop.h"
+#include "tests/support/folder.h"
 
 namespace postern::tables {
 
 namespace {
 
-namespace fs = std::filesystem;
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = "/tmp/postern_registry_XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  // Replaced by a rename, as postmap does.
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / (name + ".new")) << text;
-    fs::rename(path_ / (name + ".new"), path_ / name);
-  }
-  [[nodiscard]] std::string table(const std::string& name) const {
-    return "texthash:" + (path_ / name).string();
-  }
-
- private:
-  fs::path path_;
-};
+// Replaced by a rename, as postmap does.
+void replace(const Folder& folder, const std::string& name, const std::string& text) {
+  std::filesystem::rename(folder.write(name + ".new", text), folder / name);
+}
 
 config::Values with_alias_maps(const std::string& tables) {
   auto snapshot = std::make_shared<config::Snapshot>();
@@ -63,14 +41,14 @@ std::string find(Registry& registry, const std::string& table, const std::string
 TEST_CASE("a table that is replaced between its opening and the watch over it is read again") {
   loop::Loop loop;
   const Folder folder;
-  const std::string table = folder.table("virtual");
-  folder.write("virtual", "who old\n");
+  const std::string table = "texthash:" + folder / "virtual";
+  replace(folder, "virtual", "who old\n");
   Registry registry;
   registry.open_all(with_alias_maps(table));
   CHECK(find(registry, table, "who") == "old");
   const auto before = registry.generation().value();
 
-  folder.write("virtual", "who new\n");
+  replace(folder, "virtual", "who new\n");
   registry.watch();
   CHECK(find(registry, table, "who") == "new");
   CHECK(registry.generation().value() > before);
@@ -79,15 +57,15 @@ TEST_CASE("a table that is replaced between its opening and the watch over it is
 TEST_CASE("a table that is missing at the start is found when it is there, and seen to change") {
   loop::Loop loop;
   const Folder folder;
-  const std::string table = folder.table("virtual");
+  const std::string table = "texthash:" + folder / "virtual";
   Registry registry;
   registry.open_all(with_alias_maps(table));
   registry.watch();
   CHECK(find(registry, table, "who").starts_with("error: "));
 
-  folder.write("virtual", "who old\n");
+  replace(folder, "virtual", "who old\n");
   CHECK(find(registry, table, "who") == "old");
-  folder.write("virtual", "who new\n");
+  replace(folder, "virtual", "who new\n");
   loop::CallbackTimer end([&] { loop.stop(); });
   end.arm(loop::Clock::now());
   loop.run();
