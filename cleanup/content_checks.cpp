@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
@@ -51,7 +53,13 @@ loop::Task<Result<std::string>> ContentChecks::check_header(std::string block) {
     const bool is_mime =
         settings_.mime.is_enabled &&
         mail::class_of(field.name, mail::HeaderClass::kPrimary) == mail::HeaderClass::kMime;
-    add(field.raw, true, is_mime ? kMime : kHeader);
+    // Rules are written for "Name: value": blanks before the colon go here already.
+    const bool is_plain = field.raw.substr(field.name.size()).starts_with(':');
+    const std::string plain =
+        is_plain ? std::string()
+                 : fmt::format("{}{}", field.name,
+                               field.raw.substr(field.raw.find(':', field.name.size())));
+    add(is_plain ? field.raw : std::string_view(plain), true, is_mime ? kMime : kHeader);
   }
   auto checked = co_await check_pieces();
   co_return checked;
@@ -194,8 +202,8 @@ std::string ContentChecks::apply(const std::string& value, const std::string& ta
       log_action(action, piece, action.text);
       return piece.text;
     case Verb::kHold:
-      effects_.is_held = true;
-      log_action(action, piece, action.text);
+      // Once held, it is said no more.
+      if (!std::exchange(effects_.is_held, true)) log_action(action, piece, action.text);
       return piece.text;
     case Verb::kFilter:
       if (action.text.find(':') == std::string::npos) break;

@@ -59,14 +59,14 @@ std::string_view name_of(const std::string& field) {
   return std::string_view(field).substr(0, mail::header_name_length(field));
 }
 
-// `index` counts fields of this name from 1; of Received: our own is not counted.
-std::optional<std::size_t> find_field(const std::vector<std::string>& fields, std::string_view name,
-                                      std::uint32_t index) {
-  const bool is_received = equal_nocase(name, "Received");
+// `index` counts fields of this name from 1. Our own trace field, which no filter is shown, is not
+// counted, wherever it stands by now.
+std::optional<std::size_t> find_field(const std::vector<std::string>& fields, std::string_view own,
+                                      std::string_view name, std::uint32_t index) {
   std::uint32_t seen = 0;
   const std::uint32_t wanted = std::max<std::uint32_t>(index, 1);
-  for (std::size_t i = is_received ? 1 : 0; i < fields.size(); ++i) {
-    if (equal_nocase(name_of(fields[i]), name) && ++seen == wanted) return i;
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    if (fields[i] != own && equal_nocase(name_of(fields[i]), name) && ++seen == wanted) return i;
   }
   return std::nullopt;
 }
@@ -119,6 +119,9 @@ loop::Task<Decision> Milters::begin(ipc::Client& broker, Local local) {
   }
   co_await all.done();
   set_macro("_", "localhost [127.0.0.1]");
+  set_macro("{client_name}", "localhost");
+  set_macro("{client_addr}", "127.0.0.1");
+  set_macro("{client_ptr}", "localhost");
   set_macro("{daemon_name}", settings_.daemon_name);
   set_macro("v", settings_.v);
   const milter::MacroSource source = [this](std::string_view name) { return macro(name); };
@@ -173,6 +176,10 @@ loop::Task<void> Milters::give_up() {
 
 loop::Task<Decision> Milters::run(std::vector<std::string>& fields, MilterSubject& subject) {
   Decision total;
+  own_field_.clear();
+  if (!fields.empty() && equal_nocase(name_of(fields.front()), "Received")) {
+    own_field_ = fields.front();
+  }
   for (auto& filter : filters_) {
     Decision decision = co_await show_content(*filter, fields, subject);
     total.is_hold = total.is_hold || decision.is_hold;
@@ -191,7 +198,7 @@ loop::Task<Decision> Milters::show_content(milter::Filter& filter, std::vector<s
   const auto& names = settings_.end_of_header_macros;
   if (filter.is_over()) co_return co_await filter.show(milter::kEndOfHeader, {}, names, source);
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (i == 0 && equal_nocase(name_of(fields[i]), "Received")) continue;
+    if (fields[i] == own_field_) continue;
     const std::string_view name = name_of(fields[i]);
     std::string_view value = std::string_view(fields[i]).substr(fields[i].find(':') + 1);
     if (!filter.keeps_leading_space() && value.starts_with(' ')) value.remove_prefix(1);
@@ -225,7 +232,7 @@ loop::Task<Decision> Milters::show_content(milter::Filter& filter, std::vector<s
         break;
       }
       case Reply::Kind::kChangeHeader: {
-        const auto at = find_field(fields, reply.name, reply.index);
+        const auto at = find_field(fields, own_field_, reply.name, reply.index);
         if (reply.text.empty()) {
           if (at) fields.erase(fields.begin() + static_cast<std::ptrdiff_t>(*at));
           break;

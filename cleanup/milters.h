@@ -71,6 +71,7 @@ class Milters {
 
   Filters filters_;
   milter::ListSettings settings_;
+  std::string own_field_;  // the trace field of the message in work
   std::map<std::string, std::string, std::less<>> macros_;
 };
 

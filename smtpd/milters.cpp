@@ -8,6 +8,7 @@
 #include "common/log/log.h"
 #include "common/loop/gather.h"
 #include "common/mail/address.h"
+#include "common/mail/status.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
@@ -108,6 +109,7 @@ loop::Task<milter::Decision> SessionMilters::show(char command, std::string payl
       decisions[i] = co_await filters_[i]->show(command, payload, names_of(command), source);
     }
     const milter::Decision& decision = decisions[i];
+    total.is_hold = total.is_hold || decision.is_hold;
     is_hold_ = is_hold_ || decision.is_hold;
     if (!decision.stops()) continue;
     is_discard_ = decision.is_discard;
@@ -200,6 +202,9 @@ loop::Task<void> Session::start_milters() {
   milters_->set("{client_addr}", client_address_);
   milters_->set("{client_port}", client_port());
   milters_->set("{client_ptr}", reverse_name_);
+  if (limits_ != nullptr) {
+    milters_->set("{client_connections}", std::to_string(limits_->connections));
+  }
   using Status = ipc::resolver::Status;
   milters_->set("{client_resolve}", name_status_ == Status::kFound       ? "OK"
                                     : name_status_ == Status::kTemporary ? "TEMP"
@@ -220,9 +225,16 @@ loop::Task<std::optional<mail::Reply>> Session::ask_milters(char command, std::s
   }
   const std::string at(where);
   const auto decision = co_await milters_->show(command, std::move(payload));
+  const auto log = [&](std::string_view action, std::string_view said) {
+    log_action(fmt::format("milter-{}", action), said, at, recipient, !recipient.empty(),
+               sasl_username());
+  };
+  if (decision.is_hold) log("hold", "milter triggers HOLD action");
+  if (decision.is_discard) log("discard", "milter triggers DISCARD action");
   if (decision.reply.empty()) co_return std::nullopt;
   mail::Reply reply = reply_of(decision.reply);
-  log_reject(reply, at, recipient, !recipient.empty(), "milter-reject");
+  note_rejection(reply);
+  log("reject", reply.to_line());
   co_return reply;
 }
 
@@ -280,8 +292,16 @@ loop::Task<std::optional<mail::Reply>> Session::milter_rcpt(std::string argument
 loop::Task<void> Session::milter_rejected_rcpt(std::string argument, const mail::Reply& reply) {
   if (milters_ == nullptr) co_return;
   milters_->set("{rcpt_mailer}", "error");
-  milters_->set("{rcpt_host}", std::to_string(reply.code));
-  milters_->set("{rcpt_addr}", reply.lines.empty() ? std::string() : reply.lines.front());
+  if (transaction_) milters_->set("i", transaction_->queue_id());
+  // The status where a host would be, and the text, which names the recipient first.
+  const std::string line = reply.to_line();
+  const auto said = mail::status_of_reply(
+      reply.code, std::string_view(line).substr(std::min<std::size_t>(4, line.size())));
+  std::string_view text = said.text;
+  const std::string subject = fmt::format("<{}>: ", recipient_in_check_);
+  if (text.starts_with(subject)) text.remove_prefix(subject.size());
+  milters_->set("{rcpt_host}", said.status.to_string());
+  milters_->set("{rcpt_addr}", std::string(text));
   co_await milters_->show_rejected(milter_arguments(argument));
 }
 
@@ -290,7 +310,7 @@ loop::Task<std::optional<mail::Reply>> Session::milter_data(std::string_view whe
   const std::string at(where);
   milters_->set("i", transaction_->queue_id());
   for (const char* name : {"{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"}) milters_->set(name, {});
-  co_return co_await ask_milters(milter::kData, {}, at);
+  co_return co_await ask_milters(milter::kData, {}, at, recipient_in_check_);
 }
 
 loop::Task<void> Session::set_milter_address(std::string which, std::string address) {
@@ -313,7 +333,8 @@ loop::Task<void> Session::set_milter_address(std::string which, std::string addr
 }
 
 loop::Task<void> Session::hand_over_milters() {
-  if (milters_ == nullptr || !transaction_) co_return;
+  // What a filter has discarded no filter sees more of.
+  if (milters_ == nullptr || !transaction_ || milters_->is_discard()) co_return;
   auto [handover, fds] = co_await milters_->hand_over();
   transaction_->set_milters(std::move(handover), std::move(fds));
 }

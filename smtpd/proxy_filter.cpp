@@ -244,17 +244,20 @@ loop::Task<mail::Reply> Session::finish_proxy_content() {
     const auto answer = co_await proxy_->finish();
     reply = answer ? *answer : proxy_failed(*proxy_, answer.error());
   }
-  if (!reply.is_success()) {
+  if (reply.is_success()) {
+    forgive_errors();
+  } else {
     note_rejection(reply);
-    const auto& recipients = transaction_->envelope().recipients;
-    log::info(
-        "proxy-reject: END-OF-MESSAGE: {}; from=<{}>{} proto={} helo=<{}>",
-        log::clean(reply.to_line()), log::clean(mail::quote_address(sender_.value_or(""))),
-        recipients.empty()
-            ? std::string()
-            : fmt::format(" to=<{}>", log::clean(mail::quote_address(recipients.front().address))),
-        protocol_, log::clean(helo_));
   }
+  const auto& recipients = transaction_->envelope().recipients;
+  log::info(
+      "proxy-{}: END-OF-MESSAGE: {}; from=<{}>{} proto={} helo=<{}>",
+      reply.is_success() ? "accept" : "reject", log::clean(reply.to_line()),
+      log::clean(mail::quote_address(sender_.value_or(""))),
+      recipients.empty()
+          ? std::string()
+          : fmt::format(" to=<{}>", log::clean(mail::quote_address(recipients.front().address))),
+      protocol_, log::clean(helo_));
   reset();
   co_return reply;
 }

@@ -34,7 +34,9 @@ void append_footer(mail::Reply& reply, std::string_view text) {
     text.remove_prefix(2);
     continues = true;
   }
-  while (!text.empty() && reply.lines.size() < kMaxFooterLines) {
+  // A line break at the end begins one more line, an empty one.
+  bool is_more = !text.empty();
+  while (is_more && reply.lines.size() < kMaxFooterLines) {
     const auto end = text.find("\\n");
     const std::string_view line = text.substr(0, end);
     if (continues && !reply.lines.empty()) {
@@ -43,6 +45,7 @@ void append_footer(mail::Reply& reply, std::string_view text) {
       reply.lines.emplace_back(line);
     }
     continues = false;
+    is_more = end != std::string_view::npos;
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 2);
   }
 }

@@ -121,34 +121,32 @@ class Session {
   enum class End : unsigned char { kQuit, kLost, kTimeout, kDropped };
 
   // ---- session.cpp
-  void take_client_of(const smtpwire::ProxyHeader& header);
+  loop::Task<void> converse();
+  loop::Task<void> handle(std::string_view line);
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> execute(
+      const smtpwire::CommandLine& command);
+  // Counts the errors, makes those wait who make many, and sends it.
+  // `verb` is what the disconnect line counts it as.
+  loop::Task<void> answer(const mail::Reply& reply, std::optional<smtpwire::Verb> verb);
+  [[nodiscard]] SessionExtras& extras();
+
+  // ---- admission.cpp
   // proxy.cpp: who the proxy in front of us speaks for; false when it does not say so.
   [[nodiscard]] loop::Task<bool> learn_from_proxy();
+  void take_client_of(const smtpwire::ProxyHeader& header);
   loop::Task<void> look_up_client();
   // client_lists.cpp
   [[nodiscard]] loop::Task<Listed> find_client_in(const config::Networks& networks);
   loop::Task<void> look_up_client_lists();
-  void log_reply(const mail::Reply& reply) const;
-  // transcript.cpp
-  void record_command(std::string_view line, bool is_secret);
-  void record_reply(const mail::Reply& reply);
-  void finish_transcript(std::size_t threshold, std::string_view reason);
+  // The limits per client; a refusal where one is exceeded.
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> admit();
+  [[nodiscard]] loop::Task<std::optional<mail::Reply>> count(ipc::anvil::Event event);
+  // A login failed, or a command was refused: too many of them ban the client.
+  void note_offence(ipc::anvil::OffenceKind kind);
   [[nodiscard]] loop::Task<mail::Reply> greeting();
-  loop::Task<void> converse();
-  // The next command line, or nothing when the session has ended. The text of one that is too long
-  // is no command; *is_too_long says so.
-  [[nodiscard]] loop::Task<std::optional<std::string>> read_command(bool* is_too_long = nullptr);
-  loop::Task<void> handle(std::string_view line);
-  [[nodiscard]] loop::Task<bool> send(const mail::Reply& reply);
-  // restrictions/reject_reply.cpp: smtpd_reject_filter_maps, smtpd_reject_footer and its maps.
-  [[nodiscard]] bool has_reject_text() const;
-  [[nodiscard]] loop::Task<mail::Reply> with_reject_text(mail::Reply reply);
-  [[nodiscard]] loop::Task<bool> flush();
-  loop::Task<void> refuse(mail::Reply reply);
-  void end_by(loop::Io io);
-  void log_end();
-  [[nodiscard]] loop::Deadline deadline() const;
+  [[nodiscard]] std::optional<mail::Reply> greeting_of_refused(const mail::Reply& refusal) const;
 
+  // ---- session_wire.cpp
   // Until when the client must have sent something, or under smtpd_per_request_deadline all of it.
   class ReadDeadline {
    public:
@@ -162,16 +160,30 @@ class Session {
     loop::Deadline until_;
   };
 
-  // The limits per client; a refusal where one is exceeded.
-  [[nodiscard]] loop::Task<std::optional<mail::Reply>> admit();
-  [[nodiscard]] loop::Task<std::optional<mail::Reply>> count(ipc::anvil::Event event);
-  // A login failed, or a command was refused: too many of them ban the client.
-  void note_offence(ipc::anvil::OffenceKind kind);
+  // The next command line, or nothing when the session has ended. The text of one that is too long
+  // is no command; *is_too_long says so.
+  [[nodiscard]] loop::Task<std::optional<std::string>> read_command(bool* is_too_long = nullptr);
+  [[nodiscard]] loop::Task<bool> send(const mail::Reply& reply);
+  // restrictions/reject_reply.cpp: smtpd_reject_filter_maps, smtpd_reject_footer and its maps.
+  [[nodiscard]] bool has_reject_text() const;
+  [[nodiscard]] loop::Task<mail::Reply> with_reject_text(mail::Reply reply);
+  [[nodiscard]] loop::Task<bool> flush();
+  loop::Task<void> refuse(mail::Reply reply);
+  void end_by(loop::Io io);
+  [[nodiscard]] loop::Deadline deadline() const;
+
+  // ---- session_log.cpp
+  void log_reply(const mail::Reply& reply) const;
   // The refusal that comes is that of an address nobody has: had it been taken, there would be a
   // bounce (notify_classes).
   void note_undeliverable() { is_undeliverable_ = true; }
+  void log_end();
+  // transcript.cpp
+  void record_command(std::string_view line, bool is_secret);
+  void record_reply(const mail::Reply& reply);
+  void finish_transcript(std::size_t threshold, std::string_view reason);
 
-  [[nodiscard]] SessionExtras& extras();
+  // ---- commands/guards.cpp
   void note_early_input(smtpwire::Verb verb);
   [[nodiscard]] loop::Task<bool> is_forbidden(std::string_view line, std::string name);
   // smtpd_command_filter; nothing when the session has to end.
@@ -231,8 +243,11 @@ class Session {
   [[nodiscard]] std::int64_t wanted_authentication() const;
   [[nodiscard]] loop::Task<bool> read_data(smtpwire::DotDecoder& decoder);
   [[nodiscard]] loop::Task<bool> read_chunk(std::uint64_t size, bool skip);
+  void drop_chunks(bool was_last);
   [[nodiscard]] loop::Task<mail::Reply> finish_message();
   [[nodiscard]] loop::Task<mail::Reply> explain_end_of_data();
+  // A message was taken: what the client did wrong before it does not count any more.
+  void forgive_errors();
   [[nodiscard]] std::optional<mail::Reply> content_fault(bool bare_lf, bool too_big) const;
   void reset();
   [[nodiscard]] smtpwire::Extensions extensions() const;
@@ -272,7 +287,6 @@ class Session {
                                                                    std::string_view where,
                                                                    std::string recipient = {});
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_connect();
-  [[nodiscard]] std::optional<mail::Reply> greeting_of_refused(const mail::Reply& refusal) const;
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_helo(std::string_view where);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_mail(std::string argument);
   [[nodiscard]] loop::Task<std::optional<mail::Reply>> milter_rcpt(std::string argument,
@@ -290,7 +304,8 @@ class Session {
   void log_reject(const mail::Reply& reply, std::string_view where, std::string_view recipient = {},
                   bool has_recipient = false, std::string_view action = "reject");
   void log_action(std::string_view action, std::string_view said, std::string_view where,
-                  std::string_view recipient, bool has_recipient);
+                  std::string_view recipient, bool has_recipient,
+                  std::string_view sasl_username = {});
 
   struct Count {
     unsigned total = 0;
@@ -350,6 +365,7 @@ class Session {
   bool is_introduced_ = false;
   Troubles troubles_ = 0;            // that are not told yet
   bool is_trouble_noted_ = false;    // of this command
+  bool is_junk_ = false;             // this command (smtpd_junk_command_limit)
   bool is_undeliverable_ = false;    // as is said of this command's address
   bool is_dialogue_logged_ = false;  // debug_peer_list, or -v
   std::optional<End> end_;

@@ -44,11 +44,15 @@ class Transaction {
   [[nodiscard]] bool has_content() const { return submission_ != nullptr; }
   [[nodiscard]] ipc::Submission& submission() { return *submission_; }
   [[nodiscard]] std::uint64_t submission_size() const { return submission_->size(); }
+  // All content is there: so many lines.
+  void set_lines(std::uint64_t lines) { lines_ = lines; }
+  [[nodiscard]] std::uint64_t wire_size() const { return submission_->size() + lines_; }
 
  private:
   queuefile::Envelope envelope_;
   std::string queue_id_;
   std::unique_ptr<ipc::Submission> submission_;
+  std::uint64_t lines_ = 0;
   std::size_t bcc_sent_ = 0;
   std::int64_t overrides_ = 0;
   ipc::milter::Handover milters_;

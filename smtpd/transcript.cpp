@@ -58,7 +58,8 @@ Troubles trouble_of(const mail::Reply& reply) {
   const std::string_view status =
       std::string_view(line).substr(std::min<std::size_t>(4, line.size()));
   if (status.starts_with("4.3.1")) return kTroubleResource;
-  if (status.starts_with("4.3.5")) return kTroubleSoftware;
+  // A refusal by an access table is policy, whatever status it has.
+  if (status.starts_with("4.3.5 Server configuration error")) return kTroubleSoftware;
   if (status.starts_with("4.3.0")) {
     const bool is_lookup = line.ends_with("Temporary lookup failure");
     return is_lookup ? kTroubleData : kTroubleSoftware | kTroubleData;

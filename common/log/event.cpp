@@ -119,6 +119,7 @@ void rejected(const RejectLine& line) {
   if (line.has_recipient) text += fmt::format(" to=<{}>", line.recipient);
   if (!line.protocol.empty()) text += fmt::format(" proto={}", line.protocol);
   if (!line.helo.empty()) text += fmt::format(" helo=<{}>", line.helo);
+  if (!line.sasl_username.empty()) text += fmt::format(" sasl_username=<{}>", line.sasl_username);
   info_event(Event("reject", line.queue_id)
                  .with("action", line.action)
                  .with("where", line.where)

@@ -91,6 +91,7 @@ struct RejectLine {
   bool has_recipient = false;
   std::string_view protocol;  // "ESMTP"
   std::string_view helo;
+  std::string_view sasl_username;  // of a milter's verdict only
 };
 // "NOQUEUE: reject: RCPT from N[IP]: TEXT; from=<> to=<> proto=ESMTP helo=<>"
 void rejected(const RejectLine& line);

@@ -89,9 +89,13 @@ ListSettings read_list(const config::Values& values, std::string_view parameter,
   settings.end_of_data_macros = values.list("milter_end_of_data_macros");
   settings.unknown_command_macros = values.list("milter_unknown_command_macros");
   for (const auto& word : values.list("milter_macro_defaults")) {
-    const auto [name, value] = split_at_first(trim(word, "{} \t"), '=');
-    std::string key(trim(name));
-    // Long names are written with or without their braces.
+    // Braces stand around the whole, for blanks in the value, or around a long name.
+    std::string_view pair = trim(word);
+    if (pair.starts_with('{') && pair.ends_with('}')) {
+      pair = trim(pair.substr(1, pair.size() - 2));
+    }
+    const auto [name, value] = split_at_first(pair, '=');
+    std::string key(trim(name, "{} \t"));
     if (key.size() > 1 && !key.starts_with('{')) key = "{" + key + "}";
     settings.macro_defaults.emplace(std::move(key), std::string(trim(value)));
   }

@@ -133,14 +133,21 @@ bool parse_orcpt(std::string_view value, RcptArguments& out) {
   return true;
 }
 
+// RET, ENVID, NOTIFY and ORCPT where DSN is not offered.
+std::unexpected<mail::Reply> refuse_dsn() { return refuse(501, "5.7.1 DSN support is disabled"); }
+
+// SIZE and BODY are understood also where the EHLO keyword is discarded: to announce them less is
+// meant to make clients do less, not to refuse what they do.
 Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensions,
                                MailArguments& out) {
-  if (const auto size = value_of(word, "SIZE"); size && extensions.size) {
+  if (const auto size = value_of(word, "SIZE")) {
     out.size = parse_integer<std::uint64_t>(*size, 0, INT64_MAX);
-    if (!out.size) return refuse(501, "5.5.4 Bad message size syntax");
-    return {};
+    if (out.size) return {};
+    return is_all_digits(*size)
+               ? refuse(552, "5.3.4 Message size exceeds file system imposed limit")
+               : refuse(501, "5.5.4 Bad message size syntax");
   }
-  if (const auto body = value_of(word, "BODY"); body && extensions.eight_bit_mime) {
+  if (const auto body = value_of(word, "BODY")) {
     if (equal_nocase(*body, "8BITMIME")) {
       out.body = BodyType::k8BitMime;
     } else if (equal_nocase(*body, "7BIT")) {
@@ -158,7 +165,8 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
     out.requires_tls = true;
     return {};
   }
-  if (const auto ret = value_of(word, "RET"); ret && extensions.dsn) {
+  if (const auto ret = value_of(word, "RET")) {
+    if (!extensions.dsn) return refuse_dsn();
     const bool again = out.ret != DsnReturn::kUnspecified;
     if (!again && equal_nocase(*ret, "FULL")) {
       out.ret = DsnReturn::kFull;
@@ -169,7 +177,8 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
     }
     return {};
   }
-  if (const auto envid = value_of(word, "ENVID"); envid && extensions.dsn) {
+  if (const auto envid = value_of(word, "ENVID")) {
+    if (!extensions.dsn) return refuse_dsn();
     const auto decoded = is_xtext(*envid) ? xtext_decode(*envid) : std::nullopt;
     if (!out.envid.empty() || envid->empty() || envid->size() > kMaxEnvid || !decoded ||
         !is_all_printable(*decoded)) {
@@ -178,7 +187,8 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
     out.envid = *envid;
     return {};
   }
-  if (const auto auth = value_of(word, "AUTH"); auth && extensions.auth) {
+  if (const auto auth = value_of(word, "AUTH")) {
+    if (!extensions.auth) return {};  // nobody logs in here: it means nothing
     if (out.auth) return refuse(503, "5.5.4 Error: multiple AUTH= options");
     out.auth = is_xtext(*auth) ? xtext_decode(*auth) : std::nullopt;
     if (!out.auth || out.auth->empty()) return refuse(501, "5.5.4 Bad AUTH parameter syntax");
@@ -201,7 +211,8 @@ Parsed<void> apply_mail_option(std::string_view word, const Extensions& extensio
 
 Parsed<void> apply_rcpt_option(std::string_view word, const Extensions& extensions,
                                RcptArguments& out) {
-  if (const auto notify = value_of(word, "NOTIFY"); notify && extensions.dsn) {
+  if (const auto notify = value_of(word, "NOTIFY")) {
+    if (!extensions.dsn) return refuse_dsn();
     const auto mask = parse_notify(*notify);
     if (out.notify != 0 || !mask) {
       return refuse(501, "5.5.4 Error: Bad NOTIFY parameter syntax");
@@ -209,7 +220,8 @@ Parsed<void> apply_rcpt_option(std::string_view word, const Extensions& extensio
     out.notify = *mask;
     return {};
   }
-  if (const auto orcpt = value_of(word, "ORCPT"); orcpt && extensions.dsn) {
+  if (const auto orcpt = value_of(word, "ORCPT")) {
+    if (!extensions.dsn) return refuse_dsn();
     if (!out.orcpt_type.empty() || !parse_orcpt(*orcpt, out)) {
       return refuse(501, "5.5.4 Error: Bad ORCPT parameter syntax");
     }

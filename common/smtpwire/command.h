@@ -74,11 +74,9 @@ using NotifyMask = std::uint8_t;  // 0: not given
 
 // The parameters that a server has announced; any other is 555.
 struct Extensions {
-  bool size = true;
-  bool eight_bit_mime = true;
   bool smtputf8 = true;
   bool dsn = true;
-  bool auth = true;
+  bool auth = true;   // false: AUTH= is taken and means nothing
   bool verp = false;  // XVERP, for smtpd_authorized_verp_clients
   bool requiretls = false;
   bool strict_rfc821_envelopes = false;

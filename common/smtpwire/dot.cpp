@@ -51,6 +51,7 @@ std::size_t LineEndDecoder::line_part(std::string_view in, std::string& out) {
   if (held_crs_ > 1) seen_bare_cr_ = true;
   held_crs_ = 0;
   out += '\n';
+  ++lines_;
   return lf + 1;
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +44,8 @@ class LineEndDecoder {
   [[nodiscard]] bool seen_bare_lf() const { return seen_bare_lf_; }
   [[nodiscard]] bool seen_bare_cr() const { return seen_bare_cr_; }
   [[nodiscard]] bool seen_nul() const { return seen_nul_; }
+  // Line ends so far: with CRLF the content is longer by so many bytes.
+  [[nodiscard]] std::uint64_t lines() const { return lines_; }
 
  protected:
   explicit LineEndDecoder(const DecodeRules& rules) : rules_(rules) {}
@@ -61,6 +64,7 @@ class LineEndDecoder {
   bool seen_bare_lf_ = false;
   bool seen_bare_cr_ = false;
   bool seen_nul_ = false;
+  std::uint64_t lines_ = 0;
 };
 
 class DotDecoder : public LineEndDecoder {

@@ -6,15 +6,35 @@
 
 #include <fmt/format.h>
 
+#include "common/log/clean.h"
+#include "common/log/log.h"
 #include "common/smtpwire/chunk.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
+namespace {
+
+constexpr std::size_t kMaxShown = 100;
+
+}  // namespace
+
 loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& command) {
   const auto parsed = smtpwire::parse_bdat(command.argument);
-  if (!parsed) co_return parsed.error();
+  const auto warn = [&](std::string_view what) {
+    log::warning("{}: {}",
+                 transaction_ && !transaction_->queue_id().empty() ? transaction_->queue_id()
+                                                                   : std::string("NOQUEUE"),
+                 what);
+  };
+  if (!parsed) {
+    warn(fmt::format("malformed BDAT command syntax from {}: BDAT {}", client(),
+                     log::clean(command.argument, kMaxShown)));
+    co_return parsed.error();
+  }
 
+  const std::uint64_t limit = settings_->message_size_limit;
+  const std::uint64_t so_far = has_chunks_ ? transaction_->submission_size() : 0;
   std::optional<mail::Reply> refusal;
   if (chunk_failed_) {
     refusal = mail::make_reply(
@@ -26,6 +46,12 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
     refusal = mail::make_reply(503, "5.5.1 Error: need RCPT command");
   } else if (!has_recipients()) {
     refusal = mail::make_reply(554, "5.5.1 Error: no valid recipients");
+  } else if (parsed->size == 0 && !parsed->last) {
+    warn(fmt::format("null BDAT request from {}", client()));
+    refusal = mail::make_reply(551, "5.7.1 Null BDAT request");
+  } else if (limit > 0 && so_far <= limit && parsed->size > limit - so_far) {
+    warn(fmt::format("BDAT request from {} exceeds message size limit", client()));
+    refusal = mail::make_reply(552, "5.3.4 Chunk exceeds message size limit");
   } else if (!has_chunks_) {
     refusal = co_await check(Stage::kData);
     if (refusal) log_reject(*refusal, "BDAT", recipient_in_check_, !recipient_in_check_.empty());
@@ -38,16 +64,13 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
     transaction_->begin_content(neighbours().cleanup, number_, actions());
   }
   if (!co_await read_chunk(parsed->size, refusal.has_value())) co_return mail::Reply{};
-  if (refusal) {
-    // What follows of this message is thrown away, too (RFC 3030 2).
-    reset();
-    chunk_failed_ = !parsed->last;
-    co_return *refusal;
+  if (!refusal) {
+    refusal = content_fault(chunks_->seen_bare_lf(), bdat_too_big_);
+    if (refusal) log_reject(*refusal, "END-OF-MESSAGE");
   }
-  if (auto fault = content_fault(chunks_->seen_bare_lf(), bdat_too_big_)) {
-    log_reject(*fault, "END-OF-MESSAGE");
-    reset();
-    co_return *fault;
+  if (refusal) {
+    drop_chunks(parsed->last);
+    co_return *refusal;
   }
   if (!parsed->last) {
     co_return mail::make_reply(250, fmt::format("2.0.0 Ok: {} bytes", parsed->size));
@@ -55,7 +78,21 @@ loop::Task<mail::Reply> Session::bdat_command(const smtpwire::CommandLine& comma
   std::string rest;
   chunks_->finish(rest);
   (void)co_await transaction_->submission().add(rest, deadline());
+  transaction_->set_lines(chunks_->lines() + rest.size());
   co_return co_await finish_message();
+}
+
+// What follows of this message is thrown away, too; RSET comes before the next one (RFC 3030 2).
+void Session::drop_chunks(bool was_last) {
+  if (was_last) {
+    reset();
+    return;
+  }
+  transaction_.reset();
+  chunks_.reset();
+  has_chunks_ = false;
+  bdat_too_big_ = false;
+  chunk_failed_ = true;
 }
 
 loop::Task<bool> Session::read_chunk(std::uint64_t size, bool skip) {

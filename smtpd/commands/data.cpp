@@ -74,6 +74,7 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
     co_return *fault;
   }
   if (has_proxy_filter()) co_return co_await finish_proxy_content();
+  transaction_->set_lines(decoder.lines());
   co_return co_await finish_message();
 }
 
@@ -149,13 +150,14 @@ loop::Task<mail::Reply> Session::finish_message() {
   }
   const auto outcome =
       co_await transaction_->submission().finish(loop::Clock::now() + kCommitTime, std::move(end));
-  if (milters_ && outcome) milters_->content_done();
+  if (milters_ && outcome && !milters_->is_discard()) milters_->content_done();
   mail::Reply reply;
   if (!outcome) {
     log::warning("{}: {}", transaction_->queue_id(), outcome.error().text);
     reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   } else if (outcome->is_accepted) {
     reply = mail::make_reply(250, fmt::format("2.0.0 Ok: queued as {}", outcome->queue_id));
+    forgive_errors();
   } else {
     reply = mail::make_reply(static_cast<int>(outcome->reply_code),
                              fmt::format("{} {}", outcome->status, outcome->text));

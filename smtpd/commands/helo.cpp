@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
 #include "smtpd/session.h"
@@ -111,15 +112,30 @@ loop::Task<mail::Reply> Session::vrfy_command(const smtpwire::CommandLine& comma
   if (settings_->smtpd.disable_vrfy_command) {
     co_return mail::make_reply(502, "5.5.1 VRFY command is disabled");
   }
-  auto address = smtpwire::parse_vrfy(command.argument);
-  if (!address) co_return address.error();
+  const bool takes_utf8 = settings_->smtputf8_enable && !discards(kEhloSmtputf8);
+  if (command.argument.empty()) {
+    co_return mail::make_reply(
+        501, fmt::format("5.5.4 Syntax: VRFY address{}", takes_utf8 ? " [SMTPUTF8]" : ""));
+  }
+  std::string_view argument = command.argument;
+  const auto end = argument.find_last_of(kBlanks);
+  const bool is_utf8 = takes_utf8 && end != std::string_view::npos &&
+                       equal_nocase(argument.substr(end + 1), "SMTPUTF8");
+  if (is_utf8) argument = trim(argument.substr(0, end));
+  const std::string shown(argument);
+  auto address = smtpwire::parse_vrfy(argument);
+  if (!address) {
+    warn_of_address(argument, address.error());
+    co_return address.error();
+  }
+  if (auto refusal = undeclared_utf8(*address, is_utf8)) co_return *refusal;
   recipient_in_check_ = *std::move(address);
   const auto refusal = co_await check(Stage::kRecipient);
   if (refusal) {
     log_reject(*refusal, "VRFY", recipient_in_check_, true);
     co_return *refusal;
   }
-  co_return mail::make_reply(252, {2, 0, 0}, mail::quote_address(recipient_in_check_));
+  co_return mail::make_reply(252, {2, 0, 0}, shown);
 }
 
 mail::Reply Session::reset_command(const smtpwire::CommandLine& command) {

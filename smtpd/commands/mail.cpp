@@ -26,10 +26,9 @@ bool is_mailable(const std::string& address) {
 
 smtpwire::Extensions Session::extensions() const {
   smtpwire::Extensions extensions;
-  extensions.size = !discards(kEhloSize);
-  extensions.eight_bit_mime = !discards(kEhlo8BitMime);
   extensions.smtputf8 = settings_->smtputf8_enable && !discards(kEhloSmtputf8);
   extensions.dsn = !discards(kEhloDsn);
+  extensions.auth = settings_->login.is_enabled;
   extensions.requiretls = offers_require_tls() && !discards(kEhloRequireTls);
   extensions.verp = may_xverp_;
   extensions.verp_delimiter_filter = settings_->verp_delimiter_filter;
@@ -50,20 +49,23 @@ void Session::warn_of_address(std::string_view argument, const mail::Reply& refu
   const std::string line = refusal.to_line();
   const bool is_about_it = line.starts_with("501 5.1.3") || line.starts_with("501 5.1.7");
   if (!is_about_it || server_.is_explaining()) return;
-  argument.remove_prefix(std::min(argument.find(':') + 1, argument.size()));
-  argument = trim(argument);
-  const std::size_t end = argument.rfind('>');
-  if (end == std::string_view::npos) return;
+  if (where_ != "VRFY") {  // FROM: or TO: before it, and parameters behind
+    argument.remove_prefix(std::min(argument.find(':') + 1, argument.size()));
+    argument = trim(argument);
+    const std::size_t end = argument.rfind('>');
+    argument =
+        end == std::string_view::npos ? next_word(argument, kBlanks) : argument.substr(0, end + 1);
+  }
   log::warning("Illegal address syntax from {} in {} command: {}", client(), where_,
-               log::clean(argument.substr(0, end + 1), kMaxShownAddress));
+               log::clean(argument, kMaxShownAddress));
 }
 
 loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& command) {
   if (helo_.empty() && settings_->smtpd.smtpd_helo_required) {
     co_return mail::make_reply(503, "5.5.1 Error: send HELO/EHLO first");
   }
-  if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: MAIL after BDAT");
   if (sender_) co_return mail::make_reply(503, "5.5.1 Error: nested MAIL command");
+  if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: MAIL after BDAT");
   auto parsed = smtpwire::parse_mail(command.argument, extensions());
   if (!parsed) {
     warn_of_address(command.argument, parsed.error());
@@ -88,7 +90,10 @@ loop::Task<mail::Reply> Session::mail_command(const smtpwire::CommandLine& comma
     log_reject(full, "MAIL");
     co_return full;
   }
-  if (!is_mailable(parsed->sender.address)) co_return smtpwire::reply_bad_sender();
+  if (!is_mailable(parsed->sender.address)) {
+    warn_of_address(command.argument, smtpwire::reply_bad_sender());
+    co_return smtpwire::reply_bad_sender();
+  }
   if (auto refusal = undeclared_utf8(parsed->sender.address, parsed->smtputf8)) co_return *refusal;
   sender_ = parsed->sender.address;
   if (parsed->auth && *parsed->auth != "<>") extras().login_sender = xtext_encode(*parsed->auth);

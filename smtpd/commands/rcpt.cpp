@@ -119,8 +119,8 @@ void Session::begin_transaction(bool is_local) {
 }
 
 loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& command) {
-  if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need MAIL command");
   if (in_bdat()) co_return mail::make_reply(503, "5.5.1 Error: RCPT after BDAT");
+  if (!sender_) co_return mail::make_reply(503, "5.5.1 Error: need MAIL command");
   auto parsed = smtpwire::parse_rcpt(command.argument, extensions());
   if (!parsed) {
     warn_of_address(command.argument, parsed.error());
@@ -138,6 +138,10 @@ loop::Task<mail::Reply> Session::rcpt_command(const smtpwire::CommandLine& comma
   }
   recipient_in_check_ = parsed->recipient.address;
   const auto refusal = co_await check(Stage::kRecipient);
+  if (refusal && *refusal == smtpwire::reply_bad_recipient()) {
+    warn_of_address(command.argument, *refusal);
+    co_return *refusal;
+  }
   if (refusal) {
     log_reject(*refusal, "RCPT", recipient_in_check_, true);
     co_await milter_rejected_rcpt(std::string(command.argument), *refusal);

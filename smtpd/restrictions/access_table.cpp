@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "common/base/text.h"
 #include "common/log/clean.h"
@@ -164,7 +165,9 @@ std::vector<ipc::tables::Key> RestrictionRun::access_keys(AccessBy by) const {
     case AccessBy::kRecipient:
       break;
   }
-  std::string address = by == AccessBy::kSender ? session_.sender().value_or("") : recipient();
+  // Patterns see it in lower case, too.
+  std::string address =
+      to_lower(by == AccessBy::kSender ? session_.sender().value_or("") : recipient());
   // What has no domain is meant to be at ours.
   if (!address.empty() && !mail::split_address(address).has_domain) {
     address += "@" + session_.settings().address.myorigin;
@@ -300,8 +303,7 @@ loop::Task<Verdict> RestrictionRun::check_access(const Restriction& restriction,
   if (is_known_absent(restriction)) co_return Verdict::dunno();
   auto found = co_await find_access(restriction);
   if (!found) {
-    co_return config_error(
-        fmt::format("{}: {}: table lookup problem", restriction.argument, found.error().text));
+    co_return table_error(restriction, found.error().text, subject_of(restriction.by));
   }
   if (!found->is_found) {
     if (is_local_table(restriction.argument)) keep_absent(restriction);
@@ -313,6 +315,15 @@ loop::Task<Verdict> RestrictionRun::check_access(const Restriction& restriction,
                          index < keys.size() ? keys[index].text : std::string(),
                          subject_of(restriction.by), list, depth,
                          static_cast<int>(session_.settings().smtpd.access_map_defer_code));
+}
+
+// As the answer of an access table with such an entry.
+Verdict RestrictionRun::table_error(const Restriction& restriction, std::string_view why,
+                                    const Subject& who) {
+  log::warning("{}: {}: {}: table lookup problem", restriction.name, restriction.argument,
+               log::clean(why));
+  return refuse(451, "4.3.5", who,
+                fmt::format("{} rejected: Server configuration error", who.class_name));
 }
 
 // check_*_{a,mx,ns}_access: the names and addresses of the hosts behind a domain, in one question.
@@ -362,8 +373,7 @@ loop::Task<Verdict> RestrictionRun::check_host_access(const Restriction& restric
   const auto found = co_await session_.neighbours().tables.lookup(std::move(question),
                                                                   loop::Clock::now() + kTablesTime);
   if (!found) {
-    co_return config_error(
-        fmt::format("{}: {}: table lookup problem", restriction.argument, found.error().text));
+    co_return table_error(restriction, found.error().text, who);
   }
   if (!found->is_found) co_return Verdict::dunno();
   const auto index = static_cast<std::size_t>(found->key);
@@ -509,7 +519,11 @@ loop::Task<Verdict> RestrictionRun::act(std::string action, std::string source, 
     }
     co_return config_error(fmt::format("{}: unknown action or restriction: {}", source, action));
   }
-  co_return co_await run_list(*restrictions, list, depth + 1);
+  // They speak of what the table was asked about.
+  const Subject* const outer = std::exchange(nested_subject_, &who);
+  Verdict verdict = co_await run_list(*restrictions, list, depth + 1);
+  nested_subject_ = outer;
+  co_return verdict;
 }
 
 }  // namespace postern::smtpd

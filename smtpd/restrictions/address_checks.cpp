@@ -238,7 +238,9 @@ Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved, const Su
   if (!resolved.relocated.empty()) {
     // "5.1.6 User has moved to ..."
     const auto moved = mail::split_status(resolved.relocated, mail::Status{5, 1, 6});
-    return refuse(550, moved.status.to_string(), about,
+    // 5.1.7 of a sender (RFC 3463 3.2).
+    const auto status = about.by == AccessBy::kSender ? mail::Status{5, 1, 7} : moved.status;
+    return refuse(550, status.to_string(), about,
                   fmt::format("{} rejected: {}", about.class_name, moved.text));
   }
   std::int64_t code = 550;
@@ -266,7 +268,9 @@ Verdict RestrictionRun::unlisted(const ipc::tables::Resolved& resolved, const Su
   }
   const std::string in_table =
       params.show_user_unknown_table_name ? fmt::format(" in {}", table) : std::string();
-  const char* status = about.by == AccessBy::kSender ? "5.1.0" : "5.1.1";
+  // Of a sender log readers know 5.1.7 for a virtual alias, and 5.1.0 for all others.
+  const bool is_alias = resolved.address_class == AddressClass::kVirtualAlias;
+  const char* status = about.by != AccessBy::kSender ? "5.1.1" : is_alias ? "5.1.7" : "5.1.0";
   return refuse(static_cast<int>(code), status, about,
                 fmt::format("{} rejected: User unknown{}", about.class_name, in_table));
 }
@@ -302,6 +306,25 @@ Verdict RestrictionRun::reject_multi_recipient_bounce(const Subject& about) {
                 "5.5.3", about, about.class_name + " rejected: Multi-recipient bounce");
 }
 
+// user@domain, user where the domain is one of ours, @domain.
+std::vector<ipc::tables::Key> RestrictionRun::login_keys(
+    const ipc::tables::Resolved& sender) const {
+  const auto& settings = session_.settings();
+  const std::string address = to_lower(sender.address);
+  const std::string bare =
+      mail::strip_extension(address, settings.address.recipient_delimiter).address;
+  std::vector<ipc::tables::Key> keys = {{address, false}};
+  if (bare != address) keys.push_back({bare, true});
+  const auto parts = mail::split_address(address);
+  if (sender.address_class == AddressClass::kLocal ||
+      equal_nocase(parts.domain, settings.address.myorigin)) {
+    keys.push_back({std::string(parts.local_part), true});
+    if (bare != address) keys.push_back({std::string(mail::split_address(bare).local_part), true});
+  }
+  if (parts.has_domain) keys.push_back({fmt::format("@{}", parts.domain), true});
+  return keys;
+}
+
 // smtpd_sender_login_maps: who may use the address.
 loop::Task<Verdict> RestrictionRun::sender_login(const Restriction& restriction) {
   const auto& params = session_.settings().smtpd;
@@ -327,12 +350,9 @@ loop::Task<Verdict> RestrictionRun::sender_login(const Restriction& restriction)
   if (!params.smtpd_sender_login_maps.empty()) {
     ipc::tables::Lookup question;
     question.tables = params.smtpd_sender_login_maps;
-    question.keys.push_back({to_lower(sender), false});
-    const auto stripped =
-        mail::strip_extension(sender, session_.settings().address.recipient_delimiter);
-    if (!stripped.extension.empty()) question.keys.push_back({to_lower(stripped.address), true});
-    const auto parts = mail::split_address(sender);
-    if (parts.has_domain) question.keys.push_back({"@" + to_lower(parts.domain), true});
+    const auto resolved = co_await resolve(sender);
+    if (!resolved) co_return refuse(451, "4.3.0", about, "Temporary lookup failure");
+    question.keys = login_keys(*resolved);
     const auto found = co_await session_.neighbours().tables.lookup(
         std::move(question), loop::Clock::now() + kTablesTime);
     if (!found) {

@@ -221,7 +221,7 @@ loop::Task<Verdict> RestrictionRun::check_dns_list(const Restriction& restrictio
   while (!kept->results[key]) co_await kept->arrived.wait(loop::kNever);
   const DnsListResult result = *kept->results[key];
   if (result.kind == DnsListResult::Kind::kFailed) {
-    log::warning("{}: {} lookup error: {}", log::clean(name), restriction.name, result.error);
+    log::warning("{}: RBL lookup error: {}", log::clean(name), result.error);
   }
   if (list->is_allow_list) {
     const auto& params = session_.settings().smtpd;

@@ -33,12 +33,12 @@ loop::Task<Verdict> RestrictionRun::reject_unknown_helo() {
   switch (found) {
     case DomainState::kFound:
     case DomainState::kFiltered:
+    case DomainState::kNullMx:  // takes no mail, but is there
       break;
     case DomainState::kTemporary:
       co_return defer_if_permit(params.unknown_helo_hostname_tempfail_action, 450, "4.7.1", about,
                                 "Helo command rejected: Host not found");
     case DomainState::kNotFound:
-    case DomainState::kNullMx:
       co_return refuse(static_cast<int>(params.unknown_hostname_reject_code), "4.7.1", about,
                        "Helo command rejected: Host not found");
   }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "common/base/encode.h"
 #include "common/log/log.h"
 #include "smtpd/restrictions/policy_client.h"
 #include "smtpd/restrictions/run.h"
@@ -46,7 +47,7 @@ std::string RestrictionRun::policy_request(const PolicySettings& policy) {
     size = *session_.mail_arguments_->size;
   }
   if (stage_ == Stage::kEndOfData && transaction != nullptr && transaction->has_content()) {
-    size = session_.transaction()->submission().size();
+    size = session_.transaction()->wire_size();
   }
   std::string server_address;
   std::string server_port;
@@ -82,8 +83,8 @@ std::string RestrictionRun::policy_request(const PolicySettings& policy) {
   add("sasl_sender", session_.sasl_sender());
   const tls::Session& tls = session_.tls();
   const bool is_trusted = session_.has_trusted_certificate();
-  add("ccert_subject", is_trusted ? tls.peer_subject : std::string());
-  add("ccert_issuer", is_trusted ? tls.peer_issuer : std::string());
+  add("ccert_subject", is_trusted ? xtext_encode(tls.peer_subject) : std::string());
+  add("ccert_issuer", is_trusted ? xtext_encode(tls.peer_issuer) : std::string());
   // What a stranger cannot have chosen is told of any certificate.
   add("ccert_fingerprint", tls.peer_fingerprint);
   add("ccert_pubkey_fingerprint", tls.peer_key_fingerprint);

@@ -221,6 +221,7 @@ void RestrictionRun::log_line(std::string_view action, std::string_view text) co
 }
 
 RestrictionRun::Subject RestrictionRun::subject_of(Stage stage) const {
+  if (nested_subject_ != nullptr) return *nested_subject_;
   switch (stage) {
     case Stage::kClient:
       return subject_of(AccessBy::kClient);

@@ -101,6 +101,9 @@ class RestrictionRun {
                        std::string_view text);
   // 451 4.3.5, with one log line that says where to look.
   [[nodiscard]] Verdict config_error(std::string_view why);
+  // An access table that cannot be read.
+  [[nodiscard]] Verdict table_error(const Restriction& restriction, std::string_view why,
+                                    const Subject& who);
   [[nodiscard]] static std::string text_of(const Subject& subject, std::string_view text);
   [[nodiscard]] bool is_warning_only() const { return warn_depth_ != 0; }
 
@@ -123,6 +126,7 @@ class RestrictionRun {
   [[nodiscard]] Verdict reject_multi_recipient_bounce(const Subject& about);
   [[nodiscard]] loop::Task<Verdict> sender_login(const Restriction& restriction);
   [[nodiscard]] loop::Task<Result<ipc::tables::Resolved>> resolve(std::string address);
+  [[nodiscard]] std::vector<ipc::tables::Key> login_keys(const ipc::tables::Resolved& sender) const;
   [[nodiscard]] Verdict refuse_by_route(const ipc::tables::Resolved& resolved,
                                         const Subject& about);
   [[nodiscard]] Verdict unlisted(const ipc::tables::Resolved& resolved, const Subject& subject);
@@ -187,7 +191,8 @@ class RestrictionRun {
   bool recipient_checked_ = false;  // whether somebody is there
   bool sender_checked_ = false;
   const Restriction* current_ = nullptr;
-  const Restriction* place_ = nullptr;  // the latest that main.cf names
+  const Restriction* place_ = nullptr;       // the latest that main.cf names
+  const Subject* nested_subject_ = nullptr;  // of the access table whose entry is a list
   std::vector<Step> steps_;
   std::size_t step_ = 0;
   std::shared_ptr<Prefetched> prefetched_;

@@ -30,7 +30,7 @@ std::string local_time() {
 void add_address(TemplateValues& values, const std::string& prefix, std::string_view address) {
   const auto parts = mail::split_address(address);
   values[prefix] = address.empty() ? "<>" : mail::quote_address(address);
-  values[prefix + "_name"] = parts.local_part;
+  values[prefix + "_name"] = address.empty() ? "<>" : parts.local_part;
   values[prefix + "_domain"] = parts.domain;
 }
 

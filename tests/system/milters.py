@@ -127,7 +127,7 @@ options rejected
         wait_for("the end", lambda: any(line.startswith("close") for line in milter.lines()))
         events = [line.split(" | ")[0] for line in milter.lines()]
         check_equal([event for event in events if not event.startswith("header")], [
-            "connect [198.51.100.200]", "helo client.away.test", "unknown FROBNICATE now",
+            "connect [198.51.100.200]", "helo client.away.test", "unknown FROBNICATE",
             "mail <a@away.test> SIZE=99", "rcpt <nobody@elsewhere.test>", "rcpt <u1@box.test> NOTIFY=NEVER",
             "data", "eoh", "body 23", "eom", "mail <again@away.test>", "abort", "close"])
         check_equal([event for event in events if event.startswith("header")], [
@@ -144,13 +144,14 @@ options rejected
 
 
 def a_filter_asks_for_its_macros():
-    script = "macros helo j {client_addr}\nmacros mail {mail_host}\nread j {client_addr} {mail_addr}\n"
-    with System([script]) as (_, milter):
+    script = "macros helo j {client_addr}\nmacros mail {mail_host} {ours} {more}\nread j {client_addr} {mail_addr} {ours} {more}\n"
+    with System([script], {"milter_macro_defaults": "{ours}=1, { {more} = two words }"}) as (_, milter):
         check_equal(send()[0], 250)
         helo = next(line for line in milter.lines() if line.startswith("helo"))
         check("{client_addr}=198.51.100.200" in helo and "j=mx.home.test" in helo, helo)
         mail = next(line for line in milter.lines() if line.startswith("mail"))
         check("{mail_addr}" not in mail, mail)
+        check("{ours}=1" in mail and "{more}=two words" in mail, mail)
 
 
 def what_a_filter_does_not_want_is_not_shown():
@@ -222,7 +223,8 @@ def filters_work_side_by_side_and_in_order():
         begun = time.monotonic()
         check_equal(send()[0], 250)
         taken = time.monotonic() - begun
-        check(4 <= taken < 7, "three filters, one second at each of four steps:", taken)
+        # One after the other it would be twelve.
+        check(4 <= taken < (7 if is_quiet() else 10), "three filters, one second at each of four steps:", taken)
         check(any(line.startswith("header X-One: 1") for line in second.lines()), second.lines())
         check(any(line.startswith("header X-Two: 2") for line in third.lines()), third.lines())
     # The first that refuses decides; the next ones do not hear of a recipient that is refused.
@@ -239,6 +241,7 @@ def each_filter_sees_what_the_one_before_has_left():
 eom addheader X-One added
 eom insheader 0 X-Top inserted
 eom chgheader 1 Subject new
+eom chgheader 1 Received nobody's
 eom delheader 1 X-Gone
 eom replacebody replaced by the first of them\\n
 eom addrcpt <u2@box.test>
@@ -255,18 +258,34 @@ eom addrcpt <u2@box.test>
             text = delivered("u1")
             delivered("u2")
             check_equal(text.partition("\n\n")[2], "replaced by the first of them\n")
-            check("\nX-One: added\nX-Two: too\n" in text, text)
+            # Our own trace field is not theirs to see, nor to change, wherever it stands.
+            check("\nX-One: added\nReceived: nobody's\nX-Two: too\n" in text, text)
+            check_equal(len(re.findall(r"\nReceived: (?:from|by) ", text)), 1, text)
             seen = [line for line in two.lines() if line.startswith(("header", "body"))]
             for line in ("header X-Top: inserted", "header X-One: added", "header Subject: new",
                          "header X-Gone: 2", f"body {len('replaced by the first of them') + 2}"):
                 check(line in seen, line, "is not in", seen)
             check("header Subject: old" not in seen and "header X-Gone: 1" not in seen, seen)
+            check_equal([line for line in seen if line.startswith("header Received")],
+                        ["header Received: nobody's"], seen)
             check_equal([line for line in one.lines() if line.startswith("body")], ["body 23"])
+
+
+def what_is_discarded_is_shown_no_more():
+    for step, line in (("mail", r"NOQUEUE: milter-discard: MAIL from unknown\[198\.51\.100\.200\]: milter "
+                                r"triggers DISCARD action; from=<a@away\.test> proto=ESMTP helo="),
+                       ("rcpt", r"NOQUEUE: milter-discard: RCPT from .*; from=<a@away\.test> to=<u1@box\.test>")):
+        with System([f"{step} discard\n"], {}) as (mta, milter):
+            check_equal(send()[0], 250)
+            mta.wait_log(line)
+            check_equal(send(sender="b@away.test")[0], 250)
+            check(not any(seen.startswith(("header", "eom")) for seen in milter.lines()), milter.lines())
+            check_equal(maildir("u1"), [])
 
 
 def no_more_connections_than_a_filter_may_have():
     """milter_connection_limit: who is beyond it waits for a place, as long as for an answer."""
-    with System(["helo continue\n"], {"milter_connection_limit": "1", "milter_command_timeout": "3s"}) as (mta, milter):
+    with System(["helo continue\n"], {"milter_connection_limit": "1", "milter_command_timeout": "15s"}) as (mta, milter):
         first = Client(source=CLIENT)
         second = Client(source=CLIENT, greet=False, timeout=0.7)
         try:
@@ -377,5 +396,6 @@ main([every_change_of_a_message, what_a_filter_sees, a_filter_asks_for_its_macro
       what_a_filter_does_not_want_is_not_shown, answers_at_each_step,
       large_bodies_are_skipped_and_waits_are_prolonged, quarantined_mail_is_held,
       filters_work_side_by_side_and_in_order, each_filter_sees_what_the_one_before_has_left,
+      what_is_discarded_is_shown_no_more,
       no_more_connections_than_a_filter_may_have, misbehaviour_harms_its_own_session_only,
       mail_of_the_system_itself, filters_of_commands_only_before_a_proxy])

@@ -69,7 +69,9 @@ def transcripts_of_protocol_and_bounce():
 def transcripts_of_trouble_of_our_own():
     """Without the classes that strangers cause, a session is written down from MAIL on."""
     with Mta(TO_POSTMASTER | {"notify_classes": "resource, software, data", "smtpd_relay_restrictions": GUARD,
-                              "smtpd_recipient_restrictions": f"{GUARD}, check_sender_access fail:x"}) as mta:
+                              "smtpd_recipient_restrictions":
+                                  f"{GUARD}, check_sender_access inline:{{ {{s@away.test=nonsense here}} }}"},
+             may_log="nonsense") as mta:
         with stranger() as client:
             client.command("NOOP")
             client.command("MAIL FROM:<s@away.test>")

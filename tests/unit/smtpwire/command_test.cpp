@@ -54,7 +54,8 @@ TEST_CASE("commands get the replies that Postfix gives") {
       {"MAIL FROM:<s@ext.test> FOO=BAR", "555 5.5.4 Unsupported option: FOO=BAR"},
       {"MAIL FROM:<s@ext.test> SIZE=abc", "501 5.5.4 Bad message size syntax"},
       {"MAIL FROM:<s@ext.test> SIZE=-1", "501 5.5.4 Bad message size syntax"},
-      {"MAIL FROM:<s@ext.test> SIZE=18446744073709551616", "501 5.5.4 Bad message size syntax"},
+      {"MAIL FROM:<s@ext.test> SIZE=18446744073709551616",
+       "552 5.3.4 Message size exceeds file system imposed limit"},
       {"MAIL FROM:<s@ext.test> BODY=9BIT", "555 5.5.4 Unsupported option: BODY=9BIT"},
       {"MAIL FROM: <s@ext.test>", "ok"},
       {"mail from:s@ext.test", "ok"},
@@ -136,10 +137,19 @@ TEST_CASE("what the parameters say reaches the session") {
   CHECK(utf8->orcpt_address == "j\xc3\xbcrgen@c");
 
   Extensions none;
-  none.dsn = none.size = none.eight_bit_mime = none.smtputf8 = false;
-  for (const auto option : {"SIZE=1", "BODY=7BIT", "SMTPUTF8", "RET=FULL", "REQUIRETLS"}) {
+  none.dsn = none.smtputf8 = none.auth = false;
+  for (const auto option : {"SMTPUTF8", "REQUIRETLS", "FOO=1"}) {
     CHECK(parse_mail(std::string("FROM:<a@b> ") + option, none).error().code == 555);
   }
+  for (const auto option : {"RET=FULL", "ENVID=1"}) {
+    CHECK(parse_mail(std::string("FROM:<a@b> ") + option, none).error() ==
+          mail::make_reply(501, "5.7.1 DSN support is disabled"));
+  }
+  for (const auto option : {"NOTIFY=NEVER", "ORCPT=rfc822;a"}) {
+    CHECK(parse_rcpt(std::string("TO:<a@b> ") + option, none).error() ==
+          mail::make_reply(501, "5.7.1 DSN support is disabled"));
+  }
+  CHECK(parse_mail("FROM:<a@b> SIZE=1 BODY=8BITMIME AUTH=a+", none).has_value());
   none.requiretls = true;
   CHECK(parse_mail("FROM:<a@b> requiretls", none)->requires_tls);
   CHECK_FALSE(parse_mail("FROM:<a@b>", none)->requires_tls);

@@ -46,6 +46,21 @@ std::string encode(std::string_view text, std::size_t limit, std::size_t room) {
 
 }  // namespace
 
+TEST_CASE("line ends are counted, those of the end of the data not with them") {
+  DotDecoder data({});
+  std::string text;
+  for (const std::string_view piece : {"A: b\r", "\n\r\n..x\r\n.", "\r\nmore"}) {
+    (void)data.decode(piece, text);
+  }
+  CHECK(data.done());
+  CHECK(text == "A: b\n\n.x\n");
+  CHECK(data.lines() == 3);
+  ChunkDecoder chunks({});
+  text.clear();
+  chunks.decode("a\r\nb\nc", text);
+  CHECK(chunks.lines() == 2);
+}
+
 TEST_CASE("DATA is decoded the same however it is cut") {
   struct Case {
     BareLf bare_lf;
