@@ -44,8 +44,7 @@ bool is_other_type(std::string_view type) {
   return std::ranges::find(kOtherTypes, type) != std::end(kOtherTypes);
 }
 
-// What opening it says. Rules of patterns that do not parse make a table unusable for the daemons;
-// lines of texthash: are only left out.
+// What opening it says. Rules that do not parse are left out by the daemons.
 void check_content(const Values& values, std::string_view parameter, std::string_view word,
                    Problems& problems) {
   table::OpenOptions options;
@@ -55,11 +54,10 @@ void check_content(const Values& values, std::string_view parameter, std::string
     problems.push_back(values.problem(parameter, opened.error().text));
     return;
   }
-  const auto severity = word.starts_with("texthash:") ? Severity::kWarning : Severity::kError;
   for (std::string text : (*opened)->warnings()) {
     constexpr std::string_view kSkipped = ": skipping this rule";
     if (text.ends_with(kSkipped)) text.resize(text.size() - kSkipped.size());
-    problems.push_back(values.problem(parameter, std::move(text), severity));
+    problems.push_back(values.problem(parameter, std::move(text), Severity::kWarning));
   }
 }
 

@@ -38,6 +38,15 @@ constexpr std::string_view kProxyReadMaps = "proxy_read_maps";
 constexpr std::string_view kProxyWriteMaps = "proxy_write_maps";
 constexpr std::string_view kTablesProgram = "tables";
 
+// Whose results are commands and paths: local(8) and virtual(8) ask with table::kLiteral.
+constexpr std::string_view kLiteralMaps[] = {"alias_maps",
+                                             "mailbox_command_maps",
+                                             "mailbox_transport_maps",
+                                             "fallback_transport_maps",
+                                             "virtual_mailbox_maps",
+                                             "virtual_uid_maps",
+                                             "virtual_gid_maps"};
+
 // Only proxymap may use the network or hold what opens a data base.
 constexpr std::string_view kServerTypes[] = {"ldap",  "memcache",  "mongodb", "mysql", "pgsql",
                                              "redis", "socketmap", "sqlite",  "tcp"};
@@ -124,6 +133,7 @@ bool is_proxied(std::string_view name) {
 }
 
 bool is_pattern_table(std::string_view name) {
+  if (name.starts_with(table::kLiteral)) name.remove_prefix(table::kLiteral.size());
   const std::string bare = without_proxy(name);
   if (const auto parts = parts_of(bare)) return std::ranges::all_of(*parts, is_pattern_table);
   const std::string_view type = type_of(bare);
@@ -153,6 +163,17 @@ void Registry::open_all(const config::Values& values) {
       collect(values.text(param.name));
     }
   }
+  const auto literal = [&](const std::vector<std::string>& names) {
+    for (const auto& name : table::literal_names(names)) wanted.insert(name);
+  };
+  for (const std::string_view map : kLiteralMaps) literal(values.list(map));
+  for (const auto& service : values.snapshot().services) {
+    for (const auto& [name, value] : service.overrides) {
+      if (std::ranges::find(kLiteralMaps, name) == std::end(kLiteralMaps)) continue;
+      const auto expanded = values.expand_text(value);
+      literal(config::split_list(expanded ? *expanded : value));
+    }
+  }
   allowed_ = std::move(wanted);
   secret_ = config::find_secret_tables(values);
   if (role_ == Role::kProxymap) {
@@ -162,7 +183,8 @@ void Registry::open_all(const config::Values& values) {
   const auto types = table::known_types();
   for (const auto& name : allowed_) {
     if (is_elsewhere(name)) continue;
-    const std::string bare = without_proxy(name);
+    std::string bare = without_proxy(name);
+    if (bare.starts_with(table::kLiteral)) bare.erase(0, table::kLiteral.size());
     if (std::find(types.begin(), types.end(), type_of(bare)) == types.end()) continue;
     // A table that only a default names may well be missing.
     const auto opened = find(name);
@@ -294,7 +316,8 @@ void Registry::watch() {
 // A table is replaced by a rename or written in place: both show in its directory.
 void Registry::watch_directory_of(const std::string& name) {
   if (!inotify_) return;
-  const std::string bare = without_proxy(name);
+  std::string bare = without_proxy(name);
+  if (bare.starts_with(table::kLiteral)) bare.erase(0, table::kLiteral.size());
   const auto colon = bare.find(':');
   if (colon == std::string::npos || colon + 1 >= bare.size() || bare[colon + 1] != '/') return;
   const std::string path = bare.substr(colon + 1);

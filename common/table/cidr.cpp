@@ -36,7 +36,7 @@ class CidrTable final : public Table {
   Result<void> open(const std::string& path, const OpenOptions& options) {
     watch(path);
     auto text = read_rules(path, options.max_file_size);
-    if (!text) return fail_in("open " + name(), std::move(text).error());
+    if (!text) return std::unexpected(std::move(text).error());
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kWord, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));
     rules_ = std::move(file.rules);
@@ -54,7 +54,7 @@ class CidrTable final : public Table {
 
  private:
   Found do_find(std::string_view key) override {
-    const auto address = parse_ip(key);
+    const auto address = key.starts_with('[') ? std::nullopt : parse_ip(key);
     if (!address) return std::nullopt;  // a host name or the like: no key of this table
     const auto matches = [&](std::size_t i) -> Result<bool> {
       // A rule that was skipped, or is about the other family, matches in neither sense.

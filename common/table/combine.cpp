@@ -112,18 +112,22 @@ class DebugTable final : public CombinedTable {
   }
 };
 
-Result<std::vector<std::string_view>> words_inside(std::string_view type, std::string_view name) {
+std::unexpected<Error> bad_syntax(std::string_view type, std::string_view name,
+                                  std::string_view part) {
+  return fail(Error::Kind::kConfig,
+              fmt::format("bad syntax: \"{}:{}\"; need \"{}:{{{}...}}\"", type, name, type, part));
+}
+
+Result<std::vector<std::string_view>> words_inside(std::string_view type, std::string_view name,
+                                                   std::string_view part) {
   const auto inside = inside_braces(name);
   auto words = split_words_braced(inside.value_or(std::string_view()));
-  if (!inside || words.empty()) {
-    return fail(Error::Kind::kConfig,
-                fmt::format("bad {}:{}: need \"{}:{{...}}\"", type, name, type));
-  }
+  if (!inside || words.empty()) return bad_syntax(type, name, part);
   return words;
 }
 
 Result<Parts> open_parts(std::string_view type, std::string_view name, const OpenOptions& options) {
-  TRY(const auto words, words_inside(type, name));
+  TRY(const auto words, words_inside(type, name, "type:name"));
   if (options.max_depth == 0) {
     return fail(Error::Kind::kConfig, fmt::format("{}:{}: nested too deeply", type, name));
   }
@@ -131,6 +135,7 @@ Result<Parts> open_parts(std::string_view type, std::string_view name, const Ope
   --inner.max_depth;  // this bounds the recursion through open_table()
   Parts parts;
   for (const auto word : words) {
+    if (word.find(':') == std::string_view::npos) return bad_syntax(type, name, "type:name");
     TRY(auto part, open_table(word, inner));
     parts.push_back(std::move(part));
   }
@@ -163,7 +168,7 @@ OpenedTable open_debug(std::string_view name, const OpenOptions& options) {
 
 OpenedTable open_randmap(std::string_view name, const OpenOptions& options) {
   static_cast<void>(options);
-  TRY(const auto words, words_inside("randmap", name));
+  TRY(const auto words, words_inside("randmap", name, "value"));
   std::vector<std::string> values;
   for (const auto word : words) values.emplace_back(inside_braces(word).value_or(word));
   return std::make_unique<RandMap>(name, std::move(values));

@@ -96,7 +96,7 @@ class FailTable final : public Table {
  private:
   Found do_find(std::string_view key) override {
     static_cast<void>(key);
-    return error("look up", "this table always fails");
+    return fail_temporary(fmt::format("table {}: query error: Application error", name()));
   }
 };
 
@@ -107,7 +107,12 @@ OpenedTable open_texthash(std::string_view name, const OpenOptions& options) {
   auto table = std::make_unique<MapTable>("texthash", name, options.fold_keys);
   table->watch(path);  // before reading: a change in between is seen as one
   auto text = read_text_file(path, options.max_file_size);
-  if (!text) return std::unexpected(std::move(text).error());
+  if (!text) {
+    // "open database NAME: ...", as of the indexed tables.
+    std::string why = text.error().text;
+    if (why.starts_with("open ")) why.insert(5, "database ");
+    return fail(text.error().kind, std::move(why));
+  }
   const auto take = [&](const RecordView& record) {
     const std::string key(record.key);
     auto stored = options.fold_keys ? fold_key(key, options.utf8) : key;
@@ -122,14 +127,18 @@ OpenedTable open_texthash(std::string_view name, const OpenOptions& options) {
 
 OpenedTable open_inline(std::string_view name, const OpenOptions& options) {
   const auto bad = [&](std::string_view why) {
-    return fail(Error::Kind::kConfig, fmt::format("bad inline:{}: {}", name, why));
+    return fail(Error::Kind::kConfig,
+                fmt::format("{}: \"inline:{}\"; need \"inline:{{name=value...}}\"", why, name));
   };
   const auto inside = inside_braces(name);
-  if (!inside || inside->empty()) return bad("need \"inline:{name=value...}\"");
+  if (!inside || trim(*inside).empty()) return bad("bad syntax");
   auto table = std::make_unique<MapTable>("inline", name, options.fold_keys);
   for (const auto word : split_words_braced(*inside)) {
     const auto pair = parse_assignment(word);
-    if (!pair) return bad(fmt::format("expected name=value in \"{}\"", word));
+    if (!pair && word.find('=') == std::string_view::npos) {
+      return bad("missing '=' after attribute name");
+    }
+    if (!pair) return bad(fmt::format("no name=value in \"{}\"", word));
     auto key = options.fold_keys ? fold_key(pair->name, options.utf8) : std::string(pair->name);
     if (!key) return bad(fmt::format("no UTF-8 in \"{}\"", word));
     table->set(*std::move(key), std::string(pair->value));
@@ -149,6 +158,10 @@ OpenedTable open_environ(std::string_view name, const OpenOptions& options) {
 
 OpenedTable open_static(std::string_view name, const OpenOptions& options) {
   static_cast<void>(options);
+  if (name.starts_with('{') && !inside_braces(name)) {
+    return fail(Error::Kind::kConfig,
+                fmt::format("bad static:name syntax: missing '}}' in \"{}\"", name));
+  }
   return std::make_unique<StaticTable>(name, std::string(inside_braces(name).value_or(name)));
 }
 

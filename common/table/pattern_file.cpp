@@ -55,7 +55,7 @@ Result<PatternRule> parse_rule(std::string_view text, PatternSyntax syntax) {
       return fail(Error::Kind::kConfig,
                   fmt::format("text after the pattern of an if: \"{}\"", rule.result));
     }
-  } else if (rule.result.empty()) {
+  } else if (rule.result.empty() && syntax == PatternSyntax::kWord) {
     return fail(Error::Kind::kConfig, "no text after the pattern");
   }
   return rule;
@@ -83,6 +83,12 @@ Result<Replacement> Replacement::parse(std::string_view text) {
     if (close != 0) text.remove_prefix(1);
     std::size_t length = 0;
     while (length < text.size() && is_digit(text[length])) ++length;
+    std::size_t word = length;
+    while (close == 0 && word < text.size() && (is_alnum(text[word]) || text[word] == '_')) ++word;
+    if (word > length) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("non-numeric replacement index \"{}\"", text.substr(0, word)));
+    }
     const auto group = parse_integer<std::size_t>(text.substr(0, length), 1, kMaxGroup);
     const bool closed = close == 0 || (length < text.size() && text[length] == close);
     if (!group || !closed) {
@@ -141,6 +147,10 @@ Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax synt
       continue;
     }
     rule->line = line.number;
+    if (rule->kind != PatternRule::Kind::kIf && rule->result.empty()) {
+      file.warnings.push_back(
+          at_line(table, line.number, "no replacement text: using empty string"));
+    }
     if (rule->kind == PatternRule::Kind::kIf) open_ifs.push_back(file.rules.size());
     file.rules.push_back(*std::move(rule));
   }

@@ -97,13 +97,16 @@ class PcreTable final : public Table {
 
     watch(path);
     auto text = read_rules(path, options.max_file_size);
-    if (!text) return fail_in("open " + name(), std::move(text).error());
+    if (!text) return std::unexpected(std::move(text).error());
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kDelimited, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));
     rules_ = std::move(file.rules);
     std::uint32_t most_groups = 0;
     for (auto& rule : rules_) {
       auto compiled = compile(rule, options.utf8);
+      if (compiled && options.no_substitution && compiled->result.highest_group() > 0) {
+        compiled = fail(Error::Kind::kConfig, "regular expression substitution is not allowed");
+      }
       if (!compiled) {
         std::string what = at_line(name(), rule.line, compiled.error().text);
         if (options.bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, what);

@@ -81,12 +81,12 @@ class RegexpTable final : public Table {
     subject_limit_ = options.pattern_subject_limit;
     watch(path);
     auto text = read_rules(path, options.max_file_size);
-    if (!text) return fail_in("open " + name(), std::move(text).error());
+    if (!text) return std::unexpected(std::move(text).error());
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kDelimited, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));
     rules_ = std::move(file.rules);
     for (auto& rule : rules_) {
-      if (auto done = add(rule); !done) {
+      if (auto done = add(rule, options); !done) {
         std::string what = at_line(name(), rule.line, done.error().text);
         if (options.bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, what);
         warn(what + ": skipping this rule");
@@ -102,8 +102,11 @@ class RegexpTable final : public Table {
     Replacement result;
   };
 
-  Result<void> add(const PatternRule& rule) {
+  Result<void> add(const PatternRule& rule, const OpenOptions& options) {
     TRY(auto result, Replacement::parse(rule.result));
+    if (options.no_substitution && result.highest_group() > 0) {
+      return fail(Error::Kind::kConfig, "regular expression substitution is not allowed");
+    }
     if (rule.negated && result.highest_group() > 0) {
       return fail(Error::Kind::kConfig, "$number found in negative match replacement text");
     }

@@ -92,7 +92,7 @@ Result<void> Table::do_find_each(std::span<const std::string_view> keys, const F
 
 Result<void> Table::for_each(const Visit& visit) {
   static_cast<void>(visit);
-  return error("list", "this type of table cannot be listed");
+  return fail_temporary(fmt::format("table {}: sequence operation is not supported", name_));
 }
 
 bool Table::changed() const {
@@ -115,6 +115,12 @@ std::unexpected<Error> Table::error(std::string_view doing, std::string_view rea
 }
 
 OpenedTable open_table(std::string_view type_and_name, const OpenOptions& options) {
+  if (type_and_name.starts_with(kLiteral)) {
+    OpenOptions literal = options;
+    literal.no_substitution = true;
+    type_and_name.remove_prefix(kLiteral.size());
+    return open_table(type_and_name, literal);
+  }
   constexpr std::string_view kProxy = "proxy:";
   while (type_and_name.starts_with(kProxy)) type_and_name.remove_prefix(kProxy.size());
   const auto [type, name] = split_at_first(type_and_name, ':');
@@ -132,6 +138,17 @@ OpenedTable open_table(std::string_view type_and_name, const OpenOptions& option
   TRY(auto table, found->second(name, options));
   table->utf8_ = options.utf8;
   return table;
+}
+
+std::vector<std::string> literal_names(std::vector<std::string> names) {
+  for (std::string& name : names) {
+    if (name.starts_with("proxy:")) continue;
+    // Also as a part of another.
+    const bool has_patterns =
+        name.find("regexp:") != std::string::npos || name.find("pcre:") != std::string::npos;
+    if (has_patterns) name.insert(0, kLiteral);
+  }
+  return names;
 }
 
 void register_type(std::string type, OpenFunction open) {

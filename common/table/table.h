@@ -30,14 +30,17 @@
 namespace postern::table {
 
 enum class BadRules : unsigned char {
-  kFail,  // a pattern that does not parse makes the table unusable: what it would refuse stays out
+  kFail,  // a pattern that does not parse makes the table unusable
   kSkip,  // as Postfix: leave it out, with a warning
 };
 
 struct OpenOptions {
   bool fold_keys = true;
   bool utf8 = true;  // patterns see characters, not bytes, and keys are folded as such
-  BadRules bad_rules = BadRules::kFail;
+  BadRules bad_rules = BadRules::kSkip;
+  // Rules of patterns whose result takes something from the key ($1) are bad ones: where the result
+  // is a command or a path, strangers would write a part of it.
+  bool no_substitution = false;
 
   std::size_t db_cache_size = std::size_t{128} << 10U;        // berkeley_db_read_buffer_size
   std::uint32_t pcre_match_limit = 1'000'000;                 // backtracking steps of one pattern
@@ -120,6 +123,12 @@ class Table {
 };
 
 using OpenedTable = Result<std::unique_ptr<Table>>;
+
+// In front of "regexp:name" and kin: opened with no_substitution, as a table of its own.
+inline constexpr std::string_view kLiteral = "literal:";
+
+// These names, those of tables of patterns with kLiteral in front.
+[[nodiscard]] std::vector<std::string> literal_names(std::vector<std::string> names);
 
 // Opens "type:name". `proxy:type:name` opens type:name itself as yet: proxymap's own process will
 // take it over when it exists, and until then the file is read with the rights of the caller.

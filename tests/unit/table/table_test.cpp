@@ -126,7 +126,9 @@ TEST_CASE("a table that is replaced by rubbish goes on as it was") {
   CHECK_FALSE(set.find("other").has_value());
 
   const std::string pattern = directory.write("p", "/a/ x\n");
-  auto patterns = TableSet::open("pcre:" + pattern).value();
+  OpenOptions strict;
+  strict.bad_rules = BadRules::kFail;
+  auto patterns = TableSet::open("pcre:" + pattern, strict).value();
   directory.write("p", "/a(/ something longer\n");
   REQUIRE(patterns.refresh().size() == 1);
   CHECK(patterns.find("a").value() == "x");
@@ -185,7 +187,7 @@ TEST_CASE("what will not open or read is a temporary error, never not found") {
   }
   CHECK_THAT(look_up("nosuch:/x", "x"), Catch::Contains("unsupported dictionary type: nosuch"));
   CHECK_THAT(look_up("/x", "x"), Catch::StartsWith("error: "));
-  CHECK_THAT(look_up("fail:x", "x"), Catch::StartsWith("error: look up fail:x"));
+  CHECK_THAT(look_up("fail:x", "x"), Catch::StartsWith("error: table fail:x: query error"));
 }
 
 TEST_CASE("tables that need no file answer as documented") {
@@ -276,13 +278,14 @@ TEST_CASE("pattern files say what is wrong and where") {
       {"pcre", "/a/ $1\n", "the result has $1 but the pattern only 0"},
       {"regexp", "/(a)/ $2\n", "the result has $2 but the pattern only 1"},
       {"pcre", "!/(a)/ $1\n", "$number found in negative match"},
-      {"pcre", "/a/ $x\n", "bad $ expression"},
+      {"pcre", "/a/ $x\n", "non-numeric replacement index \"x\""},
       {"pcre", "/a/ ${1\n", "bad $ expression"},
+      {"pcre", "/(a)/ $1b\n", "non-numeric replacement index \"1b\""},
       {"pcre", "/a/q x\n", "unknown pcre flag"},
       {"regexp", "/a/q x\n", "unknown regexp flag"},
       {"pcre", "/a x\n", "no closing regexp delimiter"},
       {"pcre", "abc x\n", "no regexp delimiter"},
-      {"pcre", "/a/\n", "no text after the pattern"},
+      {"cidr", "192.0.2.1\n", "no text after the pattern"},
       {"pcre", "if /a/ x\n", "text after the pattern of an if"},
       {"pcre", "if /a/\n/b/ x\n", ", line 1: if without endif"},
       {"pcre", "endif\n", "endif without if"},
@@ -292,17 +295,48 @@ TEST_CASE("pattern files say what is wrong and where") {
   }));
   INFO(c.text);
   const std::string name = std::string(c.type) + ":" + directory.write("bad", c.text);
-  const auto table = open_table(name);
+  OpenOptions strict;
+  strict.bad_rules = BadRules::kFail;
+  const auto table = open_table(name, strict);
   REQUIRE_FALSE(table.has_value());
   CHECK(table.error().kind == Error::Kind::kConfig);
   CHECK_THAT(table.error().text, Catch::Contains(std::string(c.what)));
 
-  OpenOptions lenient;
-  lenient.bad_rules = BadRules::kSkip;
-  const auto skipped = open_table(name, lenient);
+  const auto skipped = open_table(name);
   REQUIRE(skipped.has_value());
   REQUIRE((*skipped)->warnings().size() == 1);
   CHECK_THAT((*skipped)->warnings().front(), Catch::Contains(std::string(c.what)));
+}
+
+TEST_CASE("where a result is a command or a path nothing of the key gets into it") {
+  const Directory directory;
+  const std::string rules = directory.write("literal", "/^(a.)$/ |cmd $1\n/^b/ plain\n");
+  const std::vector<std::string> names = literal_names(
+      {"regexp:" + rules, "pcre:" + rules, "inline:{a=b}", "unionmap:{regexp:" + rules + "}"});
+  CHECK(names[2] == "inline:{a=b}");
+  for (const std::size_t i : {0U, 1U, 3U}) {
+    INFO(names[i]);
+    const auto table = open_table(names[i]);
+    REQUIRE(table.has_value());
+    CHECK((*table)->find("ab").value() == std::nullopt);
+    CHECK((*table)->find("b").value() == "plain");
+    REQUIRE((*table)->warnings().size() == 1);
+    CHECK_THAT((*table)->warnings().front(), Catch::Contains("substitution is not allowed"));
+  }
+  CHECK(look_up("regexp:" + rules, "ab") == "|cmd ab");
+}
+
+TEST_CASE("a pattern without a result finds the empty text, and its line is told") {
+  const Directory directory;
+  for (const std::string type : {"pcre", "regexp"}) {
+    const auto table = open_table(type + ":" + directory.write(type, "/^a$/\n/^b$/ x\n"));
+    REQUIRE(table.has_value());
+    CHECK(found(**table, "a").empty());
+    CHECK(found(**table, "b") == "x");
+    REQUIRE((*table)->warnings().size() == 1);
+    CHECK_THAT((*table)->warnings().front(),
+               Catch::Contains("line 1: no replacement text: using empty string"));
+  }
 }
 
 TEST_CASE("a pattern that backtracks for ever is a temporary error with its line") {
