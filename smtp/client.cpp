@@ -1,5 +1,6 @@
 #include "smtp/client.h"
 
+#include "common/daemon/postmaster_notice.h"
 #include "common/log/log.h"
 #include "common/smtpclient/agent_job.h"
 #include "common/tls/settings.h"
@@ -21,6 +22,7 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
     : process_(process),
       protocol_(protocol),
       resolver_("private/resolver"),
+      cleanup_("public/" + process.values().text("cleanup_service_name")),
       engine_(load(),
               [this](ipc::resolver::FindHosts request) { return find_hosts(std::move(request)); }),
       service_(process.take_listener(), process.values(),
@@ -34,6 +36,10 @@ Client::Client(daemon::Process& process, smtpclient::Protocol protocol)
   engine_.use_tls_reports([this](const ipc::reports::TlsResult& result) {
     // One that cannot be sent at once is lost.
     (void)reports_.notify(result);
+  });
+  engine_.use_notices([this](std::string subject, std::string text) {
+    loop::spawn(
+        daemon::send_notice(cleanup_, process_.values(), std::move(subject), std::move(text)));
   });
   configure_rewriting();
   service_.handle_probes();

@@ -8,6 +8,7 @@
 
 #include "common/agent/service.h"
 #include "common/daemon/daemon.h"
+#include "common/ipc/cleanup_client.h"
 #include "common/ipc/client.h"
 #include "common/ipc/tables_client.h"
 #include "common/smtpclient/engine.h"
@@ -40,6 +41,7 @@ class Client {
   ipc::Client sts_{"private/sts"};
   ipc::Client reports_{"private/reports"};
   ipc::Client auth_{"private/postern-auth"};
+  ipc::CleanupClient cleanup_;  // of notices to the postmaster
   smtpclient::Engine engine_;
   agent::AgentService service_;
 };

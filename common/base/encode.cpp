@@ -144,13 +144,20 @@ std::string xtext_encode_utf8(std::string_view bytes) {
   if (!is_valid_utf8(bytes)) return xtext_encode(bytes);
   std::string out;
   out.reserve(bytes.size());
-  for (const char c : bytes) {
-    if (!is_ascii(c) || is_xtext_plain(c)) {
-      out += c;
-    } else {
-      out += '+';
-      append_hex_byte(out, static_cast<unsigned char>(c), kHexUpper);
+  for (std::size_t i = 0; i < bytes.size();) {
+    const auto first = static_cast<unsigned char>(bytes[i]);
+    const std::size_t size = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (size == 1 && is_xtext_plain(bytes[i]) && bytes[i] != '\\') {
+      out += bytes[i++];
+      continue;
     }
+    // The lead byte has 7, 5, 4 or 3 bits of the character, each of the others 6.
+    std::uint32_t character = size == 1 ? first : first & (0x7fU >> size);
+    for (std::size_t k = 1; k < size; ++k) {
+      character = character << 6U | (static_cast<unsigned char>(bytes[i + k]) & 0x3fU);
+    }
+    out += fmt::format("\\x{{{:X}}}", character);
+    i += size;
   }
   return out;
 }

@@ -32,7 +32,8 @@ namespace postern {
 [[nodiscard]] std::string xtext_encode(std::string_view bytes);
 [[nodiscard]] std::optional<std::string> xtext_decode(std::string_view text);
 
-// xtext that lets UTF-8 pass (RFC 6533 utf-8-addr-unitext), for use with SMTPUTF8.
+// The form of UTF-8 in ASCII that goes everywhere (RFC 6533 utf-8-addr-xtext): \x{HEX} for each
+// character that is not ASCII, and for `+`, `=`, `\` and blanks. Other bytes: as xtext_encode.
 [[nodiscard]] std::string xtext_encode_utf8(std::string_view bytes);
 
 // Quoted-printable of RFC 2045 6.7, in lines of at most 76 characters. Text whose lines end in LF;

@@ -50,6 +50,15 @@ loop::Task<void> finish_goodbye(ConnectionPtr connection, std::chrono::seconds w
   }
 }
 
+// A firewall that knows only the SMTP of 1982 hides what the server can do.
+bool is_masked(const smtpwire::ServerReply& greeting) {
+  return greeting.code == 220 && !greeting.lines.empty() &&
+         std::ranges::all_of(greeting.lines, [](const std::string& line) {
+           return line.find('*') != std::string::npos &&
+                  line.find_first_not_of("20* \t") == std::string::npos;
+         });
+}
+
 }  // namespace
 
 loop::Task<Result<ConnectionPtr>> Connection::open(Endpoint endpoint, SettingsPtr settings) {
@@ -115,6 +124,7 @@ loop::Task<Connection::Reply> Connection::read_reply(std::chrono::seconds timeou
       if (is_dialogue_logged) {
         log::info("< {}: {}", endpoint_.relay(), log::clean(out.reply.to_line()));
       }
+      if (transcript != nullptr) transcript->add_reply(out.reply);
       co_return out;
     }
     out.io = co_await stream_.fill(deadline, kMaxReplyBytes);
@@ -148,7 +158,8 @@ loop::Task<Connection::Reply> Connection::ask(std::string command, std::chrono::
   co_return out;
 }
 
-void Connection::log_command(std::string_view line) const {
+void Connection::log_command(std::string_view line) {
+  if (transcript != nullptr) transcript->add_command(line);
   if (is_dialogue_logged) {
     log::info("> {}: {}", endpoint_.relay(), policy::loggable_command(line));
   }
@@ -182,7 +193,13 @@ loop::Task<Verdict> Connection::hello(SettingsPtr settings, TlsPlanPtr tls_plan,
   std::string_view banner =
       greeting.reply.lines.empty() ? std::string_view() : greeting.reply.lines.front();
   const bool says_esmtp = to_upper(banner).find("ESMTP") != std::string::npos;
-  const Verdict refusal = co_await say_hello(settings, says_esmtp, nexthop, detect_loop);
+  bool may_say_ehlo = true;
+  if (avoids_esmtp && is_masked(greeting.reply)) {
+    const bool is_without = co_await avoids_esmtp();
+    may_say_ehlo = !is_without;
+  }
+  const Verdict refusal =
+      co_await say_hello(settings, may_say_ehlo, says_esmtp, nexthop, detect_loop);
   if (!refusal.status.empty() || is_encrypted()) co_return refusal;
   if (plan == nullptr) {
     if (features_.starttls && settings->tls.params.smtp_tls_note_starttls_offer) {
@@ -193,15 +210,15 @@ loop::Task<Verdict> Connection::hello(SettingsPtr settings, TlsPlanPtr tls_plan,
   const Verdict insecure = co_await begin_tls(settings);
   if (!insecure.status.empty() || !is_encrypted()) co_return insecure;
   // RFC 3207 4.2: what was said in the clear is forgotten.
-  const Verdict second = co_await say_hello(settings, true, nexthop, detect_loop);
+  const Verdict second = co_await say_hello(settings, true, true, nexthop, detect_loop);
   co_return second;
 }
 
 // EHLO or LHLO, where the server may know it, else HELO.
-loop::Task<Verdict> Connection::say_hello(SettingsPtr settings, bool says_esmtp,
+loop::Task<Verdict> Connection::say_hello(SettingsPtr settings, bool may_say_ehlo, bool says_esmtp,
                                           std::string nexthop, bool detect_loop) {
   const auto& params = settings->params;
-  const bool try_ehlo = settings->is_lmtp() || (!params.smtp_never_send_ehlo &&
+  const bool try_ehlo = settings->is_lmtp() || (may_say_ehlo && !params.smtp_never_send_ehlo &&
                                                 (params.smtp_always_send_ehlo || says_esmtp));
   if (try_ehlo) {
     const Step step = settings->is_lmtp() ? Step::kLhlo : Step::kEhlo;
@@ -224,6 +241,7 @@ loop::Task<Verdict> Connection::say_hello(SettingsPtr settings, bool says_esmtp,
     if (settings->is_lmtp() || reply.reply.code == 421) {
       co_return refused_to_talk(endpoint_, reply.reply, false);
     }
+    if (transcript != nullptr) transcript->forgive();
   }
   std::string command = "HELO ";
   command += params.smtp_helo_name;

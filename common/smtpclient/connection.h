@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "common/smtpclient/reply_filter.h"
 #include "common/smtpclient/settings.h"
 #include "common/smtpclient/tls_client.h"
+#include "common/smtpclient/transcript.h"
 #include "common/smtpwire/ehlo.h"
 #include "common/smtpwire/reply_reader.h"
 
@@ -81,7 +83,13 @@ class Connection {
 
   // debug_peer_list, or -v: what is said and heard is logged, but for content and logins.
   bool is_dialogue_logged = false;
-  void log_command(std::string_view line) const;
+  void log_command(std::string_view line);
+  // Kept where the postmaster is to hear of a server that does not understand us.
+  std::unique_ptr<Transcript> transcript{};
+
+  // Asked with a greeting of nothing but asterisks, as an old firewall leaves it: whether EHLO is
+  // to be done without (smtp_pix_workarounds). Valid as long as hello() runs.
+  std::function<loop::Task<bool>()> avoids_esmtp{};
 
   // Deliveries so far, the one under way included.
   unsigned uses = 0;
@@ -96,8 +104,9 @@ class Connection {
   // yet.
   [[nodiscard]] loop::Task<Result<bool>> feed_filtered(Reply& out);
   [[nodiscard]] loop::Task<Reply> ask(std::string command, std::chrono::seconds timeout);
-  [[nodiscard]] loop::Task<Verdict> say_hello(SettingsPtr settings, bool says_esmtp,
-                                              std::string nexthop, bool detect_loop);
+  [[nodiscard]] loop::Task<Verdict> say_hello(SettingsPtr settings, bool may_say_ehlo,
+                                              bool says_esmtp, std::string nexthop,
+                                              bool detect_loop);
   // starttls.cpp
   [[nodiscard]] loop::Task<Verdict> begin_tls(SettingsPtr settings);
   [[nodiscard]] loop::Task<Verdict> shake_hands(SettingsPtr settings);

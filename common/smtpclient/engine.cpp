@@ -282,14 +282,17 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
     const bool is_kept = connection != nullptr;
     if (!is_kept) connection = co_await connect(walk, targets[i]);
     if (connection == nullptr) continue;
-    ++sessions;
-    const bool is_last =
-        i + 1 == targets.size() || (session_limit > 0 && sessions >= session_limit);
-    const bool is_final = is_last && walk.is_last_destination;
+    bool is_last = i + 1 == targets.size();
+    // smtp_mx_session_limit is for servers that have said hello.
+    const auto count_session = [&] {
+      ++sessions;
+      is_last = is_last || (session_limit > 0 && sessions >= session_limit);
+    };
     connection->has_alternatives = known > 1;
     auto end = Transaction::End::kSpent;
     if (is_kept) {
-      end = co_await transact(walk, *connection, is_final);
+      count_session();
+      end = co_await transact(walk, *connection, is_last && walk.is_last_destination);
       if (end == Transaction::End::kStale) {
         // It had gone to sleep: this server has not been asked yet.
         --sessions;
@@ -297,7 +300,10 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
         continue;
       }
     } else {
-      connection = co_await greeted(walk, std::move(connection), plan, destination, is_final);
+      connection = co_await greeted(walk, std::move(connection), plan, destination,
+                                    is_last && walk.is_last_destination);
+      if (connection != nullptr) count_session();
+      const bool is_final = is_last && walk.is_last_destination;
       if (connection != nullptr && !keeps_require_tls(walk, *connection)) {
         say_goodbye(std::move(connection), walk.settings);
         if (is_last) break;
@@ -347,6 +353,12 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
       !walk.settings->is_lmtp() && destination.port == walk.settings->smtp_port;
   connection->asked_policy = walk.policy;
   connection->is_dialogue_logged = co_await is_watched(walk, destination, connection->endpoint());
+  if (send_notice_ && walk.settings->notifies_protocol) {
+    connection->transcript = std::make_unique<Transcript>();
+  }
+  connection->avoids_esmtp = [this, &walk, endpoint = connection->endpoint()] {
+    return avoids_esmtp(walk, endpoint);
+  };
   Verdict refusal = co_await connection->hello(walk.settings, plan, destination.text, detect_loop);
   report_try(walk, *connection, destination);
   if (connection->has_tls_failed() && may_go_plain(walk.job, *plan, *walk.settings)) {
@@ -354,9 +366,11 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
     log::info("{}: {}: sending in the clear to {}", walk.job.queue_id(), log::clean(refusal.text),
               endpoint.relay());
     const bool is_logged = connection->is_dialogue_logged;
+    auto transcript = std::move(connection->transcript);
     connection = co_await connect(walk, endpoint);
     if (connection == nullptr) co_return nullptr;
     connection->is_dialogue_logged = is_logged;
+    connection->transcript = std::move(transcript);
     refusal = co_await connection->hello(walk.settings, nullptr, destination.text, detect_loop);
   }
   if (refusal.status.empty()) {
@@ -364,7 +378,9 @@ loop::Task<ConnectionPtr> Engine::greeted(Walk& walk, ConnectionPtr connection, 
         co_await login_.log_in(walk.settings, *connection, destination.text, walk.job.sender());
   }
   walk.job.mark_connected();
+  connection->avoids_esmtp = {};
   if (refusal.status.empty()) co_return connection;
+  tell_postmaster(*walk.settings, *connection);
   const bool is_there = !connection->has_tls_failed() && !connection->stream().has_hung_up();
   if (is_there) say_goodbye(std::move(connection), walk.settings);
   take_refusal(walk, refusal, is_final);
@@ -429,6 +445,43 @@ loop::Task<bool> Engine::find_discarded(const Settings& settings, Connection& co
   co_return true;
 }
 
+loop::Task<bool> Engine::avoids_esmtp(const Walk& walk, const Endpoint& endpoint) {
+  constexpr std::chrono::seconds kTablesTime{100};
+  const auto& params = walk.settings->params;
+  std::vector<std::string> workarounds = params.smtp_pix_workarounds;
+  if (tables_ != nullptr && !params.smtp_pix_workaround_maps.empty()) {
+    ipc::tables::Lookup question;
+    question.tables = params.smtp_pix_workaround_maps;
+    question.keys.push_back({endpoint.address, false});
+    const auto found =
+        co_await tables_->lookup(std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) log::warning("smtp_pix_workaround_maps: {}", found.error().text);
+    if (found && found->is_found) {
+      workarounds.clear();
+      for (const auto word : split_words(found->value)) workarounds.emplace_back(word);
+    }
+  }
+  const bool is_without = std::ranges::any_of(
+      workarounds, [](const std::string& word) { return equal_nocase(word, "disable_esmtp"); });
+  if (is_without) {
+    log::info("{}: enabling PIX workarounds: disable_esmtp for {}", walk.job.queue_id(),
+              endpoint.relay());
+  }
+  co_return is_without;
+}
+
+void Engine::tell_postmaster(const Settings& settings, Connection& connection) const {
+  if (connection.transcript == nullptr) return;
+  if (connection.transcript->has_protocol_error()) {
+    send_notice_(fmt::format("{} {} client: errors from {}", settings.mail_name,
+                             settings.is_lmtp() ? "LMTP" : "SMTP", connection.endpoint().relay()),
+                 fmt::format("Unexpected response from {}.\n\nTranscript of session follows.\n\n"
+                             "{} Out: QUIT\n\nFor other details, see the local mail logfile\n",
+                             connection.endpoint().relay(), connection.transcript->text()));
+  }
+  connection.transcript->clear();
+}
+
 loop::Task<bool> Engine::is_watched(const Walk& walk, const Destination& destination,
                                     const Endpoint& endpoint) const {
   if (log::verbosity() > 0) co_return true;
@@ -465,6 +518,7 @@ void Engine::finish_with(const std::string& key, const Settings& settings, Conne
   if (end == Transaction::End::kBroken || connection->stream().has_hung_up()) return;
   // One with an envelope that came to nothing is not kept: RSET would be one more answer to wait
   // for.
+  tell_postmaster(settings, *connection);
   const bool may_keep = !connection->is_encrypted() || connection->asked_policy.connection_reuse;
   const bool is_clean = may_keep && end == Transaction::End::kUsable && !connection->needs_reset;
   if (is_clean && is_worth_keeping(key, settings)) {

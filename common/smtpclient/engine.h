@@ -56,6 +56,10 @@ class Engine {
   // For smtp_tlsrpt_enable.
   void use_tls_reports(TlsReporter report) { report_ = std::move(report); }
 
+  // For notify_classes = protocol: a subject, and whole lines.
+  using NoticeSender = std::function<void(std::string subject, std::string text)>;
+  void use_notices(NoticeSender send) { send_notice_ = std::move(send); }
+
   // For jobs that begin from now on.
   void configure(SettingsPtr settings);
 
@@ -100,6 +104,10 @@ class Engine {
                                     const Destination& destination, bool is_final);
   // smtp_discard_ehlo_keyword_address_maps; false where it cannot be asked.
   [[nodiscard]] loop::Task<bool> find_discarded(const Settings& settings, Connection& connection);
+  // smtp_pix_workarounds and _maps: whether EHLO is to be done without.
+  [[nodiscard]] loop::Task<bool> avoids_esmtp(const Walk& walk, const Endpoint& endpoint);
+  // Where the server has not understood us.
+  void tell_postmaster(const Settings& settings, Connection& connection) const;
   loop::Task<bool> is_watched(const Walk& walk, const Destination& destination,
                               const Endpoint& endpoint) const;
   [[nodiscard]] static bool keeps_require_tls(Walk& walk, Connection& connection);
@@ -120,6 +128,7 @@ class Engine {
   TlsClient tls_;
   LoginClient login_;
   TlsReporter report_;
+  NoticeSender send_notice_;
   ConnectionCache cache_;
   BufferPool buffers_;
   std::unordered_map<std::string, Traffic> traffic_;

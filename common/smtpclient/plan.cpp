@@ -223,7 +223,9 @@ std::string rcpt_command(const Recipient& recipient, const smtpwire::Features& f
         " ORCPT={};{}", type,
         equal_nocase(type, "utf-8") ? xtext_encode_utf8(address) : xtext_encode(address));
   } else if (!recipient.orig_to.empty()) {
-    out += " ORCPT=rfc822;" + xtext_encode(mail::quote_address(recipient.orig_to));
+    out += is_all_ascii(recipient.orig_to)
+               ? " ORCPT=rfc822;" + xtext_encode(mail::quote_address(recipient.orig_to))
+               : " ORCPT=utf-8;" + xtext_encode_utf8(mail::quote_address(recipient.orig_to));
   }
   if (recipient.notify != 0) {
     constexpr std::int64_t kAll = queuefile::kNotifyAll;

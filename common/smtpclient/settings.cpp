@@ -73,6 +73,10 @@ std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protoc
                                           out->params.smtp_host_lookup.end();
   if (protocol == Protocol::kLmtp) out->lmtp_assume_final = values.flag("lmtp_assume_final");
   out->debug_peers = policy::DebugPeers(values);
+  out->mail_name = values.text("mail_name");
+  out->notifies_protocol =
+      std::ranges::any_of(values.list("notify_classes"),
+                          [](const std::string& word) { return equal_nocase(word, "protocol"); });
   out->tls =
       TlsSettings::load(config::load<config::TlsParams>(values, problems), std::move(materials));
   out->login = LoginSettings::load(values, problems);

@@ -31,6 +31,8 @@ struct Settings {
   bool use_hosts_file = false;
   bool lmtp_assume_final = false;
   policy::DebugPeers debug_peers{};
+  bool notifies_protocol = false;  // notify_classes
+  std::string mail_name{};
   TlsSettings tls{};
   LoginSettings login{};
   // DNS answers say whether they are validated (smtp_dns_support_level), and the query that shows

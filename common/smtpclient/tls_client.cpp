@@ -113,8 +113,8 @@ loop::Task<TlsClient::Answer<TlsPolicy>> TlsClient::find_policy(SettingsPtr sett
         policy = fail(Error::Kind::kConfig, "smtp_tls_wrappermode requires level encrypt or more");
       }
       if (policy) co_return *std::move(policy);
-      log::warning("TLS policy of {} in {}: {}", nexthop,
-                   join(ours.params.smtp_tls_policy_maps, ", "), policy.error().text);
+      log::warning("{}_tls_policy_maps, next-hop destination \"{}\": {}",
+                   settings->is_lmtp() ? "lmtp" : "smtp", nexthop, policy.error().text);
       co_return misconfigured();
     }
   }

@@ -125,7 +125,7 @@ Result<void> apply(TlsPolicy& policy, std::string_view name, std::string_view va
     }
     policy.trust_anchor_file = value;
   } else {
-    return wrong(fmt::format("unknown attribute \"{}\"", name));
+    return wrong(fmt::format("invalid attribute name: \"{}\"", name));
   }
   return {};
 }
@@ -174,7 +174,7 @@ Result<TlsPolicy> parse_tls_policy(std::string_view entry, const config::TlsPara
   const auto words = split_words_braced(entry, kMainCfSeparators);
   if (words.empty()) return wrong("no TLS security level");
   const auto level = parse_tls_level(words.front());
-  if (!level) return wrong(fmt::format("unknown TLS security level \"{}\"", words.front()));
+  if (!level) return wrong(fmt::format("invalid security level \"{}\"", words.front()));
   TlsPolicy policy = policy_at(*level, params);
   bool has_match = false;
   for (std::size_t i = 1; i < words.size(); ++i) {

@@ -99,7 +99,7 @@ def run_peers(cases, seconds):
             for number in range(40):
                 sent = time.monotonic()
                 check_equal(client.send("u3@box.test", ["r@away.test"], HELLO), 250, client)
-                good.wait(number + 1, 5)
+                good.wait(number + 1)
                 times.append(time.monotonic() - sent)
         missing = set(cases)
         highest = 0
@@ -118,7 +118,7 @@ def run_peers(cases, seconds):
               *[line for line in mta.log().splitlines() if "status=bounced" in line][:5])
         check_equal(maildir("u3"), [], "bounces")
         times.sort()
-        check(times[-3] < 1.0, "a good destination waited", times[-3])
+        check(times[-3] < (1.0 if is_quiet() else 3.0), "a good destination waited", times[-3])
         if not os.environ.get("POSTERN_TEST_SANITIZE"):
             check(highest < 40_000, "memory of smtp:", highest)
         print(f"     {len(cases)} bad peers, all deferred after {took:.1f} s; smtp {highest} KB; "
@@ -127,7 +127,7 @@ def run_peers(cases, seconds):
 
 
 def connections_drop_at_each_stage():
-    run_peers({f"drop{n}": (stage, drop) for n, stage in enumerate(STAGES)}, 10)
+    run_peers({f"drop{n}": (stage, drop) for n, stage in enumerate(STAGES)}, 20)
 
 
 def answers_of_the_wrong_kind():
@@ -148,7 +148,7 @@ def replies_without_end():
     for n, stage in enumerate(("greeting", "EHLO", "dot")):
         cases[f"line{n}"] = (stage, endless_line)
         cases[f"lines{n}"] = (stage, endless_lines)
-    run_peers(cases, 12)
+    run_peers(cases, 15)
 
 
 def replies_are_filtered():
@@ -173,7 +173,7 @@ def replies_are_filtered():
             check_equal(client.send("u3@box.test", ["r@away.test"], HELLO), 250, client)
         mta.wait_log(r"to=<r@away\.test>.*status=sent \(250-filler 250-1 250 2\.0\.0 changed\)")
         mta.write_main_cf(smtp_reply_filter="tcp:127.0.0.1:9")
-        check_equal(mta.tool("postern", "reload").returncode, 0)
+        mta.restart()
         with Client() as client:
             check_equal(client.send("u3@box.test", ["r2@away.test"], HELLO), 250, client)
         mta.wait_log(r"to=<r2@away\.test>.*dsn=4\.3\.0, status=deferred \(local data error while "
@@ -181,4 +181,42 @@ def replies_are_filtered():
         mta.tool("postsuper", "-d", "ALL")
 
 
-main([replies_are_filtered, connections_drop_at_each_stage, answers_of_the_wrong_kind, replies_without_end])
+def servers_that_do_not_understand():
+    """The postmaster hears of a server that takes our commands for nonsense (notify_classes); a firewall
+    that masks a greeting is spoken to as in 1982; a server that does not say hello is none of the
+    sessions of smtp_mx_session_limit."""
+    zone = {"away.test MX": ["10 one.away.test", "20 two.away.test", "30 three.away.test"],
+            "one.away.test A": ["198.51.100.51"], "two.away.test A": ["198.51.100.52"],
+            "three.away.test A": ["198.51.100.53"], "odd.test A": ["198.51.100.54"],
+            "old.test A": ["198.51.100.55"]}
+    said = []
+
+    def old(connection):
+        reader = connection.makefile("rb")
+        connection.sendall(b"220 ****************0*******\r\n")
+        while line := reader.readline():
+            said.append(line)
+            connection.sendall(b"500 what\r\n" if line.startswith(b"EHLO") else b"250 ok\r\n")
+    parameters = SHORT | {"smtp_mx_session_limit": "2", "notify_classes": "protocol",
+                          "error_notice_recipient": "u0@box.test"}
+    with Mta(parameters, zone=zone) as mta:
+        mta.sink("198.51.100.51", banner=b"421 4.3.2 not now\r\n")
+        mta.sink("198.51.100.52", replies={"RCPT": b"450 4.2.0 grey\r\n"})
+        third = mta.sink("198.51.100.53")
+        mta.sink("198.51.100.54", replies={"MAIL": b"500 5.5.2 what\r\n"})
+        mta.sink("198.51.100.55", talk=old)
+        with Client() as client:
+            for domain in ("away", "odd", "old"):
+                check_equal(client.send("u3@box.test", [f"r@{domain}.test"], HELLO), 250, client)
+        third.wait(1)
+        notice = wait_for("the notice", lambda: maildir("u0"))[0].decode()
+        check("SMTP client: errors from odd.test[198.51.100.54]:25" in notice, notice)
+        check(" In:  500 5.5.2 what\n" in notice and " Out: MAIL FROM:<u3@box.test>" in notice, notice)
+        check("Hello." not in notice, notice)
+        wait_for("the old server's end", lambda: any(line.startswith(b"RCPT") for line in said))
+        check(said[0].startswith(b"HELO "), said)
+        mta.wait_log("enabling PIX workarounds: disable_esmtp for old.test")
+        mta.tool("postsuper", "-d", "ALL")
+
+
+main([servers_that_do_not_understand, replies_are_filtered, connections_drop_at_each_stage, answers_of_the_wrong_kind, replies_without_end])

@@ -38,7 +38,8 @@ TEST_CASE("xtext is that of RFC 3461") {
   for (const std::string_view bad : {"a+ZZ", "a+2", "+"})
     CHECK_FALSE(xtext_decode(bad).has_value());
   CHECK(xtext_encode("\xc3\xbc") == "+C3+BC");
-  CHECK(xtext_encode_utf8("\xc3\xbc+") == "\xc3\xbc+2B");
+  CHECK(xtext_encode_utf8("gr\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80+\\@x") ==
+        R"(gr\x{FC}\x{20AC}\x{1F600}\x{2B}\x{5C}@x)");
 }
 
 TEST_CASE("hexadecimal reads what it writes") {

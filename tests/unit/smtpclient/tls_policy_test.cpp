@@ -109,12 +109,12 @@ TEST_CASE("a policy that makes no sense is refused with its reason") {
   const auto c = GENERATE(values<Case>({
       {"", "no TLS security level"},
       {"  , ", "no TLS security level"},
-      {"strong", "unknown TLS security level \"strong\""},
+      {"strong", "invalid security level \"strong\""},
       {"may match=x", "\"match\" has no meaning at level may"},
       {"encrypt tafile=/x", "\"tafile\" has no meaning at level encrypt"},
       {"secure match", "\"match\" is not name=value"},
       {"secure match=", "\"match=\" has no value"},
-      {"verify mach=hostname", "unknown attribute \"mach\""},
+      {"verify mach=hostname", "invalid attribute name: \"mach\""},
       {"fingerprint", "level fingerprint needs at least one fingerprint to match"},
       {"encrypt connection_reuse=maybe", "connection_reuse=maybe is neither yes nor no"},
   }));
