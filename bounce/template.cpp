@@ -33,10 +33,6 @@ Template built_in(std::string_view subject, std::string_view postmaster_subject,
           .text = std::string(text)};
 }
 
-std::unexpected<Error> config_error(std::size_t line, std::string_view what) {
-  return fail(Error::Kind::kConfig, fmt::format("line {}: {}", line, what));
-}
-
 // Takes one line off the front, without its LF.
 std::string_view take_line(std::string_view& rest) {
   const std::size_t end = rest.find('\n');
@@ -45,14 +41,19 @@ std::string_view take_line(std::string_view& rest) {
   return line.ends_with('\r') ? line.substr(0, line.size() - 1) : line;
 }
 
-Result<void> set_header(Template& part, std::string_view line, std::size_t number) {
+// An error says what is wrong "in" the template.
+Result<void> set_header(Template& part, std::string_view line) {
+  const auto bad = [](std::string text) { return fail(Error::Kind::kConfig, std::move(text)); };
   const auto [raw_name, raw_value] = split_at_first(line, ':');
   const std::string_view name = trim(raw_name);
   const std::string value(trim(raw_value));
   if (line.find(':') == std::string_view::npos) {
-    return config_error(number, "a template begins with headers, then an empty line");
+    return bad(fmt::format("bad header syntax: \"{}\"", line));
   }
-  if (value.empty()) return config_error(number, "header without a value");
+  if (value.empty()) return bad(fmt::format("missing \"{}\" header value", name));
+  if (!std::ranges::all_of(value, [](char c) { return static_cast<unsigned char>(c) < 0x80; })) {
+    return bad(fmt::format("non-ASCII \"{}\" header value", name));
+  }
   if (equal_nocase(name, "Charset")) {
     part.charset = value;
   } else if (equal_nocase(name, "From")) {
@@ -62,21 +63,20 @@ Result<void> set_header(Template& part, std::string_view line, std::size_t numbe
   } else if (equal_nocase(name, "Postmaster-Subject")) {
     part.postmaster_subject = value;
   } else {
-    return config_error(number, "no such header in a template");
+    return bad(fmt::format("unknown \"{}\" header label", name));
   }
   return {};
 }
 
 // Reads the lines of one template, headers first. An empty first line means: no headers.
-Result<Template> parse_template(std::string_view body, std::size_t number, Template base) {
+Result<Template> parse_template(std::string_view body, Template base) {
   base.text.clear();
   while (!body.empty()) {
     const std::string_view line = take_line(body);
     if (line.empty()) break;
-    DO(set_header(base, line, number));
-    ++number;
+    DO(set_header(base, line));
   }
-  if (body.empty()) return config_error(number, "template without text");
+  if (body.empty()) return fail(Error::Kind::kConfig, "missing message text");
   while (!body.empty()) {
     base.text += take_line(body);
     base.text += '\n';
@@ -102,7 +102,12 @@ Result<std::string> value_of(std::string_view name, const TemplateValues& values
     const std::string_view parameter = name.substr(0, name.size() - unit.suffix.size());
     if (std::ranges::find(kDurations, parameter) == kDurations.end()) continue;
     const auto duration = values.duration ? values.duration(parameter) : std::nullopt;
-    if (duration) return std::to_string(*duration / unit.length);
+    if (!duration) continue;
+    const auto count = *duration / unit.length;
+    if (count == 0 && duration->count() > 0 && values.is_lost) {
+      values.is_lost(name, unit.suffix.substr(1));
+    }
+    return std::to_string(count);
   }
   auto text = values.text ? values.text(name) : std::nullopt;
   if (!text) return fail(Error::Kind::kConfig, fmt::format("unknown parameter: {}", name));
@@ -181,34 +186,54 @@ This is the delivery report that you asked for.
   return templates;
 }
 
-Result<Templates> parse_templates(std::string_view file, Templates base) {
-  if (file.size() > kMaxTemplateFile) return fail(Error::Kind::kConfig, "template file too long");
+ParsedTemplates parse_templates(std::string_view file, Templates base) {
+  ParsedTemplates out;
+  out.templates = std::move(base);
+  const auto problem = [&](std::size_t line, std::string_view what) {
+    out.problems.push_back(fmt::format("line {}: {} -- ignoring this template", line, what));
+  };
+  if (file.size() > kMaxTemplateFile) {
+    out.problems.emplace_back("template file too long");
+    return out;
+  }
   std::size_t number = 0;
   while (!file.empty()) {
     const std::string_view line = trim(take_line(file));
     ++number;
     if (line.empty() || line.starts_with('#')) continue;
-    const auto [name, value] = split_at_first(line, '=');
-    const auto* const part = std::ranges::find(kParts, trim(name), &Named::name);
-    if (part == kParts.end()) return config_error(number, "no template of that name");
+    const auto [raw_name, value] = split_at_first(line, '=');
+    const std::string_view name = trim(raw_name);
     std::string_view marker = trim(value);
-    if (!marker.starts_with("<<")) return config_error(number, "expected `<<` and a last line");
+    if (!marker.starts_with("<<") || trim(marker.substr(2)).empty()) {
+      problem(number, fmt::format("expected \"<<\" and a last line behind \"{} =\"", name));
+      continue;
+    }
     marker = trim(marker.substr(2));
-    if (marker.empty()) return config_error(number, "expected a last line behind `<<`");
 
-    const std::size_t first = number + 1;
     const char* const begin = file.data();
     std::size_t size = 0;
-    for (bool found = false; !found;) {
-      if (file.empty()) return config_error(number, fmt::format("no line `{}`", marker));
+    bool is_whole = false;
+    while (!is_whole && !file.empty()) {
       size = static_cast<std::size_t>(file.data() - begin);
-      found = take_line(file) == marker;
+      is_whole = take_line(file) == marker;
       ++number;
     }
-    TRY(base.*(part->part),
-        parse_template(std::string_view(begin, size), first, std::move(base.*(part->part))));
+    const auto* const part = std::ranges::find(kParts, name, &Named::name);
+    if (!is_whole) {
+      problem(number, fmt::format("no line \"{}\" at the end", marker));
+    } else if (part == kParts.end()) {
+      problem(number, fmt::format("unknown template name: {}", name));
+    } else {
+      auto parsed = parse_template(std::string_view(begin, size), out.templates.*(part->part));
+      if (parsed) {
+        out.templates.*(part->part) = *std::move(parsed);
+      } else {
+        out.problems.push_back(fmt::format("{} in {} template -- ignoring this template",
+                                           parsed.error().text, name.substr(0, name.find('_'))));
+      }
+    }
   }
-  return base;
+  return out;
 }
 
 std::string print_templates(const Templates& templates) {
@@ -224,6 +249,12 @@ std::string print_templates(const Templates& templates) {
     out += fmt::format("\n{}EOF\n", part.text);
   }
   return out;
+}
+
+std::string lost_time(std::string_view title, std::string_view parameter, std::string_view unit) {
+  return fmt::format(
+      "zero result in {} template conversion of parameter \"{}\": please reduce time unit \"{}\"",
+      title, parameter, unit);
 }
 
 Result<std::string> expand_template(std::string_view text, const TemplateValues& values) {

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/result.h"
 
@@ -51,8 +52,15 @@ struct Templates {
 
 [[nodiscard]] const Templates& built_in_templates();
 
-// The templates of a file over `base`. An Error (kConfig) names the line.
-[[nodiscard]] Result<Templates> parse_templates(std::string_view file, Templates base);
+struct ParsedTemplates {
+  Templates templates{};
+  // What is wrong with the file, "line N: ..." or "...", each about a template that keeps what
+  // `base` says: one that is wrong is no reason to leave out the others.
+  std::vector<std::string> problems{};
+};
+
+// The templates of a file over `base`.
+[[nodiscard]] ParsedTemplates parse_templates(std::string_view file, Templates base);
 
 // The file that parse_templates reads these from: postconf -t.
 [[nodiscard]] std::string print_templates(const Templates& templates);
@@ -61,7 +69,13 @@ struct Templates {
 struct TemplateValues {
   std::function<std::optional<std::string>(std::string_view name)> text{};
   std::function<std::optional<std::chrono::seconds>(std::string_view name)> duration{};
+  // A time that its unit makes 0, although it is not.
+  std::function<void(std::string_view parameter, std::string_view unit)> is_lost{};
 };
+
+// What there is to say of is_lost: `title` is "delay", "failure", ...
+[[nodiscard]] std::string lost_time(std::string_view title, std::string_view parameter,
+                                    std::string_view unit);
 
 // The text with its values: postconf -b. kConfig for a name that is not known.
 [[nodiscard]] Result<std::string> expand_template(std::string_view text,

@@ -155,6 +155,7 @@ Result<Service> with_param(const Service& service, std::string_view name,
 }
 
 struct Edit {
+  std::string argument;  // as it was given
   Pattern pattern;
   std::string request;
   std::string value;
@@ -172,6 +173,7 @@ Result<Pattern> parse_edit_pattern(std::string_view text, What what) {
 
 Result<Edit> parse_edit(std::string_view text, const MasterRequest& request) {
   Edit edit;
+  edit.argument = text;
   edit.request = text;
   if (request.action != MasterRequest::Action::kEdit) {
     TRY(edit.pattern, parse_edit_pattern(trim(text), request.what));
@@ -290,10 +292,9 @@ Result<std::string> edit_entries(std::string_view text, const MasterRequest& req
     const bool adds = request.what == What::kEntries &&
                       request.action == MasterRequest::Action::kEdit &&
                       edit.pattern.service != "*" && edit.pattern.type != "*";
-    if (!adds) {
-      unmatched.push_back(edit.request);
-      continue;
-    }
+    // An entry that is not there need not be removed.
+    if (!adds && request.what != What::kEntries) unmatched.push_back(edit.argument);
+    if (!adds) continue;
     TRY(const Service service, config::parse_service(edit.value, "", 0));
     out += print_service(service, MasterStyle::kFolded) + "\n";
   }

@@ -78,14 +78,32 @@ class Catter {
     const auto& layout = message.layout;
     print(fmt::format("message_size: {:>15} {:>15} {:>15} {:>15}\n", layout.message_size,
                       layout.body.offset, env.recipients.size(), 0));
+    if (!env.content_filter.empty()) print(fmt::format("content_filter: {}\n", env.content_filter));
+    if (!env.redirect.empty()) print(fmt::format("redirect_to: {}\n", env.redirect));
     const auto arrival = WallTime(std::chrono::seconds(env.arrival.seconds));
     print(fmt::format("message_arrival_time: {}\n", mail::format_ctime(arrival)));
     print(fmt::format("create_time: {}\n", mail::format_ctime(arrival)));
+    std::string full_name;
     for (const auto& [key, value] : queuefile::named_attributes(env)) {
-      print(fmt::format("named_attribute: {}={}\n", key, value));
+      // These have lines of their own, under the names that are known for them.
+      if (key == "content_filter" || key == "redirect") continue;
+      if (key == "full_name") {
+        full_name = value;
+      } else if (key == "ret_flags") {
+        print(fmt::format("named_attribute: ret_flags={}\n", value == "F" ? 1 : 2));
+      } else {
+        print(fmt::format("named_attribute: {}={}\n", key, value));
+      }
     }
+    if (!full_name.empty()) print(fmt::format("sender_fullname: {}\n", full_name));
     print(fmt::format("sender: {}\n", env.sender));
     for (const auto& recipient : env.recipients) {
+      if (recipient.notify != 0) {
+        print(fmt::format("named_attribute: notify_flags={}\n", recipient.notify));
+      }
+      if (!recipient.dsn_orcpt.empty()) {
+        print(fmt::format("named_attribute: dsn_orig_rcpt={}\n", recipient.dsn_orcpt));
+      }
       if (select_.offsets) print(fmt::format("{:>9} ", recipient.state_offset));
       print(fmt::format("original_recipient: {}\n", recipient.orig_to));
       const bool is_done = recipient.state != queuefile::State::kPending;

@@ -24,8 +24,10 @@ Result<bounce::Templates> read_templates(const std::string& file) {
   if (file.empty()) return templates;
   TRY(const auto text, read_file(file, kMaxConfigFile));
   auto read = bounce::parse_templates(text, templates);
-  if (!read) return fail_in(file, std::move(read).error());
-  return *std::move(read);
+  for (const std::string& problem : read.problems) {
+    warn(fmt::format("{}{}{}", file, problem.starts_with("line ") ? ", " : ": ", problem));
+  }
+  return std::move(read.templates);
 }
 
 // The texts as they will be sent, without the headers.
@@ -46,6 +48,9 @@ Result<std::string> expand_texts(const bounce::Templates& templates, const Value
       {"verify", &templates.verify}};
   std::string out;
   for (const auto& [name, one] : all) {
+    source.is_lost = [&, title = name](std::string_view parameter, std::string_view unit) {
+      warn(bounce::lost_time(title, parameter, unit));
+    };
     TRY(const std::string text, bounce::expand_template(one->text, source));
     if (!out.empty()) out += '\n';
     out += fmt::format("expanded_{}_text = <<EOF\n{}EOF\n", name, text);

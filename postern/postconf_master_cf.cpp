@@ -110,7 +110,7 @@ int edit_master(const Request& request) {
   });
   if (!done) return fatal(done.error().text);
   for (const std::string& pattern : unmatched) {
-    warn(fmt::format("unmatched request: \"{}\"", pattern));
+    warn(fmt::format("unmatched service_name/type: \"{}\"", pattern));
   }
   return 0;
 }

@@ -140,7 +140,7 @@ int postlock_main(int argc, char** argv) {
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : EX_TEMPFAIL;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 // The letters of a request are those of Postfix: W wakes up, for qmgr also D (deferred), I

@@ -278,6 +278,8 @@ class Command {
     }
     if (!options_.match_body && !options_.mime) return {};
     std::string_view rest = std::string_view(message).substr(scanner.body_start());
+    // The empty line behind a header is one of the body.
+    if (options_.match_body && scanner.body_start() > scanner.header_size()) DO(ask({}));
     while (!rest.empty()) {
       const auto end = std::min(rest.find('\n'), rest.size());
       const std::string_view line = rest.substr(0, end);
@@ -305,6 +307,7 @@ class Command {
         is_message = is_message || (equal_nocase(trim(name), "Content-Type") &&
                                     starts_with_nocase(trim(value), "message/"));
       }
+      if (options_.match_body && part.body_start() > part.header_size()) DO(ask({}));
       rest.remove_prefix(part.body_start());
     }
     return {};
@@ -405,7 +408,7 @@ class Command {
     const std::string path = options_.incremental ? "stdin" : name_of(name);
     std::string text;
     if (options_.incremental) {
-      if (!table::can_build(type_of(name))) return cannot_change(name);
+      if (!table::can_build(type_of(name))) return cannot_make(name);
       TRY(text, read_input());
     } else {
       TRY(text, table::read_text_file(path, kMaxSource));
@@ -491,8 +494,7 @@ class Command {
 
   static std::unexpected<Error> cannot_change(const std::string& name) {
     if (!is_known_type(name)) return unknown_type(name);
-    return fail(Error::Kind::kConfig,
-                fmt::format("table {}: entries of this type of table cannot be changed", name));
+    return fail(Error::Kind::kConfig, fmt::format("{} map requires O_RDONLY access mode", name));
   }
 
   const Options& options_;

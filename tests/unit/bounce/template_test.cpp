@@ -24,7 +24,7 @@ TemplateValues known_values() {
 TEST_CASE("the built-in templates print, read back and expand") {
   const Templates& built_in = built_in_templates();
   const std::string file = print_templates(built_in);
-  CHECK(parse_templates(file, {}).value() == built_in);
+  CHECK(parse_templates(file, {}).templates == built_in);
   for (const Template* part :
        {&built_in.failure, &built_in.delay, &built_in.success, &built_in.verify}) {
     const std::string text = expand_template(part->text, known_values()).value();
@@ -50,7 +50,7 @@ Second.
 EOF
 )",
                                          built_in_templates())
-                             .value();
+                             .templates;
   CHECK(templates.failure.charset == "utf-8");
   CHECK(templates.failure.from == "Mail Robot <robot@parity.test>");
   CHECK(templates.failure.subject == "Could not deliver");
@@ -59,26 +59,41 @@ EOF
   CHECK(templates.delay == built_in_templates().delay);
 }
 
-TEST_CASE("a bad template file is refused with its line") {
+TEST_CASE("a template that is wrong is left out, and said so") {
   struct Case {
     std::string_view file, text;
   };
   const auto c = GENERATE(Catch::Generators::values<Case>({
-      {"x_template = <<EOF\nEOF\n", "line 1: no template of that name"},
-      {"failure_template = text\n", "line 1: expected `<<` and a last line"},
-      {"failure_template = <<\n", "line 1: expected a last line behind `<<`"},
-      {"\nfailure_template = <<EOF\nSubject: x\n\ny\n", "line 5: no line `EOF`"},
-      {"failure_template = <<EOF\nSubject: x\nEOF\n", "line 3: template without text"},
+      {"x_template = <<EOF\nEOF\n", "line 2: unknown template name: x_template"},
+      {"failure_template = text\n",
+       "line 1: expected \"<<\" and a last line behind \"failure_template =\""},
+      {"failure_template = <<\n",
+       "line 1: expected \"<<\" and a last line behind \"failure_template =\""},
+      {"\nfailure_template = <<EOF\nSubject: x\n\ny\n", "line 5: no line \"EOF\" at the end"},
+      {"failure_template = <<EOF\nSubject: x\nEOF\n", "missing message text in failure template"},
       {"failure_template = <<EOF\nSubject: x\nReply-To: y\n\nz\nEOF\n",
-       "line 3: no such header in a template"},
+       "unknown \"Reply-To\" header label in failure template"},
       {"failure_template = <<EOF\nno header\n\nz\nEOF\n",
-       "line 2: a template begins with headers, then an empty line"},
-      {"failure_template = <<EOF\nFrom:\n\nz\nEOF\n", "line 2: header without a value"},
+       "bad header syntax: \"no header\" in failure template"},
+      {"failure_template = <<EOF\nFrom:\n\nz\nEOF\n",
+       "missing \"From\" header value in failure template"},
+      {"failure_template = <<EOF\nSubject: \xc3\xbc\n\nz\nEOF\n",
+       "non-ASCII \"Subject\" header value in failure template"},
   }));
-  const auto templates = parse_templates(c.file, built_in_templates());
-  REQUIRE_FALSE(templates.has_value());
-  CHECK(templates.error().text == c.text);
-  CHECK(templates.error().kind == Error::Kind::kConfig);
+  const auto parsed = parse_templates(c.file, built_in_templates());
+  CHECK(parsed.templates == built_in_templates());
+  REQUIRE(parsed.problems.size() == 1);
+  CHECK(parsed.problems.front() == std::string(c.text) + " -- ignoring this template");
+}
+
+TEST_CASE("one bad template leaves the others") {
+  const auto parsed = parse_templates(
+      "delay_template = <<EOF\nFrom:\n\nz\nEOF\nfailure_template = <<EOF\nSubject: "
+      "S\n\ntext\nEOF\n",
+      built_in_templates());
+  CHECK(parsed.templates.failure.subject == "S");
+  CHECK(parsed.templates.delay == built_in_templates().delay);
+  CHECK(parsed.problems.size() == 1);
 }
 
 TEST_CASE("names are expanded in each form") {

@@ -114,7 +114,10 @@ TEST_CASE("entries are added, replaced and removed; bad ones are refused") {
           .has_value());
   CHECK(edit_entries(kMaster, {What::kEntries, Action::kRemove, {"none/unix"}}, unmatched) ==
         std::string(kMaster));
-  CHECK(unmatched == std::vector<std::string>{"none/unix"});
+  CHECK(unmatched.empty());
+  CHECK(edit_entries(kMaster, {What::kFields, Action::kEdit, {"none/unix/chroot=n"}}, unmatched) ==
+        std::string(kMaster));
+  CHECK(unmatched == std::vector<std::string>{"none/unix/chroot=n"});
 }
 
 TEST_CASE("a file is replaced with its mode, and not touched when the change fails") {
