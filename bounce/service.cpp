@@ -1,6 +1,7 @@
 #include "bounce/service.h"
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "common/base/encode.h"
@@ -65,7 +66,7 @@ bool has_word(const std::vector<std::string>& words, std::string_view word) {
 }
 
 // A template's text with its values; as it stands where a name in it is wrong.
-Template expanded(Template words, const config::Values& values) {
+Template expanded(Template words, const config::Values& values, std::string_view title) {
   const TemplateValues source{
       .text = [&values](std::string_view name) -> std::optional<std::string> {
         if (!values.raw(name)) return std::nullopt;
@@ -74,7 +75,11 @@ Template expanded(Template words, const config::Values& values) {
       .duration = [&values](std::string_view name) -> std::optional<std::chrono::seconds> {
         if (!values.raw(name)) return std::nullopt;
         return values.duration(name);
-      }};
+      },
+      .is_lost =
+          [title](std::string_view parameter, std::string_view unit) {
+            log::warning("{}", lost_time(title, parameter, unit));
+          }};
   auto text = expand_template(words.text, source);
   if (text) {
     words.text = *std::move(text);
@@ -88,12 +93,15 @@ Template expanded(Template words, const config::Values& values) {
 Templates templates_of(const config::Values& values, const std::string& path) {
   if (path.empty()) return built_in_templates();
   const auto text = values.file(path);
-  auto templates = text ? parse_templates(*text, built_in_templates())
-                        : Result<Templates>(fail_temporary("cannot be read"));
-  if (templates) return *std::move(templates);
-  log::warning("bounce_template_file {}: {}; the built-in templates are used", path,
-               templates.error().text);
-  return built_in_templates();
+  if (!text) {
+    log::warning("bounce_template_file {}: cannot be read; the built-in templates are used", path);
+    return built_in_templates();
+  }
+  auto parsed = parse_templates(*text, built_in_templates());
+  for (const std::string& problem : parsed.problems) {
+    log::warning("{}{}{}", path, problem.starts_with("line ") ? ", " : ": ", problem);
+  }
+  return std::move(parsed.templates);
 }
 
 ReportRecipient for_report(const queuefile::Reason& reason, NoticeKind kind, bool is_expired) {
@@ -182,10 +190,10 @@ void Service::configure() {
   s.bounce_size_limit = static_cast<std::uint64_t>(bounce.bounce_size_limit);
   s.maximal_queue_lifetime = queue.maximal_queue_lifetime;
   s.templates = templates_of(values, bounce.bounce_template_file);
-  s.templates.failure = expanded(s.templates.failure, values);
-  s.templates.delay = expanded(s.templates.delay, values);
-  s.templates.success = expanded(s.templates.success, values);
-  s.templates.verify = expanded(s.templates.verify, values);
+  s.templates.failure = expanded(s.templates.failure, values, "failure");
+  s.templates.delay = expanded(s.templates.delay, values, "delay");
+  s.templates.success = expanded(s.templates.success, values, "success");
+  s.templates.verify = expanded(s.templates.verify, values, "verify");
 }
 
 void Service::start() {
@@ -231,6 +239,7 @@ loop::Task<Result<ipc::Done>> Service::append(ipc::bounce::Append request) {
   std::vector<queuefile::Reason> reasons;
   reasons.reserve(request.recipients.size());
   const std::int64_t now = wall_us() / 1'000'000;
+  std::map<std::int64_t, std::uint64_t> parts;
   for (std::size_t i = 0; i < request.recipients.size(); ++i) {
     const auto& recipient = request.recipients[i];
     const auto& report = request.reports[i];
@@ -247,6 +256,13 @@ loop::Task<Result<ipc::Done>> Service::append(ipc::bounce::Append request) {
     reason.remote_mta = report.remote_mta;
     reason.diagnostic_type = report.diagnostic_type;
     reason.diagnostic = report.diagnostic;
+    if (report.share == ipc::agent::Share::kPart) reason.part = ++parts[recipient.state_offset];
+    if (report.owner.empty()) continue;
+    // A list has recipients of its own; what the sender asked of the list is not theirs.
+    reason.owner = report.owner;
+    reason.orig_to.clear();
+    reason.dsn_orcpt.clear();
+    reason.notify = 0;
   }
   Result<void> done;
   if (*log == queuefile::Queue::kBounce) {
@@ -315,8 +331,8 @@ loop::Task<Result<std::vector<queuefile::Reason>>> Service::collect(
 }
 
 // Who is told, and of what: the sender, the postmaster, both or nobody.
-std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request,
-                                           std::uint64_t size) const {
+std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request, std::uint64_t size,
+                                           const std::string& sender) const {
   std::vector<Notice> notices;
   const NoticeKind kind = kind_of(request.kind);
   const bool ret_headers = request.dsn_ret == static_cast<char>(queuefile::DsnReturn::kHeaders);
@@ -324,17 +340,16 @@ std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request,
       what_to_return(kind, ret_headers, size, std::min(settings_.bounce_size_limit, kMaxReturned));
   switch (kind) {
     case NoticeKind::kFailure:
-      if (equal_nocase(request.sender, settings_.double_bounce)) {
+      if (equal_nocase(sender, settings_.double_bounce)) {
         log::warning("{}: undeliverable postmaster notification discarded", request.queue_id);
-      } else if (request.sender.empty()) {
+      } else if (sender.empty()) {
         if (settings_.copies_2bounces) {
           notices.push_back({kind, Audience::kPostmaster, settings_.double_bounce,
                              settings_.n2bounce_notice_recipient, "postmaster non-delivery",
                              returned});
         }
       } else {
-        notices.push_back(
-            {kind, Audience::kSender, "", request.sender, "sender non-delivery", returned});
+        notices.push_back({kind, Audience::kSender, "", sender, "sender non-delivery", returned});
         if (settings_.copies_bounces) {
           notices.push_back({kind, Audience::kPostmaster, settings_.double_bounce,
                              settings_.bounce_notice_recipient, "postmaster non-delivery",
@@ -343,8 +358,8 @@ std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request,
       }
       break;
     case NoticeKind::kDelay:
-      if (request.sender.empty() || equal_nocase(request.sender, settings_.double_bounce)) break;
-      notices.push_back({kind, Audience::kSender, "", request.sender, "sender delay", returned});
+      if (sender.empty() || equal_nocase(sender, settings_.double_bounce)) break;
+      notices.push_back({kind, Audience::kSender, "", sender, "sender delay", returned});
       if (settings_.copies_delays) {
         notices.push_back({kind, Audience::kPostmaster, settings_.double_bounce,
                            settings_.delay_notice_recipient, "postmaster delay",
@@ -354,9 +369,8 @@ std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request,
     case NoticeKind::kSuccess:
     case NoticeKind::kDelayCleared:
     case NoticeKind::kVerify:
-      if (request.sender.empty() || equal_nocase(request.sender, settings_.double_bounce)) break;
-      notices.push_back(
-          {kind, Audience::kSender, "", request.sender, "sender delivery status", returned});
+      if (sender.empty() || equal_nocase(sender, settings_.double_bounce)) break;
+      notices.push_back({kind, Audience::kSender, "", sender, "sender delivery status", returned});
       break;
   }
   return notices;
@@ -407,7 +421,7 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
   envelope.rewrite_context = "local";
   envelope.origin = queuefile::Origin::kNotice;
   envelope.flags = queuefile::kFlagInternal;
-  envelope.recipients.push_back({.address = notice.to});
+  envelope.recipients.push_back({.address = notice.to, .orig_to = notice.to});
   // RFC 8689 5: content that has to stay secret goes back so, or not at all.
   for (const auto& [name, value] : subject.envelope.attributes) {
     if (name == queuefile::kRequireTls && notice.returned == Returned::kFull) {
@@ -432,9 +446,10 @@ loop::Task<Result<std::string>> Service::send(Notice notice, const ipc::bounce::
 
 loop::Task<Result<std::string>> Service::send_all(const ipc::bounce::Notify& request,
                                                   const Subject& subject,
-                                                  const std::vector<queuefile::Reason>& reasons) {
+                                                  const std::vector<queuefile::Reason>& reasons,
+                                                  const std::string& sender) {
   std::string queue_id;
-  const auto notices = plan(request, subject.size);
+  const auto notices = plan(request, subject.size, sender);
   for (const Notice& notice : notices) {
     auto sent = co_await send(notice, request, subject, reasons);
     if (sent) {
@@ -480,6 +495,18 @@ void Service::remove_logs(const ipc::bounce::Notify& request) {
   }
 }
 
+loop::Task<Result<ipc::bounce::Sent>> Service::tell_owners(
+    const ipc::bounce::Notify& request, const Subject& subject,
+    std::vector<queuefile::Reason>& reasons) {
+  ipc::bounce::Sent last;
+  for (const queuefile::Reason& reason : reasons) {
+    if (reason.owner.empty()) continue;
+    CO_TRY(last.queue_id, co_await send_all(request, subject, {reason}, reason.owner));
+  }
+  std::erase_if(reasons, [](const queuefile::Reason& reason) { return !reason.owner.empty(); });
+  co_return last;
+}
+
 loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify request,
                                                       sys::Fd message) {
   if (!queuefile::is_valid_queue_id(request.queue_id) || !message) {
@@ -516,7 +543,7 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
       of_one.sender = mail::verp_sender(request.sender,
                                         reason.orig_to.empty() ? reason.address : reason.orig_to,
                                         subject->envelope.verp_delims);
-      const auto sent = co_await send_all(of_one, *subject, {reason});
+      const auto sent = co_await send_all(of_one, *subject, {reason}, of_one.sender);
       if (!sent) {
         result = std::unexpected(sent.error());
         break;
@@ -524,11 +551,17 @@ loop::Task<Result<ipc::bounce::Sent>> Service::notify(ipc::bounce::Notify reques
       result->queue_id = *sent;
     }
   } else {
-    const auto sent = co_await send_all(request, *subject, *reasons);
-    if (sent) {
-      result->queue_id = *sent;
-    } else {
-      result = std::unexpected(sent.error());
+    // Owners first: where the sender cannot be told, they hear of it twice, but nobody not at all.
+    if (request.kind == ipc::bounce::Kind::kFailure) {
+      result = co_await tell_owners(request, *subject, *reasons);
+    }
+    if (result && !reasons->empty()) {
+      const auto sent = co_await send_all(request, *subject, *reasons, request.sender);
+      if (sent) {
+        result->queue_id = *sent;
+      } else {
+        result = std::unexpected(sent.error());
+      }
     }
   }
   if (result) remove_logs(request);

@@ -69,8 +69,8 @@ class Service {
   [[nodiscard]] loop::Task<Result<std::vector<queuefile::Reason>>> collect(
       ipc::bounce::Notify request, const queuefile::Envelope* envelope);
   [[nodiscard]] loop::Task<Result<Subject>> read_subject(sys::Fd message);
-  [[nodiscard]] std::vector<Notice> plan(const ipc::bounce::Notify& request,
-                                         std::uint64_t size) const;
+  [[nodiscard]] std::vector<Notice> plan(const ipc::bounce::Notify& request, std::uint64_t size,
+                                         const std::string& sender) const;
   [[nodiscard]] loop::Task<Result<std::string>> send(Notice notice,
                                                      const ipc::bounce::Notify& request,
                                                      const Subject& subject,
@@ -78,7 +78,11 @@ class Service {
   // All notices of one request; an error when the sender could not be told.
   [[nodiscard]] loop::Task<Result<std::string>> send_all(
       const ipc::bounce::Notify& request, const Subject& subject,
-      const std::vector<queuefile::Reason>& reasons);
+      const std::vector<queuefile::Reason>& reasons, const std::string& sender);
+  // What failed behind a list with an owner is his; it is taken out of the reasons.
+  [[nodiscard]] loop::Task<Result<ipc::bounce::Sent>> tell_owners(
+      const ipc::bounce::Notify& request, const Subject& subject,
+      std::vector<queuefile::Reason>& reasons);
   void remove_logs(const ipc::bounce::Notify& request);
   // Delay warnings are sent once.
   void mark_warned(const std::string& queue_id);

@@ -139,8 +139,17 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
     }
 
     const queuefile::Recipient& from = received[i];
-    const std::string orig_to = from.orig_to.empty() ? from.address : from.orig_to;
-    const std::string orcpt = from.dsn_orcpt.empty() ? "rfc822;" + orig_to : from.dsn_orcpt;
+    // Who was added on the way, by BCC or a milter, is the original recipient as he is rewritten.
+    const std::string orig_to = !from.orig_to.empty()       ? from.orig_to
+                                : answer->canonical.empty() ? from.address
+                                                            : answer->canonical;
+    // A report names a name without a domain with the one that it got here.
+    const bool is_bare =
+        orig_to.find('@') == std::string::npos && answer->canonical.starts_with(orig_to + "@");
+    const std::string orcpt = !from.dsn_orcpt.empty()
+                                  ? from.dsn_orcpt
+                                  : (is_all_ascii(orig_to) ? "rfc822;" : "utf-8;") +
+                                        (is_bare ? answer->canonical : orig_to);
     const bool is_list = answer->is_aliased && answer->recipients.size() > 1;
     std::uint8_t notify = from.notify;
     if (is_list && (notify & queuefile::kNotifySuccess) != 0) {
@@ -158,8 +167,9 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
         co_return fail(kind, to.error);
       }
       // Who asks for other reports gets a copy of his own, as from Postfix.
-      std::string key = fmt::format("{} {}", from.notify, to_lower(to.address));
+      std::string key = to_lower(to.address);
       if (options.enable_original_recipient) {
+        key += fmt::format(" {}", from.notify);
         (key += '\0') += to_lower(orig_to);
         (key += '\0') += to_lower(from.dsn_orcpt);
       }
@@ -169,7 +179,7 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
       }
       queuefile::Recipient recipient;
       recipient.address = to.address;
-      recipient.orig_to = options.enable_original_recipient ? orig_to : std::string();
+      recipient.orig_to = orig_to;
       recipient.dsn_orcpt = orcpt;
       recipient.notify = notify;
       recipient.resolved = resolution_of(to);

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   daemon::Process process(argc, argv, "discard");
   process.drop_rights();
   agent::AgentService service(process.take_listener(), process.values(), deliver);
+  service.handle_probes();
   service.attach(process);
   process.on_reload([&] { service.configure(process.values()); });
   return process.serve();

@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
                                 return deliver(std::move(delivery), process.service());
                               });
   service.handle_probes();
+  // What it says is what the administrator wrote.
+  service.say_as_it_is();
   service.attach(process);
   process.on_reload([&] { service.configure(process.values()); });
   return process.serve();

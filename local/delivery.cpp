@@ -9,6 +9,7 @@
 #include "common/config/params/address.h"
 #include "common/config/params/local.h"
 #include "common/log/log.h"
+#include "common/table/table.h"
 #include "local/expansion.h"
 
 namespace postern::local {
@@ -31,10 +32,11 @@ Settings load_settings(const config::Values& values, std::string service) {
   Settings s;
   s.service = std::move(service);
   s.myhostname = address.myhostname;
-  s.alias_maps = values.list("alias_maps");
+  s.alias_maps = table::literal_names(values.list("alias_maps"));
   s.recipient_delimiter = address.recipient_delimiter;
   s.owner_request_special = params.owner_request_special;
   s.expand_owner_alias = params.expand_owner_alias;
+  s.adds_original_to = values.flag("enable_original_recipient");
   s.frozen_delivered_to = params.frozen_delivered_to;
   s.require_home_directory = params.require_home_directory;
   s.biff = params.biff;
@@ -44,11 +46,14 @@ Settings load_settings(const config::Values& values, std::string service) {
     s.forward_path.emplace_back(element);
   }
   s.forward_expansion_filter = params.forward_expansion_filter;
+  s.propagates_from_alias = has_word(address.propagate_unmatched_extensions, "alias");
+  s.propagates_from_forward = has_word(address.propagate_unmatched_extensions, "forward");
+  s.propagates_from_include = has_word(address.propagate_unmatched_extensions, "include");
   s.adds_delivered_to_file = has_word(params.prepend_delivered_header, "file");
   s.adds_delivered_to_forward = has_word(params.prepend_delivered_header, "forward");
   s.adds_delivered_to_command = has_word(params.prepend_delivered_header, "command");
   s.mailbox_command = trim(params.mailbox_command);
-  s.mailbox_command_maps = params.mailbox_command_maps;
+  s.mailbox_command_maps = table::literal_names(params.mailbox_command_maps);
   s.local_command_shell = params.local_command_shell;
   s.command_execution_directory = params.command_execution_directory;
   s.execution_directory_expansion_filter = params.execution_directory_expansion_filter;
@@ -58,9 +63,9 @@ Settings load_settings(const config::Values& values, std::string service) {
                                              values.text("config_directory"));
   s.queue_directory = values.text("queue_directory");
   s.mailbox_transport = params.mailbox_transport;
-  s.mailbox_transport_maps = params.mailbox_transport_maps;
+  s.mailbox_transport_maps = table::literal_names(params.mailbox_transport_maps);
   s.fallback_transport = params.fallback_transport;
-  s.fallback_transport_maps = params.fallback_transport_maps;
+  s.fallback_transport_maps = table::literal_names(params.fallback_transport_maps);
   s.luser_relay = params.luser_relay;
   s.allow_mail_to_commands = params.allow_mail_to_commands;
   s.allow_mail_to_files = params.allow_mail_to_files;

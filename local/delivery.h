@@ -35,6 +35,7 @@ struct Settings {
   std::string recipient_delimiter{};
   bool owner_request_special = true;
   bool expand_owner_alias = false;
+  bool adds_original_to = true;  // enable_original_recipient
   bool frozen_delivered_to = true;
   bool require_home_directory = false;
   bool biff = true;
@@ -42,6 +43,10 @@ struct Settings {
   std::string mail_spool_directory{};
   std::vector<std::string> forward_path{};  // one element each, not expanded
   std::string forward_expansion_filter{};
+  // propagate_unmatched_extensions
+  bool propagates_from_alias = false;
+  bool propagates_from_forward = false;
+  bool propagates_from_include = false;
   bool adds_delivered_to_file = true;  // prepend_delivered_header
   bool adds_delivered_to_forward = true;
   bool adds_delivered_to_command = true;

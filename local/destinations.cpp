@@ -50,11 +50,21 @@ std::string unquoted(std::string_view item) {
 void add_item(std::string_view item, std::vector<Destination>& out) {
   item = trim(item);
   if (item.empty()) return;
+  // Without quotes a command or file is one word; what follows is something else.
+  constexpr std::string_view kOneWord = "|/~";
+  if (kOneWord.find(item.front()) != std::string_view::npos) {
+    const std::size_t end = std::min(item.find_first_of(" \t"), item.size());
+    if (end < item.size() && end > 1) {
+      add_item(item.substr(0, end), out);
+      add_item(item.substr(end), out);
+      return;
+    }
+  }
   const std::string plain = unquoted(item);
   if (plain.starts_with('|')) {
     out.push_back(
         {DestinationKind::kCommand, std::string(trim(std::string_view(plain).substr(1)))});
-  } else if (plain.starts_with('/')) {
+  } else if (plain.starts_with('/') || plain.starts_with('~')) {
     out.push_back({DestinationKind::kFile, plain});
   } else if (starts_with_nocase(plain, kInclude)) {
     out.push_back({DestinationKind::kInclude,

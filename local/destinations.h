@@ -1,7 +1,9 @@
 // destinations.h - the right-hand side of an alias, and the lines of :include: and .forward. Pure.
 //
 //     name: alice, bob@example.org, "Some One" <one@example.net>,
-//           "|/usr/bin/command with arguments", /file/name, Maildir/, :include:/file, \alice
+//           "|/usr/bin/command with arguments", /file/name, ~/below/home, /maildir/,
+//           :include:/file,
+//           \alice
 //
 // Commas and line ends part the destinations; not inside quotes, comments and angle brackets. What
 // cannot be read as any of these is an address that nobody has, and fails as such.
@@ -17,7 +19,7 @@ namespace postern::local {
 enum class DestinationKind : unsigned char {
   kAddress,  // internal form
   kCommand,  // without the bar
-  kFile,
+  kFile,     // begins with / or ~
   kInclude,
   kMailbox,  // \name: the user's mailbox, whatever .forward says
 };

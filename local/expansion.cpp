@@ -25,6 +25,8 @@ constexpr std::size_t kMaxDepth = 100;
 constexpr std::size_t kMaxTasks = 100'000;
 // Questions under way for one list.
 constexpr std::size_t kAskedAhead = 100;
+// Parts of one recipient that are reported each for itself.
+constexpr std::size_t kMaxParts = 1000;
 constexpr std::size_t kMaxListFile = std::size_t{4} << 20;
 
 bool has_word(const std::vector<std::string>& words, std::string_view word) {
@@ -108,15 +110,29 @@ loop::Task<void> Expansion::run() {
     delivery_.reroute(index_, passed_->first, passed_->second);
     co_return;
   }
-  if (is_expanded_ && outcome_ == Outcome::kDelivered) {
-    // RFC 3461 6.2.7.4: the sender hears of the list, not of its members.
-    verdict_.action = "expanded";
-    verdict_.address.clear();
-  }
   // An alias for nobody, or for what was delivered to already.
   if (!outcome_) finish(recipient_.address, "2.0.0", "discarded");
   co_await settle();
-  delivery_.record(index_, *outcome_, verdict_);
+  report();
+}
+
+void Expansion::report() {
+  using ipc::agent::Share;
+  const bool wants_success = (recipient_.notify & queuefile::kNotifySuccess) != 0;
+  const bool has_note = wants_success && is_expanded_ && *outcome_ != Outcome::kDeferred;
+  if (parts_.size() <= 1 && !has_note) return delivery_.record(index_, *outcome_, verdict_);
+  for (const Part& part : parts_) {
+    delivery_.record_part(index_, part.outcome, part.verdict, Share::kPart);
+  }
+  if (has_note) {
+    // RFC 3461 6.2.7.4: the sender hears of the alias, not of what stands behind it.
+    agent::Verdict note;
+    note.status = "2.0.0";
+    note.text = "alias expanded";
+    note.action = is_list_ ? "delivered" : "expanded";
+    delivery_.record_part(index_, Outcome::kDelivered, note, Share::kNote);
+  }
+  delivery_.record(index_, *outcome_, verdict_, Share::kSum);
 }
 
 loop::Task<void> Expansion::work(Task task) {
@@ -136,7 +152,8 @@ loop::Task<void> Expansion::work(Task task) {
     case DestinationKind::kMailbox: {
       const std::string name = to_lower(task.destination.text);
       // It is that user's mail from here on, in the log as well.
-      const std::string address = fmt::format("{}@{}", task.destination.text, domain_);
+      const std::string address =
+          with_extension(fmt::format("{}@{}", task.destination.text, domain_), *task.origin);
       const auto user = co_await agent_.users_.find(name);
       if (!user) {
         finish(address, "4.3.0", "user lookup error");
@@ -154,7 +171,9 @@ loop::Task<void> Expansion::work(Task task) {
 
 void Expansion::add(const std::vector<Destination>& destinations,
                     std::shared_ptr<const Origin> origin) {
-  is_expanded_ = is_expanded_ || destinations.size() > 1 || origin->owner;
+  // The first expansion says what the sender hears.
+  if (!is_expanded_) is_list_ = origin->owner.has_value();
+  is_expanded_ = true;
   // Depth first, in the order of the list: as it was before there was a list of things to do.
   for (auto each = destinations.rbegin(); each != destinations.rend(); ++each) {
     tasks_.push_front({*each, origin, false});
@@ -174,7 +193,7 @@ void Expansion::ask_ahead(Task& first) {
   const auto ask_for = [&](Task& task) {
     ipc::tables::Resolve question;
     question.sender = sender_of(*task.origin);
-    question.address = task.destination.text;
+    question.address = with_extension(task.destination.text, *task.origin);
     task.answer = std::make_shared<Answer>();
     loop::spawn(ask(agent_.tables_, std::move(question), task.answer, answered_));
   };
@@ -207,10 +226,13 @@ loop::Task<void> Expansion::deliver_address(Task task) {
   const bool is_ours = resolved->transport == settings_->service;
   const bool is_list = task.origin->owner || task.origin->source == Source::kInclude;
   if (is_ours && task.origin->source == Source::kForward) {
-    // A .forward that names its own user means the mailbox; .forward+extension means .forward.
-    const auto parts = mail::split_address(resolved->address);
-    if (to_lower(parts.local_part) == task.origin->rights.user) {
-      co_await deliver_user(task.origin->rights.user, resolved->address, task.origin);
+    // A .forward that names its own user means the mailbox, with any extension;
+    // .forward+extension means .forward.
+    const std::string local = to_lower(mail::split_address(resolved->address).local_part);
+    const auto split = mail::split_extension(local, settings_->recipient_delimiter,
+                                             settings_->owner_request_special);
+    if (local == task.origin->rights.user || split.user == task.origin->rights.user) {
+      co_await deliver_user(local, resolved->address, task.origin);
       co_return;
     }
   }
@@ -260,8 +282,15 @@ loop::Task<bool> Expansion::deliver_alias(const std::string& name, const std::st
     co_return true;
   }
   if (!found->is_found) co_return false;
+  // An alias that names itself means the user.
+  if (!origin->names.empty() && origin->names.back() == name) co_return false;
+  if (is_verification()) {
+    finish(address, "2.0.0", "aliased to " + found->value);
+    co_return true;
+  }
   if (origin->names.size() >= kMaxDepth || has_word(origin->names, name)) {
-    finish(origin->address, "5.4.6", fmt::format("mail forwarding loop for {}", origin->address));
+    finish(origin->address, "5.4.6",
+           fmt::format("alias database loop for {}", origin->names.back()));
     co_return true;
   }
   auto next = std::make_shared<Origin>();
@@ -270,6 +299,10 @@ loop::Task<bool> Expansion::deliver_alias(const std::string& name, const std::st
   next->names = origin->names;
   next->names.push_back(name);
   next->owner = origin->owner;
+  if (settings_->propagates_from_alias) {
+    const std::string local = to_lower(mail::split_address(address).local_part);
+    if (local.size() > name.size()) next->extension = local.substr(name.size());
+  }
   next->rights = {agent_.fallback_.uid, agent_.fallback_.gid, {}};
   if (!name.starts_with("owner-")) {
     const auto owner = co_await ask("owner-" + name);
@@ -401,8 +434,13 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
       continue;
     }
     struct stat status{};
-    if (::fstat(file.get(), &status) < 0 || !S_ISREG(status.st_mode) ||
-        (status.st_uid != 0 && status.st_uid != user.uid) || (status.st_mode & S_IWOTH) != 0) {
+    const bool is_there = ::fstat(file.get(), &status) == 0;
+    if (is_there && (status.st_mode & S_IWOTH) != 0) {
+      log::warning("file {} is world writable", path);
+      continue;
+    }
+    if (!is_there || !S_ISREG(status.st_mode) ||
+        (status.st_uid != 0 && status.st_uid != user.uid)) {
       log::warning("{}: {} is not {}'s alone; it is ignored", delivery_.queue_id(), path,
                    user.name);
       continue;
@@ -418,6 +456,10 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
     }
     const auto destinations = parse_destination_file(*text);
     if (destinations.empty()) co_return false;
+    if (is_verification()) {
+      finish(address, "2.0.0", "forward via file: " + path);
+      co_return true;
+    }
     auto next = std::make_shared<Origin>(*origin);
     next->source = Source::kForward;
     next->address = is_own ? origin->address : address;
@@ -425,6 +467,12 @@ loop::Task<bool> Expansion::deliver_forward_file(const User& user, const std::st
     next->rights = identity_of(user);
     next->rights.user = user.name;
     next->user = user;
+    next->extension.clear();
+    // A file of this very extension has matched it.
+    const bool has_matched = element.find("extension") != std::string::npos;
+    if (settings_->propagates_from_forward && !extension.empty() && !has_matched) {
+      next->extension = local_part.substr(user.name.size());
+    }
     add(destinations, std::move(next));
     co_return true;
   }
@@ -435,9 +483,14 @@ std::string Expansion::sender_of(const Origin& origin) const {
   return origin.owner ? *origin.owner : delivery_.request().sender;
 }
 
+std::string Expansion::shown_orig_to(const Origin& origin) const {
+  if (origin.owner || !settings_->adds_original_to) return {};
+  return mail::quote_address(recipient_.orig_to);
+}
+
 std::string Expansion::prepended(const Origin& origin) const {
   return agent::mailbox_headers(
-      mail::quote_address(sender_of(origin)), mail::quote_address(recipient_.orig_to),
+      mail::quote_address(sender_of(origin)), shown_orig_to(origin),
       settings_->adds_delivered_to_file ? origin.delivered_to : std::string());
 }
 
@@ -457,6 +510,10 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     co_return;
   }
   const MailboxPlace place = mailbox_place(*settings_, user);
+  if (is_dry(address, place.path.ends_with('/') ? "delivers to maildir" : "delivers to mailbox",
+             *origin)) {
+    co_return;
+  }
   agent::Job job =
       agent::mailbox_job(delivery_, message_, place.path, prepended(*origin), settings_->mailbox);
   job.sender = mail::quote_address(sender_of(*origin));
@@ -562,7 +619,7 @@ CommandContext Expansion::context_of(const std::string& address, const Origin& o
   CommandContext context;
   const auto parts = mail::split_address(address);
   context.local_part = to_lower(parts.local_part);
-  context.domain = parts.has_domain ? std::string(parts.domain) : domain_;
+  context.domain = to_lower(parts.has_domain ? parts.domain : std::string_view(domain_));
   const auto split = mail::split_extension(context.local_part, settings_->recipient_delimiter,
                                            settings_->owner_request_special);
   context.user = split.user;
@@ -572,15 +629,19 @@ CommandContext Expansion::context_of(const std::string& address, const Origin& o
     context.home = user->home;
     context.shell = user->shell;
     if (context.local_part == user->name) context.extension.clear();
+  } else if (origin.list_user) {
+    context.home = origin.list_user->home;
+    context.shell = origin.list_user->shell;
   }
   context.recipient = address;
   context.sender = sender_of(origin);
-  context.orig_to = recipient_.orig_to;
+  if (!origin.owner) context.orig_to = recipient_.orig_to;
   return context;
 }
 
 loop::Task<void> Expansion::run_command(std::string line, const std::string& address,
                                         const Origin& origin, const User* user) {
+  if (is_dry(address, "delivers to command: " + line, origin)) co_return;
   const CommandContext context = context_of(address, origin, user);
   const std::string sender = mail::quote_address(context.sender);
   agent::Job job = agent::command_job(
@@ -588,7 +649,7 @@ loop::Task<void> Expansion::run_command(std::string line, const std::string& add
       agent::from_line(sender,
                        std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())) +
           agent::mailbox_headers(
-              sender, mail::quote_address(recipient_.orig_to),
+              sender, shown_orig_to(origin),
               settings_->adds_delivered_to_command ? origin.delivered_to : std::string()),
       settings_->time_limit);
   job.line = line;
@@ -610,7 +671,17 @@ loop::Task<void> Expansion::run_command(std::string line, const std::string& add
       co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
   agent::Verdict verdict = agent::verdict_of(reply, delivery_.queue_id(), kRelay);
   if (verdict.status.starts_with('2')) verdict.text = "delivered to command: " + line;
+  if (origin.owner) verdict.owner = *origin.owner;
   finish_final(address, std::move(verdict));
+}
+
+void Expansion::refuse(const Origin& origin, std::string text) {
+  agent::Verdict verdict;
+  verdict.status = "5.7.1";
+  verdict.text = std::move(text);
+  verdict.relay = kRelay;
+  if (origin.owner) verdict.owner = *origin.owner;
+  finish(origin.address, verdict);
 }
 
 loop::Task<void> Expansion::deliver_command(Task task) {
@@ -619,7 +690,7 @@ loop::Task<void> Expansion::deliver_command(Task task) {
                                  : origin.source == Source::kInclude ? "include"
                                                                      : "alias";
   if (!has_word(settings_->allow_mail_to_commands, where)) {
-    finish(origin.address, "5.7.1", "mail to command is restricted");
+    refuse(origin, "mail to command is restricted");
     co_return;
   }
   if (!done_.insert(fmt::format("command {} {}", origin.rights.uid, task.destination.text))
@@ -636,24 +707,90 @@ loop::Task<void> Expansion::deliver_file(Task task) {
                                  : origin.source == Source::kInclude ? "include"
                                                                      : "alias";
   if (!has_word(settings_->allow_mail_to_files, where)) {
-    finish(origin.address, "5.7.1", "mail to file is restricted");
+    refuse(origin, "mail to file is restricted");
     co_return;
   }
-  if (!done_.insert("file " + task.destination.text).second) co_return;
-  const std::string path = task.destination.text;
+  std::string path = task.destination.text;
+  if (path.starts_with('~')) {
+    // Only a .forward file is somebody's, and only its owner's home can be meant.
+    if (!path.starts_with("~/") || !origin.user) {
+      log::warning("{}: {}: {}", delivery_.queue_id(),
+                   path.starts_with("~/") ? "nobody's home directory" : "~/ is expected", path);
+      finish(origin.address, "5.3.5", "mail system configuration error");
+      co_return;
+    }
+    path = (origin.user->home == "/" ? std::string() : origin.user->home) + path.substr(1);
+  }
+  if (!done_.insert("file " + path).second) co_return;
+  if (is_dry(origin.address,
+             path.ends_with('/') ? "delivers to maildir" : "delivers to file: " + path, origin)) {
+    co_return;
+  }
   agent::Job job =
       agent::mailbox_job(delivery_, message_, path, prepended(origin), settings_->mailbox);
   job.sender = mail::quote_address(sender_of(origin));
   job.has_owner = false;
   job.allow_device = true;
-  job.success_text = "delivered to file: " + path;
   if (job.kind == agent::JobKind::kMbox) {
+    job.success_text = "delivered to file: " + path;
     job.failure_prefix = fmt::format("cannot append message to file {}: ", path);
   }
   agent::Identity who = origin.rights;
   const auto reply =
       co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
-  finish_final(origin.address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
+  agent::Verdict verdict = agent::verdict_of(reply, delivery_.queue_id(), kRelay);
+  if (origin.owner) verdict.owner = *origin.owner;
+  finish_final(origin.address, std::move(verdict));
+}
+
+bool Expansion::is_verification() const {
+  return delivery_.request().is_probe && !delivery_.request().is_dry_run;
+}
+
+bool Expansion::is_dry(const std::string& address, std::string text, const Origin& origin) {
+  if (!delivery_.request().is_probe) return false;
+  agent::Verdict would;
+  would.status = "2.0.0";
+  would.text = std::move(text);
+  would.relay = kRelay;
+  if (origin.owner) would.owner = *origin.owner;
+  finish(address, would);
+  return true;
+}
+
+std::string Expansion::with_extension(const std::string& address, const Origin& origin) const {
+  if (origin.extension.empty()) return address;
+  const std::size_t at = std::min(address.rfind('@'), address.size());
+  return address.substr(0, at) + origin.extension + address.substr(at);
+}
+
+void Expansion::refuse_include(const Origin& origin, std::string warning) {
+  log::warning("{}", warning);
+  finish(origin.address, "5.3.5", "mail system configuration error");
+}
+
+loop::Task<bool> Expansion::take_rights(const std::string& path, Origin& next,
+                                        std::optional<ListOwner>& list) {
+  const auto found = co_await agent_.pool_.run([&] { return find_list_owner(path); });
+  if (!found) co_return true;  // opening it tells the rest
+  if (!found->uid) {
+    log::warning(
+        "{}: {}: a link on the way belongs to somebody else than the file, whose owner's "
+        "rights are not used",
+        delivery_.queue_id(), path);
+    co_return true;
+  }
+  if (*found->uid == 0) co_return true;
+  const auto owner = co_await agent_.users_.find(*found->uid);
+  if (owner && *owner) {
+    list = *found;
+    next.list_user = **owner;
+    next.rights = identity_of(**owner);
+    co_return true;
+  }
+  log::warning("{}: cannot find username for uid {}", path, *found->uid);
+  finish(next.address, "4.3.5", "mail system configuration error");
+  co_return false;
 }
 
 loop::Task<void> Expansion::deliver_include(Task task) {
@@ -661,23 +798,39 @@ loop::Task<void> Expansion::deliver_include(Task task) {
   const std::string path = task.destination.text;
   if (!done_.insert("include " + path).second) co_return;
   if (!path.starts_with('/')) {
-    finish(origin.address, "5.3.5", fmt::format(":include:{}: not an absolute name", path));
+    refuse_include(origin, fmt::format(":include:{} uses a relative path", path));
     co_return;
+  }
+  auto next = std::make_shared<Origin>(origin);
+  next->source = Source::kInclude;
+  if (!settings_->propagates_from_include) next->extension.clear();
+  std::optional<ListOwner> list;
+  // A list that root's alias names has the rights of its owner: he can write in it. One that a
+  // user's file names has no more than that user's.
+  if (!origin.user && origin.rights.uid == agent_.fallback_.uid) {
+    if (!co_await take_rights(path, *next, list)) co_return;
   }
   agent::Job job;
   job.kind = agent::JobKind::kOpen;
   job.path = path;
-  agent::Identity who = origin.rights;
+  agent::Identity who = next->rights;
   sys::Fd file;
-  const auto reply = co_await agent_.deliverers_.run(std::move(who), std::move(job), -1, &file);
+  auto reply = co_await agent_.deliverers_.run(std::move(who), job, -1, &file);
+  if (!file && next->list_user) {
+    // Some owners' rights are given to nobody: the mail system's own. Everybody's may do.
+    next->list_user.reset();
+    next->rights = origin.rights;
+    who = next->rights;
+    reply = co_await agent_.deliverers_.run(std::move(who), std::move(job), -1, &file);
+  }
   if (!reply) {
     finish(origin.address, "4.3.0",
            fmt::format("cannot open include file {}: {}", path, reply.error().text));
     co_return;
   }
   if (reply->outcome == agent::JobOutcome::kMissing) {
-    finish(origin.address, "5.2.0",
-           fmt::format("unable to lookup :include: file {}: {}", path, reply->text));
+    refuse_include(origin,
+                   fmt::format("unable to lookup :include: file {}: {}", path, reply->text));
     co_return;
   }
   struct stat status{};
@@ -686,8 +839,12 @@ loop::Task<void> Expansion::deliver_include(Task task) {
            fmt::format("cannot open include file {}: {}", path, reply->text));
     co_return;
   }
+  if (list && (status.st_dev != list->device || status.st_ino != list->inode)) {
+    finish(origin.address, "4.2.0", fmt::format("include file {} was replaced meanwhile", path));
+    co_return;
+  }
   if ((status.st_mode & S_IWOTH) != 0) {
-    finish(origin.address, "5.2.0", fmt::format("world writable :include: file {}", path));
+    refuse_include(origin, fmt::format(":include: file {} is world writable", path));
     co_return;
   }
   const auto text = read_list(file.get());
@@ -696,15 +853,12 @@ loop::Task<void> Expansion::deliver_include(Task task) {
            fmt::format("cannot read include file {}: {}", path, text.error().text));
     co_return;
   }
-  auto next = std::make_shared<Origin>(origin);
-  next->source = Source::kInclude;
-  // What the list's owner could write: files are his.
-  if (status.st_uid != 0) next->rights = {status.st_uid, status.st_gid, {}};
   add(parse_destination_file(*text), std::move(next));
 }
 
 void Expansion::forward(const std::string& address, const Origin& origin) {
   if (!done_.insert("address " + to_lower(address)).second) return;
+  if (is_dry(address, "forwards to " + address, origin)) return;
   const std::string sender = sender_of(origin);
   Forward& forward = forwards_[{origin.address, sender}];
   forward.sender = sender;
@@ -722,6 +876,7 @@ loop::Task<void> Expansion::send_forwards() {
       agent::Verdict verdict;
       verdict.status = "2.0.0";
       verdict.text = fmt::format("forwarded as {}", *sent);
+      if (is_expanded_) verdict.action = "relayed";
       verdict.relay = kRelay;
       finish(forward.logged_as, verdict);
     } else {
@@ -819,6 +974,10 @@ loop::Task<void> Expansion::settle() {
     const agent::Verdict verdict = co_await delivery_.filtered(found);
     const Outcome outcome = outcome_of(verdict.status);
     delivery_.log(index_, outcome, verdict, address);
+    if (parts_.size() < kMaxParts) {
+      parts_.push_back({outcome, verdict});
+      parts_.back().verdict.address = address;
+    }
     if (outcome_ && rank(*outcome_) >= rank(outcome)) continue;
     outcome_ = outcome;
     verdict_ = verdict;

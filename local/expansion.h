@@ -14,6 +14,7 @@
 #include "local/command.h"
 #include "local/delivery.h"
 #include "local/destinations.h"
+#include "local/list_owner.h"
 
 namespace postern::local {
 
@@ -36,6 +37,8 @@ class Expansion {
     std::optional<std::string> owner{};  // the sender from here on
     std::vector<std::string> names{};    // of the aliases on the way here: loops
     std::optional<User> user{};          // whose .forward this is
+    std::optional<User> list_user{};     // whose :include: file this is, where that counts
+    std::string extension{};             // propagate_unmatched_extensions: for what is named here
     bool is_luser = false;               // luser_relay has been here
     std::string delivered_to{};          // of Delivered-To:, quoted
   };
@@ -111,6 +114,21 @@ class Expansion {
   [[nodiscard]] std::string sender_of(const Origin& origin) const;
   [[nodiscard]] agent::Identity identity_of(const User& user) const;
   void add(const std::vector<Destination>& destinations, std::shared_ptr<const Origin> origin);
+  [[nodiscard]] std::string with_extension(const std::string& address, const Origin& origin) const;
+  // Whose rights an :include: file of a list of root's brings along. False: reported.
+  [[nodiscard]] loop::Task<bool> take_rights(const std::string& path, Origin& next,
+                                             std::optional<ListOwner>& list);
+  // What X-Original-To says; empty: there is none.
+  [[nodiscard]] std::string shown_orig_to(const Origin& origin) const;
+  // Of an address, for verify(8): what is behind an alias or .forward counts for nothing.
+  [[nodiscard]] bool is_verification() const;
+  // A dry run (sendmail -bv): what would be done is all that is done. True: said.
+  [[nodiscard]] bool is_dry(const std::string& address, std::string text, const Origin& origin);
+  // What allow_mail_to_commands or _files does not allow; the list's owner hears of it.
+  void refuse(const Origin& origin, std::string text);
+  void refuse_include(const Origin& origin, std::string warning);
+  // The recipient as a whole, its parts, and the note for who wants to hear of success.
+  void report();
   // Logs and remembers what has become of one part.
   void finish(const std::string& address, const agent::Verdict& verdict);
   // Logs what has been finished, and keeps the worst of it for the recipient as a whole.
@@ -138,7 +156,14 @@ class Expansion {
   std::vector<std::pair<std::string, agent::Verdict>> finished_{};  // for settle()
   std::optional<ipc::agent::Outcome> outcome_{};
   agent::Verdict verdict_{};
-  bool is_expanded_ = false;  // into several: no success of one of them is the recipient's
+  // What each part came to; no more of them than a report would list.
+  struct Part {
+    ipc::agent::Outcome outcome{};
+    agent::Verdict verdict{};
+  };
+  std::vector<Part> parts_{};
+  bool is_expanded_ = false;  // by an alias or .forward: no success of a part is the recipient's
+  bool is_list_ = false;      // by an alias with an owner: its success is the recipient's
 };
 
 }  // namespace postern::local

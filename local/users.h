@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -28,12 +29,16 @@ class Users {
 
   // Nothing when there is no such user; an error when the name service does not answer.
   [[nodiscard]] loop::Task<Result<std::optional<User>>> find(std::string name);
+  // Whose the uid is.
+  [[nodiscard]] loop::Task<Result<std::optional<User>>> find(uid_t uid);
 
  private:
   struct Kept {
     std::optional<User> user;
     loop::TimePoint until;
   };
+  using Answer = Result<std::optional<User>>;
+  [[nodiscard]] loop::Task<Answer> find_kept(std::string key, std::function<Answer()> ask);
   loop::WorkerPool& pool_;
   std::unordered_map<std::string, Kept> kept_;
 };

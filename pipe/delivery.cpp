@@ -24,6 +24,7 @@ void Agent::configure(const config::Values& values) {
                                                      values.text("config_directory"));
   settings->queue_directory = values.text("queue_directory");
   settings->recipient_delimiter = values.text("recipient_delimiter");
+  settings->adds_original_to = values.flag("enable_original_recipient");
   settings_ = std::move(settings);
 }
 
@@ -66,7 +67,9 @@ std::string Agent::prepended(const agent::Delivery& delivery,
   }
   const auto& first = delivery.recipients()[recipients.front()];
   const std::string fields = agent::mailbox_headers(
-      sender, line_.has('O') ? mail::quote_address(first.orig_to) : std::string(),
+      sender,
+      line_.has('O') && settings_->adds_original_to ? mail::quote_address(first.orig_to)
+                                                    : std::string(),
       line_.has('D') ? mail::quote_address(first.address) : std::string());
   // Return-Path comes first, and is the R flag's.
   out += line_.has('R') ? fields : fields.substr(fields.find('\n') + 1);
@@ -106,6 +109,14 @@ loop::Task<void> Agent::run(agent::Delivery& delivery, const queuefile::Message&
   if (!arguments) {
     log::warning("service {}: {}", service_, arguments.error().text);
     delivery.defer_rest(verdict("4.3.5", "mail system configuration error"));
+    co_return;
+  }
+  if (delivery.request().is_probe) {
+    agent::Verdict would;
+    would.status = "2.0.0";
+    would.text = "delivers to command: " + arguments->front();
+    would.relay = service_;
+    for (const std::size_t i : recipients) delivery.delivered(i, would);
     co_return;
   }
   agent::Job job =

@@ -31,6 +31,7 @@ class Agent {
     std::vector<std::string> environment{};
     std::string queue_directory{};
     std::string recipient_delimiter{};
+    bool adds_original_to = true;  // enable_original_recipient
   };
 
   [[nodiscard]] loop::Task<void> run(agent::Delivery& delivery, const queuefile::Message& message,

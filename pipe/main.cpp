@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
                               [&agent](std::shared_ptr<agent::Delivery> delivery) {
                                 return agent.deliver(std::move(delivery));
                               });
+  service.handle_probes();
   service.attach(process);
   process.on_reload([&] {
     service.configure(process.values());

@@ -28,6 +28,7 @@
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/writer.h"
 #include "common/sys/privilege.h"
+#include "common/sys/process.h"
 #include "common/sys/socket.h"
 #include "postqueue/print.h"
 
@@ -145,8 +146,8 @@ void demand_permission(const config::Values& values, std::string_view parameter,
   const auto refused = config::find_refused_user(values, parameter);
   if (!refused) give_up(EX_TEMPFAIL, fmt::format("{}: {}", parameter, refused.error().text));
   if (!*refused) return;
-  give_up(EX_NOPERM, fmt::format("User {}({}) is not allowed to {} the mail queue",
-                                 (*refused)->name, (*refused)->uid, what));
+  give_up(EX_UNAVAILABLE, fmt::format("User {}({}) is not allowed to {} the mail queue",
+                                      (*refused)->name, (*refused)->uid, what));
 }
 
 // Whatever keeps postqueue from its work has this exit status, as in Postfix.
@@ -159,9 +160,7 @@ void demand_permission(const config::Values& values, std::string_view parameter,
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int fd = 0; fd <= 2; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return EX_OSERR;
-  }
+  if (!sys::fill_standard_descriptors()) return EX_OSERR;
   sys::close_from(3);
   ::signal(SIGPIPE, SIG_IGN);
   log::open({.program = "postqueue", .to_terminal = true});

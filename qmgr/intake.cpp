@@ -393,20 +393,12 @@ loop::Task<Result<void>> Manager::resolve(Message& message) {
     question.sender = message.sender;
     question.address = message.redirect.empty() ? recipient.address : message.redirect;
     question.is_for_probe = message.is_probe;
-    // Agents that deliver to mailboxes are not asked whether there is one.
-    question.check_existence = message.is_probe || message.is_dry_run;
     auto answer = co_await tables_.call(question, loop::Clock::now() + kTablesTime);
     if (!answer) co_return std::unexpected(std::move(answer).error());
     if (answer->transport.empty()) co_return fail_temporary(answer->error);
     recipient.transport = std::move(answer->transport);
     recipient.nexthop = std::move(answer->nexthop);
     recipient.address = std::move(answer->recipient);
-    if (answer->existence == ipc::tables::Existence::kUnknown &&
-        (answer->address_class == ipc::tables::AddressClass::kLocal ||
-         answer->address_class == ipc::tables::AddressClass::kVirtualMailbox)) {
-      recipient.transport = process_.values().text("error_service_name");
-      recipient.nexthop = "5.1.1 unknown user: \"" + recipient.address + "\"";
-    }
   }
   co_return Result<void>{};
 }

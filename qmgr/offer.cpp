@@ -268,6 +268,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.active_us = message.active_us;
   delivery.is_fresh = message.is_new;
   delivery.is_probe = message.is_probe || message.is_dry_run;
+  delivery.is_dry_run = message.is_dry_run;
   delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
   delivery.recipients.reserve(job.recipients.size());
   for (const std::uint32_t index : job.recipients | std::views::reverse) {

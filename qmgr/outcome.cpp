@@ -21,6 +21,13 @@
 namespace postern::qmgr {
 
 namespace {
+using ipc::agent::Share;
+
+// The rest is for who reads reports.
+bool is_decisive(const ipc::agent::RecipientReport& entry) {
+  return entry.share == Share::kWhole || entry.share == Share::kSum;
+}
+
 constexpr std::chrono::seconds kBounceTime{100};
 // Messages whose marks the disk did not take.
 constexpr std::size_t kMaxUnmarked = 10'000;
@@ -107,7 +114,7 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
 // Address verification: an answer that gets lost is asked for again.
 void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
   for (const auto& entry : report.recipients) {
-    if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
+    if (entry.outcome == ipc::agent::Outcome::kRerouted || !is_decisive(entry)) continue;
     Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     if (recipient->progress == Progress::kWaiting) --message.waiting;
@@ -134,7 +141,12 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
   std::vector<Recipient*> done;
   std::vector<Recipient*> returned;
   std::vector<Recipient*> waiting;
+  const auto bounce = [&](const Recipient& recipient, const ipc::agent::RecipientReport& entry) {
+    bounced.recipients.push_back(to_agent(recipient));
+    bounced.reports.push_back(entry);
+  };
   for (const auto& entry : report.recipients) {
+    if (!is_decisive(entry)) continue;
     Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     switch (entry.outcome) {
@@ -142,8 +154,7 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
         done.push_back(recipient);
         break;
       case ipc::agent::Outcome::kBounced:
-        bounced.recipients.push_back(to_agent(*recipient));
-        bounced.reports.push_back(entry);
+        if (entry.share == Share::kWhole) bounce(*recipient, entry);
         returned.push_back(recipient);
         break;
       case ipc::agent::Outcome::kRerouted:
@@ -154,6 +165,12 @@ loop::Task<void> Manager::record(Message& message, const ipc::agent::Report& rep
         waiting.push_back(recipient);
         break;
     }
+  }
+  for (const auto& entry : report.recipients) {
+    if (entry.share != Share::kPart || entry.outcome != ipc::agent::Outcome::kBounced) continue;
+    // What failed beside something that is tried again fails again, and is told then.
+    Recipient* recipient = find_recipient(message, entry.state_offset);
+    if (std::ranges::find(returned, recipient) != returned.end()) bounce(*recipient, entry);
   }
   const auto settle = [&](const std::vector<Recipient*>& recipients, Progress progress) {
     for (Recipient* recipient : recipients) {
@@ -210,11 +227,13 @@ loop::Task<void> Manager::trace(Message& message, const ipc::agent::Report& repo
     const Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress == Progress::kDone) continue;
     if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
+    if (entry.share == Share::kSum || entry.share == Share::kNote) continue;
     auto& kept = traced.reports.emplace_back(entry);
     traced.recipients.push_back(to_agent(*recipient));
     if (entry.outcome == ipc::agent::Outcome::kBounced) kept.action = "failed";
     if (entry.outcome == ipc::agent::Outcome::kDeferred) kept.action = "delayed";
-    if (kept.action.empty()) kept.action = "delivered";
+    // Passed on to a server that reports itself.
+    if (kept.action.empty()) kept.action = "relayed";
     if (message.is_dry_run) {
       const bool is_good = entry.outcome == ipc::agent::Outcome::kDelivered;
       kept.action = is_good ? "deliverable" : "undeliverable";
@@ -235,6 +254,7 @@ loop::Task<void> Manager::note_successes(Message& message, const ipc::agent::Rep
   const bool clears_delay = may_have_warned(message);
   for (const auto& entry : report.recipients) {
     if (entry.outcome != ipc::agent::Outcome::kDelivered) continue;
+    if (entry.share == Share::kPart || entry.share == Share::kSum) continue;
     // Without an action it was passed on to a server that reports itself.
     if (entry.action.empty() && !clears_delay) continue;
     const Recipient* recipient = find_recipient(message, entry.state_offset);
@@ -311,7 +331,7 @@ void Manager::reroute(Agent& agent, const ipc::agent::Report& report) {
   if (flight == agent.flights.end()) return;
   Message& message = *flight->second.message;
   for (const auto& entry : report.recipients) {
-    if (entry.outcome != ipc::agent::Outcome::kRerouted) continue;
+    if (entry.outcome != ipc::agent::Outcome::kRerouted || !is_decisive(entry)) continue;
     Recipient* recipient = find_recipient(message, entry.state_offset);
     if (recipient == nullptr || recipient->progress != Progress::kWaiting) continue;
     const auto index = static_cast<std::uint32_t>(recipient - message.recipients.data());
@@ -363,7 +383,7 @@ void Manager::leftover(const ipc::agent::Report& report) {
   message.queue = *queue;
   std::vector<std::uint64_t> done;
   for (const auto& entry : report.recipients) {
-    if (entry.outcome == ipc::agent::Outcome::kDelivered) {
+    if (entry.outcome == ipc::agent::Outcome::kDelivered && is_decisive(entry)) {
       done.push_back(static_cast<std::uint64_t>(entry.state_offset));
     }
   }

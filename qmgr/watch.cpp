@@ -80,6 +80,8 @@ void Watchers::reported(const Message& message, const ipc::agent::Report& report
   for (Watcher& watcher : watchers_) {
     if (!wants(watcher, message.id)) continue;
     for (const auto& entry : report.recipients) {
+      if (entry.share == ipc::agent::Share::kPart || entry.share == ipc::agent::Share::kNote)
+        continue;
       if (entry.outcome == ipc::agent::Outcome::kRerouted) continue;
       const Recipient* recipient = find_recipient(message, entry.state_offset);
       if (recipient == nullptr || recipient->progress == Progress::kDone) continue;

@@ -17,6 +17,7 @@
 #include "common/log/log.h"
 #include "common/mail/header.h"
 #include "common/mail/verp.h"
+#include "common/sys/process.h"
 #include "common/sys/socket.h"
 #include "sendmail/message.h"
 #include "sendmail/options.h"
@@ -96,7 +97,7 @@ void demand_sender(const config::Values& values, const User& user, std::string_v
   log::write(log::Level::kFatal,
              fmt::format("User {}({}) is not allowed to send as <{}> (local_login_sender_maps)",
                          user.name, ::getuid(), log::clean(sender)));
-  std::exit(EX_NOPERM);
+  std::exit(EX_TEMPFAIL);  // as whatever else keeps it from its work
 }
 
 std::string sender_of(const std::string& argument) {
@@ -146,7 +147,9 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   }
   sendmail::MessageReader reader(STDIN_FILENO, options.ignore_dots, fix_of(tool.values));
   std::string content;
-  if (options.extract_recipients) {
+  if (options.is_probe) {
+    content = sendmail::probe_message(envelope.sender, recipients);
+  } else if (options.extract_recipients) {
     content =
         read_header(reader, static_cast<std::size_t>(cleanup.extract_recipient_limit), recipients);
   }
@@ -173,6 +176,7 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
       give_up(fmt::format("{}({}): message file too big", user.name, ::getuid()));
     }
     if (const auto sent = drop->content(content); !sent) give_up(sent.error().text);
+    if (options.is_probe) break;
     auto piece = reader.next();
     if (!piece) give_up(piece.error().text);
     if (piece->empty()) break;
@@ -194,12 +198,13 @@ void demand_permission(const config::Values& values) {
   if (!*refused) return;
   log::write(log::Level::kFatal, fmt::format("User {}({}) is not allowed to submit mail",
                                              (*refused)->name, (*refused)->uid));
-  std::exit(EX_NOPERM);
+  std::exit(EX_TEMPFAIL);  // as whatever else keeps it from its work
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!sys::fill_standard_descriptors()) return EX_OSERR;
   log::open({.program = sendmail::program_named(argc > 0 ? argv[0] : ""), .to_terminal = true});
   const auto options = sendmail::parse_options(argc, argv);
   if (!options) give_up(options.error().text);

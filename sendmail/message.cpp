@@ -81,6 +81,14 @@ std::vector<std::string> recipients_of_header(std::string_view header, std::size
   return has_resent ? resent : plain;
 }
 
+std::string probe_message(std::string_view sender, const std::vector<std::string>& recipients) {
+  std::string out = "From: " + mail::quote_address(std::string(sender)) + "\nSubject: probe\nTo:";
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    out += (i == 0 ? "\t" : ",\n\t") + mail::quote_address(recipients[i]);
+  }
+  return out + "\n";
+}
+
 std::vector<std::string> addresses_of_argument(std::string_view text) {
   std::vector<std::string> addresses;
   for (const auto& address : mail::AddressList::parse(text).addresses()) {

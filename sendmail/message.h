@@ -46,6 +46,10 @@ class MessageReader {
 [[nodiscard]] std::vector<std::string> recipients_of_header(std::string_view header,
                                                             std::size_t limit);
 
+// What a dry run (-bv) sends: a header, and nothing in it but whom it is about.
+[[nodiscard]] std::string probe_message(std::string_view sender,
+                                        const std::vector<std::string>& recipients);
+
 // The internal form of addresses as a user writes them: "Name <a@b>", "<>", "a@b".
 [[nodiscard]] std::vector<std::string> addresses_of_argument(std::string_view text);
 

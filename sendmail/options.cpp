@@ -61,6 +61,13 @@ Result<void> set_dsn(Options& options, char option, std::string_view argument) {
   } else if (const auto mask = smtpwire::parse_notify(argument)) {
     options.notify = *mask;
   } else {
+    for (const std::string_view word : split_fields(argument, ',')) {
+      if (!smtpwire::parse_notify(word)) {
+        options.warnings.push_back(
+            fmt::format("unknown DSN NOTIFY command value \"{}\" in \"{}\"", word, argument));
+        break;
+      }
+    }
     options.warnings.push_back("bad -N option value -- ignored");
   }
   return {};
@@ -68,6 +75,7 @@ Result<void> set_dsn(Options& options, char option, std::string_view argument) {
 
 Result<void> set_o_option(Options& options, std::string_view argument) {
   // Old configuration switches; only those that change what is sent count here.
+  if (argument == "A") return usage("-oA requires pathname");
   if (argument == "i") options.ignore_dots = true;
   if (argument.starts_with('A') && argument.size() > 1) options.aliases = argument.substr(1);
   return {};
@@ -75,13 +83,14 @@ Result<void> set_o_option(Options& options, std::string_view argument) {
 
 Result<void> set_queue(Options& options, std::string_view argument) {
   if (argument == "R") return usage("specify: -qRsitename");
+  if (argument == "I") return usage("specify: -qIqueueid");
   if (argument.starts_with('R')) {
     options.mode = Mode::kFlushSite;
     options.flush_argument = argument.substr(1);
   } else if (argument.starts_with('I')) {
     options.mode = Mode::kFlushId;
     options.flush_argument = argument.substr(1);
-  } else if (argument.empty() && options.mode == Mode::kDeliver) {
+  } else if (argument.empty() && (options.mode == Mode::kDeliver || options.mode == Mode::kMailq)) {
     options.mode = Mode::kFlush;
   } else if (!argument.empty() && argument.front() >= '0' && argument.front() <= '9') {
     // -q30m is an interval for a daemon: queue_run_delay says it here.
@@ -112,9 +121,9 @@ Result<Options> parse_options(int argc, char** argv) {
     const std::string_view argument = ::optarg == nullptr ? "" : ::optarg;
     switch (c) {
       case 'B':
-        if (equal_nocase(argument, "8BITMIME")) {
+        if (argument == "8BITMIME") {
           options.has_8bit_body = true;
-        } else if (equal_nocase(argument, "7BIT")) {
+        } else if (argument == "7BIT") {
           options.has_7bit_body = true;
         } else {
           return usage("-B option needs 8BITMIME or 7BIT");
@@ -151,6 +160,8 @@ Result<Options> parse_options(int argc, char** argv) {
       case 'i':
         options.ignore_dots = true;
         break;
+      case 'n':
+        return usage("-n option not supported");
       case 'o':
         DO(set_o_option(options, argument));
         break;

@@ -7,6 +7,7 @@
 #include "common/config/params/virtual.h"
 #include "common/log/log.h"
 #include "common/mail/address.h"
+#include "common/table/table.h"
 #include "virtual/mailbox_lookup.h"
 
 namespace postern::virtual_mailbox {
@@ -35,9 +36,10 @@ Settings load_settings(const config::Values& values) {
   const auto address = config::load<config::AddressParams>(values, problems);
   Settings s;
   s.virtual_mailbox_base = params.virtual_mailbox_base;
-  s.virtual_mailbox_maps = params.virtual_mailbox_maps;
-  s.virtual_uid_maps = params.virtual_uid_maps;
-  s.virtual_gid_maps = params.virtual_gid_maps;
+  s.virtual_mailbox_maps = table::literal_names(params.virtual_mailbox_maps);
+  s.virtual_uid_maps = table::literal_names(params.virtual_uid_maps);
+  s.virtual_gid_maps = table::literal_names(params.virtual_gid_maps);
+  s.adds_original_to = values.flag("enable_original_recipient");
   s.virtual_minimum_uid = params.virtual_minimum_uid;
   s.recipient_delimiter = address.recipient_delimiter;
   s.mailbox.limit = static_cast<std::uint64_t>(params.virtual_mailbox_limit);
@@ -136,16 +138,22 @@ loop::Task<agent::Verdict> Agent::deliver_to(const agent::Delivery& delivery,
   const auto gid = co_await find_id(settings->virtual_gid_maps, keys, 1, "gid");
   if (!path || !uid || !gid) {
     const Error& error = !path ? path.error() : !uid ? uid.error() : gid.error();
-    log::warning("{}: {}", delivery.queue_id(), error.text);
+    log::warning("{}", error.text);
     if (error.kind == Error::Kind::kTemporary) co_return verdict("4.3.0", "mailbox lookup error");
     co_return verdict("4.3.5", "mail system configuration error");
   }
 
-  std::string prepended = agent::mailbox_headers(mail::quote_address(delivery.request().sender),
-                                                 mail::quote_address(recipient.orig_to), shown);
+  if (delivery.request().is_probe) {
+    co_return verdict("2.0.0",
+                      path->ends_with('/') ? "delivers to maildir" : "delivers to mailbox");
+  }
+  std::string prepended = agent::mailbox_headers(
+      mail::quote_address(delivery.request().sender),
+      settings->adds_original_to ? mail::quote_address(recipient.orig_to) : std::string(), shown);
   agent::Job job =
       agent::mailbox_job(delivery, message, *path, std::move(prepended), settings->mailbox);
   if (job.kind == agent::JobKind::kMbox) {
+    job.open_failures_defer = true;
     job.failure_prefix = fmt::format("delivery failed to mailbox {}: ", *path);
   }
   const agent::Identity who{*uid, *gid, {}};

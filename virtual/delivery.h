@@ -21,6 +21,7 @@ struct Settings {
   std::vector<std::string> virtual_gid_maps{};
   std::int64_t virtual_minimum_uid = 0;
   std::string recipient_delimiter{};
+  bool adds_original_to = true;  // enable_original_recipient
   agent::MailboxSettings mailbox{};
 };
 [[nodiscard]] Settings load_settings(const config::Values& values);

@@ -45,9 +45,9 @@ constexpr ExitMeaning kExitMeanings[] = {
     {EX_NOHOST, "5.1.2", "host name unknown"},
     {EX_UNAVAILABLE, "5.3.0", "service unavailable"},
     {EX_SOFTWARE, "5.3.0", "internal software error"},
-    {EX_OSERR, "5.3.0", "system resource problem"},
+    {EX_OSERR, "4.3.0", "system resource problem"},
     {EX_OSFILE, "5.3.0", "critical OS file missing"},
-    {EX_CANTCREAT, "5.3.0", "can't create user output file"},
+    {EX_CANTCREAT, "5.2.0", "can't create user output file"},
     {EX_IOERR, "5.3.0", "input/output error"},
     {EX_TEMPFAIL, "4.3.0", "temporary failure"},
     {EX_PROTOCOL, "5.5.0", "remote error in protocol"},
@@ -129,7 +129,7 @@ Image image_of(const CommandRequest& request) {
   image.file_limit = request.file_limit;
   image.failure =
       request.arguments.empty()
-          ? fmt::format("4.3.0 cannot execute {}: ", image.arguments.front())
+          ? fmt::format("local: fatal: execvp {}: ", image.arguments.front())
           : fmt::format("pipe: fatal: pipe_command: execvp {}: ", image.arguments.front());
   return image;
 }
@@ -176,7 +176,10 @@ void print_error(int error) {
     if (errno != ENOENT && errno != ENOTDIR) error = errno;
     if (error != ENOENT) break;
   }
-  if (!image.shell_argv.empty()) {
+  // No program of that name may be something that the shell has built in; a path is a path. A
+  // script that does not say what reads it is the shell's, too.
+  const bool is_path = image.arguments.front().find('/') != std::string::npos;
+  if (!image.shell_argv.empty() && ((error == ENOENT && !is_path) || error == ENOEXEC)) {
     ::execve(kShell, image.shell_argv.data(), image.envp.data());
     error = errno;
   }

@@ -52,6 +52,7 @@ MboxRequest mbox_request(const Job& job) {
                    .stale_after = job.stale_after};
   request.limit = static_cast<std::uint64_t>(job.limit);
   request.allow_device = job.allow_device;
+  request.open_failures_defer = job.open_failures_defer;
   request.failure_prefix = job.failure_prefix;
   if (!job.success_text.empty()) request.success_text = job.success_text;
   return request;

@@ -164,7 +164,9 @@ void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Ver
   if (outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_) dsn[0] = '4';
   log::delivered({.queue_id = request_.queue_id,
                   .recipient = shown,
-                  .orig_to = equal_nocase(orig_to, shown) ? std::string_view{} : orig_to,
+                  .orig_to = equal_nocase(orig_to, shown) || !verdict.owner.empty()
+                                 ? std::string_view{}
+                                 : std::string_view(orig_to),
                   .relay = verdict.relay,
                   .conn_use = verdict.conn_use,
                   .delays = delays,
@@ -179,15 +181,22 @@ void Delivery::log(std::size_t recipient, ipc::agent::Outcome outcome, const Ver
                   .text = text});
 }
 
-void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict) {
+void Delivery::record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+                      ipc::agent::Share share) {
   if (reported_[recipient] || is_over_) return;
   reported_[recipient] = true;
   --unreported_;
-  add_report(recipient, outcome, verdict);
+  add_report(recipient, outcome, verdict, share);
+}
+
+void Delivery::record_part(std::size_t recipient, ipc::agent::Outcome outcome,
+                           const Verdict& verdict, ipc::agent::Share share) {
+  if (reported_[recipient] || is_over_) return;
+  add_report(recipient, outcome, verdict, share);
 }
 
 void Delivery::add_report(std::size_t recipient, ipc::agent::Outcome outcome,
-                          const Verdict& verdict) {
+                          const Verdict& verdict, ipc::agent::Share share) {
   const bool is_soft = outcome == ipc::agent::Outcome::kBounced && service_.soft_bounce_;
   auto& entry = ready_.emplace_back();
   entry.state_offset = request_.recipients[recipient].state_offset;
@@ -199,6 +208,8 @@ void Delivery::add_report(std::size_t recipient, ipc::agent::Outcome outcome,
   entry.diagnostic_type = verdict.diagnostic_type;
   entry.diagnostic = verdict.diagnostic;
   entry.address = verdict.address;
+  entry.share = share;
+  entry.owner = verdict.owner;
   // A delivery without an action was passed on to a server that reports itself (RFC 3461).
   entry.action = verdict.action;
   if (entry.outcome != ipc::agent::Outcome::kDelivered && (entry.action.empty() || is_soft)) {

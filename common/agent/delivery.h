@@ -69,7 +69,11 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
   // that it went to, and the recipient as a whole is recorded once, by the worst of them.
   void log(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
            std::string_view address) const;
-  void record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  void record(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+              ipc::agent::Share share = ipc::agent::Share::kWhole);
+  // One of several places, or a note of success. Before record(), in the same turn of the loop.
+  void record_part(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+                   ipc::agent::Share share);
   // What the administrator's filter makes of a verdict, for those who use log() and record().
   [[nodiscard]] loop::Task<Verdict> filtered(Verdict verdict);
   // Another agent takes it from here: mailbox_transport, fallback_transport, best_mx_transport.
@@ -87,7 +91,8 @@ class Delivery final : public std::enable_shared_from_this<Delivery>, loop::Turn
  private:
   friend class AgentService;
   void report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
-  void add_report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict);
+  void add_report(std::size_t recipient, ipc::agent::Outcome outcome, const Verdict& verdict,
+                  ipc::agent::Share share = ipc::agent::Share::kWhole);
   loop::Task<void> report_filtered(std::size_t recipient, ipc::agent::Outcome outcome,
                                    Verdict verdict);
   void on_turn_end() override;

@@ -76,6 +76,7 @@ struct Job {
   std::int64_t limit = 0;
   bool has_owner = false;  // the file must belong to who delivers
   bool allow_device = false;
+  bool open_failures_defer = false;
   bool must_exist = false;  // a missing mbox is told, not made
   bool use_dotlock = false;
   bool use_fcntl = false;
@@ -113,6 +114,7 @@ struct Job {
     field("limit", self.limit);
     field("has_owner", self.has_owner);
     field("allow_device", self.allow_device);
+    field("open_failures_defer", self.open_failures_defer);
     field("must_exist", self.must_exist);
     field("use_dotlock", self.use_dotlock);
     field("use_fcntl", self.use_fcntl);

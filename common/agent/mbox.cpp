@@ -31,6 +31,16 @@ MailboxResult failed(const MboxRequest& request, const Failure& failure) {
   return mailbox_failure(failure.error, request.failure_prefix + failure.text);
 }
 
+// Before anything was written.
+MailboxResult not_opened(const MboxRequest& request, const Failure& failure) {
+  MailboxResult result = failed(request, failure);
+  if (request.open_failures_defer && result.outcome == MailboxOutcome::kBounced) {
+    result.outcome = MailboxOutcome::kDeferred;
+    result.status = "4.2.0";
+  }
+  return result;
+}
+
 Failure failure(int error, std::string_view doing) {
   return {error, fmt::format("{}: {}", doing, sys::errno_text(error))};
 }
@@ -104,20 +114,23 @@ OpenedFile open_file(const MboxRequest& request) {
       opened.fd.reset(::open(path, kFlags));
     } else {
       opened.failure = {EACCES, "cannot open file: it is a symbolic link"};
+      if (request.allow_device) opened.failure = {ELOOP, "file is a symbolic link"};
       return opened;
     }
   } else if (!opened.fd && errno == ENOENT) {
     doing = "cannot create file exclusively";
     opened.fd.reset(::open(path, kFlags | O_NOFOLLOW | O_CREAT | O_EXCL, kFileMode));
     // Its directory is not there: the lock is what would fail first.
-    if (!opened.fd && errno == ENOENT && request.locks.dotlock) {
+    if (!opened.fd && errno == ENOENT && request.locks.dotlock && !request.allow_device) {
       doing = fmt::format("unable to create lock file {}.lock", request.path);
       errno = ENOENT;
     }
   }
   if (!opened.fd) {
-    // A device or FIFO without a reader says ENXIO.
+    // A device or FIFO without a reader says ENXIO. A file that an alias names and that its owner
+    // may not write to stays so.
     opened.failure = failure(errno, doing);
+    if (request.allow_device && opened.failure.error == EACCES) opened.failure.error = ELOOP;
     return opened;
   }
   if (::fstat(opened.fd.get(), &opened.status) < 0) opened.failure = failure(errno, "stat");
@@ -129,6 +142,8 @@ Failure check_file(const MboxRequest& request, const struct stat& status) {
     if (request.allow_device && S_ISCHR(status.st_mode)) return {};
     return {EACCES, "not a regular file"};
   }
+  // Somebody meant a command, and forgot the bar in front of it.
+  if (request.allow_device && (status.st_mode & 0111) != 0) return {ENOEXEC, "file is executable"};
   if (status.st_nlink != 1) {
     return {EACCES, fmt::format("file has {} hard links", status.st_nlink)};
   }
@@ -245,18 +260,25 @@ MailboxResult deliver_to_mbox(const MailboxMessage& message, const MboxRequest& 
     const std::string lock_path = request.path + ".lock";
     const int error = dot_lock.take(lock_path, request.locks);
     if (error == EEXIST || error == EAGAIN) {
-      return failed(request, failure(error, "unable to create lock file " + lock_path));
+      return not_opened(request, failure(error, "unable to create lock file " + lock_path));
     }
     if (error == EACCES || error == EPERM || error == EROFS) {
       // The recipient may not write to the directory; then no mail reader of his can, either.
       warning = fmt::format("cannot create lock file {}: {}", lock_path, sys::errno_text(error));
     } else if (error != 0 && error != ENOENT && error != ENOTDIR) {
-      return failed(request, failure(error, "unable to create lock file " + lock_path));
+      return not_opened(request, failure(error, "unable to create lock file " + lock_path));
     }
   }
 
   OpenedFile opened = open_locked(request);
-  if (opened.failure.error != 0) return failed(request, opened.failure);
+  if (opened.failure.error != 0) {
+    MailboxResult result = not_opened(request, opened.failure);
+    if (request.allow_device && opened.failure.error == ENOEXEC) {
+      result.outcome = MailboxOutcome::kBounced;
+      result.status = "5.7.1";
+    }
+    return result;
+  }
   const int fd = opened.fd.get();
   const bool is_regular = S_ISREG(opened.status.st_mode);
   const auto size_before = is_regular ? static_cast<std::uint64_t>(opened.status.st_size) : 0;

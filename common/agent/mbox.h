@@ -42,8 +42,10 @@ struct MboxRequest {
   std::string sender{};          // for the "From " line; empty: MAILER-DAEMON
   std::optional<uid_t> owner{};  // the file must be this user's: strict_mailbox_ownership
   MboxLocks locks{};
-  std::uint64_t limit = 0;       // bytes of the whole file; 0: none
-  bool allow_device = false;     // "/dev/null" as an alias' file: no locks, no flush
+  std::uint64_t limit = 0;    // bytes of the whole file; 0: none
+  bool allow_device = false;  // "/dev/null" as an alias' file: no locks, no flush
+  // A mailbox that cannot be opened or locked is tried again, whatever is in the way.
+  bool open_failures_defer = false;
   std::string failure_prefix{};  // "cannot update mailbox PATH for user USER. "
   std::string success_text = "delivered to mailbox";
 };

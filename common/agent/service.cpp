@@ -34,7 +34,7 @@ AgentService::AgentService(sys::Fd listener, const config::Values& values, Handl
 
 void AgentService::configure(const config::Values& values) {
   soft_bounce_ = values.flag("soft_bounce");
-  filter_.configure(values, program_);
+  if (is_filtered_) filter_.configure(values, program_);
 }
 
 void AgentService::start() {

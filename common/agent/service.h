@@ -56,6 +56,11 @@ class AgentService {
   // The handler finds out by itself whether a recipient would be taken (Deliver::is_probe). For
   // other agents what the tables said of the recipient is the answer.
   void handle_probes() { handles_probes_ = true; }
+  // No delivery status filter changes what this agent says.
+  void say_as_it_is() {
+    is_filtered_ = false;
+    filter_.switch_off();
+  }
 
   void start();
   // At most this many deliveries at once; 0: no limit.
@@ -94,6 +99,7 @@ class AgentService {
   bool has_given_up_ = false;
   bool soft_bounce_ = false;
   bool handles_probes_ = false;
+  bool is_filtered_ = true;
   std::int64_t limit_ = 0;
   std::int64_t in_use_ = 0;
   bool is_draining_ = false;

@@ -23,7 +23,7 @@ Result<std::pair<std::string, std::string>> parse_filtered_status(std::string_vi
   if (is_success != status.starts_with('2')) {
     return fail_temporary("success and failure cannot stand for each other");
   }
-  return std::pair{std::string(code), std::string(trim(text))};
+  return std::pair{std::string(code), std::string(trim_left(text))};
 }
 
 void StatusFilter::configure(const config::Values& values, std::string_view program) {

@@ -23,6 +23,7 @@ class StatusFilter {
  public:
   // `program` has a parameter of its own, PROGRAM_delivery_status_filter, or takes the default.
   void configure(const config::Values& values, std::string_view program);
+  void switch_off() { tables_.clear(); }
   [[nodiscard]] bool is_active() const { return !tables_.empty(); }
 
   // The verdict as the tables have it. Where they cannot be asked, or answer nonsense, it stands as

@@ -19,6 +19,7 @@ struct Verdict {
   // reports. Failures have their own.
   std::string action{};
   std::string address{};  // where an alias has led to; empty: the recipient's own
+  std::string owner{};    // who hears of a failure in the sender's place: the owner of a list
 };
 
 }  // namespace postern::agent

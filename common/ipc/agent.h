@@ -57,6 +57,7 @@ struct Deliver {
   bool is_fresh = false;  // committed in this run of the system: no checksum needed again
   // Address verification: find out whether the recipient would be taken, and deliver nothing.
   bool is_probe = false;
+  bool is_dry_run = false;  // the same for sendmail -bv: what is behind an alias is told, too
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("delivery", self.delivery);
@@ -72,6 +73,7 @@ struct Deliver {
     field("is_fresh", self.is_fresh);
     field("is_busy_destination", self.is_busy_destination);
     field("is_probe", self.is_probe);
+    field("is_dry_run", self.is_dry_run);
   }
 };
 
@@ -84,6 +86,18 @@ enum class Outcome : std::uint8_t {
   kRerouted = 4,
 };
 
+// What a report says of its recipient. An agent that has delivered to several places for one of
+// them (local, behind an alias) says so beside what became of the recipient as a whole.
+enum class Share : std::uint8_t {
+  kWhole = 0,
+  // One of the places: named in what the sender is told, decides nothing.
+  kPart = 1,
+  // The recipient as a whole, of which the parts speak to the sender.
+  kSum = 2,
+  // Only for who asked to hear of success: "expanded", "delivered". Decides nothing.
+  kNote = 3,
+};
+
 struct RecipientReport {
   std::int64_t state_offset = 0;
   Outcome outcome = Outcome::kDeferred;
@@ -94,6 +108,8 @@ struct RecipientReport {
   std::string diagnostic;       // "550 5.1.1 no such user"; empty: text
   std::string action;           // "delivered", "relayed", "expanded", "failed", "delayed"
   std::string address;          // of the final recipient, when an alias led to another; or empty
+  Share share = Share::kWhole;
+  std::string owner;  // of a list: hears of this failure in the sender's place; or empty
   template <typename Self, typename Fields>
   static void fields(Self& self, Fields& field) {
     field("state_offset", self.state_offset);
@@ -105,6 +121,8 @@ struct RecipientReport {
     field("diagnostic", self.diagnostic);
     field("action", self.action);
     field("address", self.address);
+    field("share", self.share);
+    field("owner", self.owner);
   }
 };
 

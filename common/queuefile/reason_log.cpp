@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <bit>
-#include <unordered_map>
+#include <map>
 
 #include "common/base/encode.h"
 #include "common/base/number.h"
@@ -73,6 +73,10 @@ bool parse_line(std::string_view line, Reason& reason) {
       reason.notify = parse_integer<std::uint8_t>(value).value_or(0);
     } else if (name == "offset") {
       reason.state_offset = parse_integer<std::uint64_t>(value).value_or(0);
+    } else if (name == "part") {
+      reason.part = parse_integer<std::uint64_t>(value).value_or(0);
+    } else if (name == "owner") {
+      reason.owner = unescape(value);
     } else if (name == "time") {
       reason.time = parse_integer<std::int64_t>(value).value_or(0);
     } else if (name == "action") {
@@ -179,6 +183,7 @@ std::string print_reason(const Reason& reason) {
   append_field(line, "dsn_orcpt", reason.dsn_orcpt);
   if (reason.notify != 0) append_field(line, "notify", std::to_string(reason.notify));
   append_field(line, "offset", std::to_string(reason.state_offset));
+  if (reason.part != 0) append_field(line, "part", std::to_string(reason.part));
   append_field(line, "time", std::to_string(reason.time));
   append_field(line, "action", reason.action);
   append_field(line, "status", reason.status);
@@ -186,15 +191,17 @@ std::string print_reason(const Reason& reason) {
   append_field(line, "remote_mta", reason.remote_mta);
   append_field(line, "diagnostic_type", reason.diagnostic_type);
   append_field(line, "diagnostic", reason.diagnostic);
+  append_field(line, "owner", reason.owner);
   line += '\n';
   return line;
 }
 
 std::vector<Reason> parse_reasons(std::string_view file) {
   std::vector<Reason> reasons;
-  std::unordered_map<std::uint64_t, std::size_t> places;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::size_t> places;
   for_each_whole(file, [&](Reason&& reason) {
-    const auto [place, is_new] = places.try_emplace(reason.state_offset, reasons.size());
+    const auto [place, is_new] =
+        places.try_emplace({reason.state_offset, reason.part}, reasons.size());
     if (is_new) {
       reasons.push_back(std::move(reason));
     } else {

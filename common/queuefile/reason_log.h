@@ -27,6 +27,7 @@ struct Reason {
   std::string dsn_orcpt{};
   std::uint8_t notify = 0;
   std::uint64_t state_offset = 0;  // names the recipient within its message
+  std::uint64_t part = 0;          // of several for this recipient; 0: there is but one
   std::int64_t time = 0;           // seconds since 1970
   std::string action{};            // "failed", "delayed", ...
   std::string status{};            // "5.1.1"
@@ -34,6 +35,7 @@ struct Reason {
   std::string remote_mta{};
   std::string diagnostic_type{};
   std::string diagnostic{};
+  std::string owner{};  // who hears of it in the sender's place; empty: the sender
 
   friend bool operator==(const Reason&, const Reason&) = default;
 };
@@ -44,8 +46,8 @@ inline constexpr std::size_t kMaxReasonFile = std::size_t{256} << 20;
 // With its line end.
 [[nodiscard]] std::string print_reason(const Reason& reason);
 
-// Any bytes give the reasons that are whole, one for each recipient, in the order in which the
-// recipients appear first.
+// Any bytes give the reasons that are whole, one for each recipient and part, in the order in which
+// the recipients appear first.
 [[nodiscard]] std::vector<Reason> parse_reasons(std::string_view file);
 
 // The same with the older lines too, in the order in which they were written.

@@ -195,6 +195,145 @@ def forward_of_root():
         shutil.rmtree(told, ignore_errors=True)
 
 
+def lists_and_their_files():
+    """A list of root's has the rights of whom its :include: file belongs to, and its owner hears of
+    what fails; extensions are passed on where propagate_unmatched_extensions says so."""
+    box = f"{ROOT}/lists"
+    aliases = (f"staff :include:{box}/members\nowner-staff alice\n"
+               f"gone :include:{box}/nothing\ntrick :include:{box}/linked\nfar t@away.test\nwhere :include:relative\n"
+               f"system :include:{box}/system\n"
+               "plain bob, \"|exit 67\", \"|exit 69\"\n")
+    parameters = {"alias_maps": f"texthash:{CONF}/aliases", "home_mailbox": "Maildir/",
+                  "recipient_delimiter": "+", "allow_mail_to_commands": "alias, include",
+                  "propagate_unmatched_extensions": "canonical, virtual, alias, include"}
+    shutil.rmtree(box, ignore_errors=True)
+    os.mkdir(box)
+    os.chmod(box, 0o777)
+    with Mta(parameters, start=False, may_log="uses a relative path|unable to lookup|a link on the way") as mta:
+        for user in ("alice", "bob"):
+            shutil.rmtree(f"{ROOT}/home/{user}/Maildir", ignore_errors=True)
+        write(CONF + "/aliases", aliases)
+        write(f"{box}/members", f'bob, "|id -un > {box}/who; echo $HOME >> {box}/who; exit 67"\n', 0o600)
+        shutil.chown(f"{box}/members", "bob")
+        mta.start()
+        sink = Sink("198.51.100.25")
+        mta.closers.append(sink)
+        send("staff+x")
+        mta.wait_log(r"to=<staff\+x@home\.test>, .*status=bounced \(user unknown\)")
+        mta.wait_log(r"to=<bob\+x@home\.test>, .*status=sent")
+        check_equal(read(f"{box}/who"), f"bob\n{ROOT}/home/bob\n".encode())
+        notice = wait_for("the owner's notice", lambda: mails_of("alice"))[0]
+        check(b"Final-Recipient: rfc822; staff+x@home.test\n" in notice, notice)
+        check(b"Original-Recipient" not in notice, notice)
+        check_equal(len(sink.wait(0)), 0)
+        # Whoever may link to a file of bob's does not get bob's rights by that.
+        write(f"{box}/of_bob", f'"|id -un > {box}/who_else"\n')
+        shutil.chown(f"{box}/of_bob", "bob")
+        os.symlink("of_bob", f"{box}/linked")
+        os.lchown(f"{box}/linked", USERS["alice"], USERS["alice"])
+        send("trick")
+        mta.wait_log(r"to=<trick@home\.test>.*status=sent")
+        check(read(f"{box}/who_else") not in (b"bob\n", b"alice\n", b"root\n"), read(f"{box}/who_else"))
+        # The rights of the mail system's own users are given to nobody.
+        write(f"{box}/system", "bob\n")
+        shutil.chown(f"{box}/system", "postfix")
+        send("system")
+        mta.wait_log(r"to=<system@home\.test>, .*status=sent \(forwarded")
+        send("gone", "where")
+        for name in ("gone", "where"):
+            mta.wait_log(rf"to=<{name}@home\.test>.*dsn=5\.3\.5, status=bounced "
+                         r"\(mail system configuration error\)")
+        send("far+y")
+        wait_for("mail and notices", lambda: len(sink.wait(3)) == 3)
+        check(any(m.recipients == ["t+y@away.test"] for m in sink.wait(3)), sink.wait(3))
+        # Each thing that failed is named, to the sender where there is no owner.
+        send("plain")
+        report = sink.wait(4)[3].content
+        check_equal(report.count(b"Final-Recipient: rfc822; plain@home.test"), 2, report)
+        check(b"Status: 5.1.1" in report and b"Status: 5.3.0" in report, report)
+
+
+def patterns_and_circles():
+    """What strangers write gets into no command; an alias that names itself means the user."""
+    rules = f"{CONF}/alias-rules"
+    maps = f"regexp:{rules}, inline:{{ {{bob=bob, t@away.test}}, {{none=none}} }}"
+    with Mta({"alias_maps": maps, "home_mailbox": "Maildir/", "local_recipient_maps": "",
+              "enable_original_recipient": "no"}, start=False) as mta:
+        write(rules, f"/^run-(.*)$/ |touch {ROOT}/lists/$1\n/^bad(/ x\n/^fix$/ alice\n")
+        for user in ("alice", "bob"):
+            shutil.rmtree(f"{ROOT}/home/{user}/Maildir", ignore_errors=True)
+        mta.start()
+        sink = Sink("198.51.100.25")
+        mta.closers.append(sink)
+        send("run-it", "fix", "bob", "none")
+        mta.wait_log(r'to=<run-it@home\.test>.*bounced \(unknown user: "run-it"\)')
+        mta.wait_log(r'to=<none@home\.test>.*bounced \(unknown user: "none"\)')
+        mta.wait_log("alias-rules, line 1: regular expression substitution is not allowed: skipping this rule")
+        # The second rule is none; the others are there.
+        mta.wait_log("alias-rules, line 2: .*: skipping this rule")
+        mta.wait_log(r"to=<alice@home\.test>, orig_to=<fix@home\.test>.*status=sent")
+        check_equal(len(wait_for("bob's mail", lambda: mails_of("bob"))), 1)
+        check(b"X-Original-To" not in mails_of("bob")[0], mails_of("bob")[0])
+        done = mta.tool("postern", "check")
+        check_equal(done.returncode, 0, done.stderr)
+        check(b"alias-rules, line 2" in done.stderr + done.stdout, done)
+
+
+def dry_runs():
+    """sendmail -bv looks behind aliases and .forward files, and touches nothing."""
+    home = f"{ROOT}/home/bob"
+    parameters = {"alias_maps": f"texthash:{CONF}/aliases", "home_mailbox": "Maildir/",
+                  "transport_maps": "inline:{ {p.test=pipe1}, {d.test=discard:why} }"}
+    master = ("pipe1 unix - n n - - pipe user=nobody argv=/bin/false ${user}",)
+    with Mta(parameters, master=master, start=False) as mta:
+        for user in ("alice", "bob"):
+            shutil.rmtree(f"{ROOT}/home/{user}/Maildir", ignore_errors=True)
+        write(CONF + "/aliases", 'all bob, r@away.test, "|/bin/false", /tmp/never\ncircle round\nround circle\n')
+        write(f"{home}/.forward", "\\bob, ~/box, /tmp/never/\n")
+        shutil.chown(f"{home}/.forward", "bob")
+        try:
+            mta.start()
+            done = mta.tool("sendmail", "-f", "alice@home.test", "-bv", "all", "circle", "nobody-here",
+                            "x@p.test", "x@d.test")
+            check_equal(done.returncode, 0, done.stderr)
+            report = wait_for("the report", lambda: mails_of("alice"))[0]
+            for wanted in (r"to=<bob@home\.test>.*status=deliverable \(delivers to maildir\)",
+                           rf"to=<bob@home\.test>.*status=deliverable \(delivers to file: {home}/box\)",
+                           r"to=<r@away\.test>.*status=deliverable \(forwards to r@away\.test\)",
+                           r"to=<all@home\.test>.*status=deliverable \(delivers to command: /bin/false\)",
+                           r"to=<all@home\.test>.*status=deliverable \(delivers to file: /tmp/never\)",
+                           r"status=undeliverable \(alias database loop for round\)",
+                           r'status=undeliverable \(unknown user: "nobody-here"\)',
+                           r"to=<x@p\.test>.*status=deliverable \(delivers to command: /bin/false\)",
+                           r"to=<x@d\.test>, relay=none, .*status=deliverable \(why\)"):
+                mta.wait_log(wanted)
+            check(b"Original-Recipient: rfc822;all@home.test" in report, report)
+            check(b"Subject: probe" in report, report)
+            check(not os.path.exists("/tmp/never") and not mails_of("bob"), "delivered")
+        finally:
+            os.unlink(f"{home}/.forward")
+
+
+def successes():
+    """NOTIFY=SUCCESS: the sender hears of the alias, not of what is behind it (RFC 3461 5.2.7)."""
+    with Mta({"alias_maps": f"texthash:{CONF}/aliases", "home_mailbox": "Maildir/"}, start=False) as mta:
+        write(CONF + "/aliases", "one bob\nlist bob\nowner-list alice\n")
+        mta.start()
+        sink = Sink("198.51.100.25")
+        mta.closers.append(sink)
+        for name, action in (("one", b"expanded"), ("list", b"delivered"), ("bob", b"delivered")):
+            before = len(sink.wait(0))
+            with Client() as client:
+                for line, code in (("MAIL FROM:<s@away.test>", 250),
+                                   (f"RCPT TO:<{name}@home.test> NOTIFY=SUCCESS", 250), ("DATA", 354),
+                                   ("Subject: x\r\n\r\nx\r\n.", 250)):
+                    check_equal(client.command(line)[0], code, line)
+            report = sink.wait(before + 1)[before].content
+            check(b"Final-Recipient: rfc822; %s@home.test" % name.encode() in report, report)
+            check(b"Action: " + action in report, name, report)
+
+
 if __name__ == "__main__":
     main([owners, delivered_to, homes, biff, required_aliases, forward_with_extension,
-          error_returns_and_retry_keeps, dropped_mail_is_reported, forward_of_root])
+          error_returns_and_retry_keeps, dropped_mail_is_reported, forward_of_root,
+          lists_and_their_files, patterns_and_circles, dry_runs, successes])

@@ -253,12 +253,12 @@ def aliases_without_end_are_told_from_broken_tables():
     maps = {
         "inline:{ {a@box.test = b@box.test}, {b@box.test = a@box.test} }":
             "451 4.6.0 Alias expansion error",
-        "pcre:" + CONF + "/broken": "451 4.3.0",
+        "hash:" + CONF + "/broken": "451 4.3.0",
     }
     for table, wanted in maps.items():
         with Mta({"virtual_alias_maps": table, "local_recipient_maps": "",
                   "smtpd_reject_unlisted_recipient": "no"}, start=False) as mta:
-            write(CONF + "/broken", "/^a@/Q u1@box.test\n")
+            write(CONF + "/broken.db", "no data base\n")
             mta.start()
             with Client(source=HOST) as client:
                 client.send("s@home.test", ["a@box.test"], b"Subject: x\n\nx\n")
@@ -349,6 +349,14 @@ def filters_before_the_queue_refuse():
             with Client(source=CLIENT, port=port) as client:
                 check_equal(client.send("a@away.test", ["u1@box.test"], b"Subject: fine\n\nx\n"), 250)
         check_equal(len(filter.wait(2)), 2)
+        mta.wait_log(r"proxy-accept: END-OF-MESSAGE: 250 .*; from=<a@away\.test> to=<u1@box\.test> proto=ESMTP helo=<")
+
+
+def blanks_before_the_colon_hide_no_field():
+    with Mta({"header_checks": "pcre:{ {/^X-Odd: bad/ REJECT seen} }"}) as mta:
+        check_equal(deliver(b"X-Odd \t: bad\n\nx\n")[1], "550 5.7.1 seen")
+        check_equal(deliver(b"X-Odd : fine\n\nx\n")[0], 250)
+        check(b"\nX-Odd: fine\n" in fetch("u1"))
 
 
 main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
@@ -359,4 +367,4 @@ main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
       queue_ids_from_mail_on, full_names_beyond_ascii,
       aliases_without_end_are_told_from_broken_tables, inspection_ends_where_a_rule_says_so,
       characters_that_nobody_wants, hops_are_counted, circles_in_canonical_maps_hold_no_mail_up,
-      filters_before_the_queue_refuse])
+      filters_before_the_queue_refuse, blanks_before_the_colon_hide_no_field])

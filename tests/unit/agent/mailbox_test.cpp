@@ -159,6 +159,41 @@ TEST_CASE("a failed Maildir delivery leaves nothing") {
   }
 }
 
+TEST_CASE("an mbox that cannot be opened is returned or waited for, as the agent says") {
+  const TestDir dir;
+  const TestMessage test("Subject: x\n", "x");
+  MboxRequest request = mbox_at(dir.path);
+  CHECK(deliver_to_mbox(test.message, request).status == "5.2.0");
+  request.open_failures_defer = true;
+  const MailboxResult result = deliver_to_mbox(test.message, request);
+  CHECK(result.outcome == MailboxOutcome::kDeferred);
+  CHECK(result.status == "4.2.0");
+}
+
+TEST_CASE("a file that an alias names is refused where it is not meant for mail") {
+  const TestDir dir;
+  const TestMessage test("Subject: x\n", "x");
+  const fs::path target = dir.path / "target";
+  std::ofstream(target) << "";
+  fs::create_symlink(target, dir.path / "link");
+  // One of root's would be followed.
+  if (::geteuid() == 0) REQUIRE(::lchown((dir.path / "link").c_str(), 65534, 65534) == 0);
+  MboxRequest request = mbox_at(dir.path / "link");
+  request.allow_device = true;
+  MailboxResult result = deliver_to_mbox(test.message, request);
+  CHECK(result.status == "5.2.0");
+  CHECK(result.text == "cannot. file is a symbolic link");
+  fs::permissions(target, fs::perms::owner_all);
+  request.path = target;
+  result = deliver_to_mbox(test.message, request);
+  CHECK(result.outcome == MailboxOutcome::kBounced);
+  CHECK(result.status == "5.7.1");
+  CHECK(result.text == "cannot. file is executable");
+  request.path = dir.path / "no" / "such";
+  result = deliver_to_mbox(test.message, request);
+  CHECK(result.text == "cannot. cannot create file exclusively: No such file or directory");
+}
+
 TEST_CASE("an mbox gets the From line, quoting and an empty line at the end") {
   const TestDir dir;
   const TestMessage test("Subject: x\n", "From the start\n>From\nFrom\nFrom \nx From y\nFrom");

@@ -63,6 +63,16 @@ TEST_CASE("of several lines about one recipient the last counts, torn and foreig
   CHECK(history[2].text == "second");
 }
 
+TEST_CASE("parts of one recipient stand beside each other, each with its owner") {
+  Reason first = some_reason(1, "first");
+  first.part = 1;
+  Reason second = some_reason(1, "second");
+  second.part = 2;
+  second.owner = "owner-list@example.org";
+  const auto parsed = parse_reasons(print_reason(first) + print_reason(second));
+  CHECK(parsed == std::vector<Reason>{first, second});
+}
+
 TEST_CASE("a log grows by appending, also behind a torn line") {
   const QueueDirectory directory;
   const auto dirs = QueueDirs::open(directory.path, {});
