@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/text.h"
+#include "common/config/networks.h"
 
 namespace postern::config {
 
@@ -37,7 +38,8 @@ void SiteList::add(std::string_view word, const Values& values, unsigned depth) 
     }
     return;
   }
-  const bool is_table = word.find(':') != std::string_view::npos && !word.starts_with('[');
+  const bool is_table =
+      word.find(':') != std::string_view::npos && !word.starts_with('[') && !parse_ip_address(word);
   patterns_.push_back({is_table ? std::string(word) : to_lower(word), is_table, is_negated});
 }
 

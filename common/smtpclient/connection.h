@@ -95,7 +95,8 @@ class Connection {
   unsigned uses = 0;
   // Other servers were known for its destination when it was made.
   bool has_alternatives = false;
-  // An envelope that was not used up may stand.
+  // An envelope that was not used up may stand; and as Postfix does, a kept connection begins with
+  // RSET, which also tells whether it still lives.
   bool needs_reset = false;
   [[nodiscard]] loop::TimePoint since() const { return since_; }
 

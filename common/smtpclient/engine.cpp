@@ -147,6 +147,8 @@ loop::Task<void> Engine::try_destination(Walk& walk, std::string text) {
   if (walk.job.requires_tls() && settings.tls.params.requiretls_enable) {
     if (!co_await require_tls(walk, *destination)) co_return;
   }
+  const bool is_always_kept = co_await is_kept_always(settings, *destination);
+  walk.is_always_kept = is_always_kept;
   const std::string key = to_lower(text);
   enter(key);
   walk.used.clear();
@@ -194,11 +196,12 @@ loop::Task<void> Engine::try_kept(Walk& walk, std::string key) {
       return kept.asked_policy == walk.policy && kept.comes_from(*walk.settings);
     });
     if (connection == nullptr) co_return;
+    connection->needs_reset = true;
     const bool is_final = walk.is_last_destination && !connection->has_alternatives;
     const auto end = co_await transact(walk, *connection, is_final);
     if (end == Transaction::End::kStale) continue;
     walk.used = connection->endpoint().relay();
-    finish_with(key, *walk.settings, std::move(connection), end);
+    finish_with(key, walk, std::move(connection), end);
     co_return;
   }
 }
@@ -291,6 +294,7 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
     connection->has_alternatives = known > 1;
     auto end = Transaction::End::kSpent;
     if (is_kept) {
+      connection->needs_reset = true;
       count_session();
       end = co_await transact(walk, *connection, is_last && walk.is_last_destination);
       if (end == Transaction::End::kStale) {
@@ -328,7 +332,7 @@ loop::Task<void> Engine::try_targets(Walk& walk, Destination destination, std::s
         if (connection != nullptr) end = co_await transact(walk, *connection, is_final);
       }
     }
-    if (connection != nullptr) finish_with(key, *walk.settings, std::move(connection), end);
+    if (connection != nullptr) finish_with(key, walk, std::move(connection), end);
     if (is_last) break;
   }
 }
@@ -513,28 +517,52 @@ loop::Task<Transaction::End> Engine::transact(Walk& walk, Connection& connection
   co_return end;
 }
 
-void Engine::finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
+void Engine::finish_with(const std::string& key, const Walk& walk, ConnectionPtr connection,
                          Transaction::End end) {
   if (end == Transaction::End::kBroken || connection->stream().has_hung_up()) return;
   // One with an envelope that came to nothing is not kept: RSET would be one more answer to wait
   // for.
-  tell_postmaster(settings, *connection);
+  tell_postmaster(*walk.settings, *connection);
   const bool may_keep = !connection->is_encrypted() || connection->asked_policy.connection_reuse;
   const bool is_clean = may_keep && end == Transaction::End::kUsable && !connection->needs_reset;
-  if (is_clean && is_worth_keeping(key, settings)) {
+  if (is_clean && is_worth_keeping(key, walk)) {
     cache_.put(key, std::move(connection));
   } else {
     say_goodbye(std::move(connection), settings_);
   }
 }
 
-bool Engine::is_worth_keeping(const std::string& key, const Settings& settings) const {
+// smtp_connection_cache_destinations: names without brackets and port.
+loop::Task<bool> Engine::is_kept_always(const Settings& settings, const Destination& destination) {
+  using Kind = config::SiteList::Match::Kind;
+  constexpr std::chrono::seconds kTablesTime{100};
+  const config::SiteList& list = settings.kept_destinations;
+  if (list.empty() || destination.is_unix()) co_return false;
+  const std::string host = to_lower(destination.host);
+  auto match = list.match(host);
+  while (match.kind == Kind::kAskTable) {
+    if (tables_ == nullptr) co_return false;
+    ipc::tables::Lookup question;
+    question.tables.emplace_back(match.table);
+    question.keys.push_back({host, false});
+    const auto found =
+        co_await tables_->lookup(std::move(question), loop::Clock::now() + kTablesTime);
+    if (!found) {
+      log::warning("{}_connection_cache_destinations: {}", settings.is_lmtp() ? "lmtp" : "smtp",
+                   found.error().text);
+      co_return false;
+    }
+    if (found->is_found) co_return match.if_found == Kind::kYes;
+    match = list.match(host, match.next);
+  }
+  co_return match.kind == Kind::kYes;
+}
+
+bool Engine::is_worth_keeping(const std::string& key, const Walk& walk) const {
+  const Settings& settings = *walk.settings;
   // Who was logged in for one sender is nobody to send for another.
   if (settings.login.is_sender_dependent) return false;
-  const auto& always = settings.params.smtp_connection_cache_destinations;
-  if (std::ranges::any_of(always, [&](const auto& each) { return equal_nocase(each, key); })) {
-    return true;
-  }
+  if (walk.is_always_kept) return true;
   if (!settings.params.smtp_connection_cache_on_demand) return false;
   // What XFORWARD said of one message would stand for the next that says less.
   if (settings.params.smtp_send_xforward_command) return false;

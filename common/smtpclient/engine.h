@@ -81,7 +81,9 @@ class Engine {
     bool is_last_destination = false;
     bool is_ours = false;  // we are one of its mail servers: nobody else is asked
     bool is_loop = false;  // and the best one
-    std::string used{};    // the endpoint of a kept connection that was tried
+    bool is_always_kept =
+        false;           // the destination's connections are (smtp_connection_cache_destinations)
+    std::string used{};  // the endpoint of a kept connection that was tried
   };
   // How often a destination is delivered to: whether its connections are worth keeping.
   struct Traffic {
@@ -116,9 +118,11 @@ class Engine {
   void take_refusal(Walk& walk, const Verdict& refusal, bool is_final);
   loop::Task<Transaction::End> transact(Walk& walk, Connection& connection, bool is_final,
                                         bool is_kept_when_lost = false);
-  void finish_with(const std::string& key, const Settings& settings, ConnectionPtr connection,
+  void finish_with(const std::string& key, const Walk& walk, ConnectionPtr connection,
                    Transaction::End end);
-  [[nodiscard]] bool is_worth_keeping(const std::string& key, const Settings& settings) const;
+  [[nodiscard]] loop::Task<bool> is_kept_always(const Settings& settings,
+                                                const Destination& destination);
+  [[nodiscard]] bool is_worth_keeping(const std::string& key, const Walk& walk) const;
   void enter(const std::string& key);
   void leave(const std::string& key);
 

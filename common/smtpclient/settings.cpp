@@ -74,6 +74,8 @@ std::shared_ptr<const Settings> Settings::load(const config::Values& all, Protoc
   if (protocol == Protocol::kLmtp) out->lmtp_assume_final = values.flag("lmtp_assume_final");
   out->debug_peers = policy::DebugPeers(values);
   out->mail_name = values.text("mail_name");
+  out->kept_destinations =
+      config::SiteList(out->params.smtp_connection_cache_destinations, false, values);
   out->notifies_protocol =
       std::ranges::any_of(values.list("notify_classes"),
                           [](const std::string& word) { return equal_nocase(word, "protocol"); });

@@ -9,6 +9,7 @@
 
 #include "common/config/params/smtp.h"
 #include "common/config/problem.h"
+#include "common/config/site_list.h"
 #include "common/policy/debug_peers.h"
 #include "common/smtpclient/destination.h"
 #include "common/smtpclient/login_settings.h"
@@ -31,7 +32,8 @@ struct Settings {
   bool use_hosts_file = false;
   bool lmtp_assume_final = false;
   policy::DebugPeers debug_peers{};
-  bool notifies_protocol = false;  // notify_classes
+  bool notifies_protocol = false;        // notify_classes
+  config::SiteList kept_destinations{};  // smtp_connection_cache_destinations
   std::string mail_name{};
   TlsSettings tls{};
   LoginSettings login{};
