@@ -43,7 +43,8 @@ loop::Task<void> Intake::begin_body() {
     block.insert(0, fmt::format("{}: yes\n", kRequireTlsField));
   }
   for (const auto& field : mail::split_header(head_)) {
-    auto text = field.raw.substr(0, room_.settings.checks.mime.header_size_limit);
+    auto text = field.raw.substr(
+        0, mail::kept_size(field.raw, room_.settings.checks.mime.header_size_limit));
     // Cut behind the end of a line, it would be the end of the header.
     while (text.ends_with('\n')) text.remove_suffix(1);
     block += text;

@@ -155,11 +155,18 @@ HeaderScanner::State HeaderScanner::scan(std::string_view all, bool at_end) {
   return state_;
 }
 
+std::size_t kept_size(std::string_view field, std::size_t limit) {
+  const std::size_t colon = field.find(':');
+  return colon == std::string_view::npos ? limit : std::max(limit, colon + 1);
+}
+
 void HeaderScanner::cut_field(std::string& all, std::size_t limit) {
   if (state_ != State::kMore) return;
-  if (next_ > field_ + limit + 1) {
+  const auto last = std::string_view(all).substr(field_, next_ - field_);
+  const std::size_t last_limit = kept_size(last, limit);
+  if (next_ > field_ + last_limit + 1) {
     // Two ends of a line would be the end of the header.
-    std::size_t kept = field_ + limit;
+    std::size_t kept = field_ + last_limit;
     while (kept > field_ && all[kept - 1] == '\n') --kept;
     const std::size_t excess = next_ - 1 - kept;
     all.erase(kept, excess);
@@ -171,8 +178,10 @@ void HeaderScanner::cut_field(std::string& all, std::size_t limit) {
   std::size_t room = limit;
   if (any_field_ && (line.front() == ' ' || line.front() == '\t')) {
     const std::size_t used = next_ - field_;
-    room = used < limit ? limit - used : 1;  // what makes it a continuation stays
-  } else if (!is_header_line(line)) {
+    room = used < last_limit ? last_limit - used : 1;  // what makes it a continuation stays
+  } else if (is_header_line(line)) {
+    room = kept_size(line, limit);
+  } else {
     return;  // not yet, or the body begins here
   }
   if (line.size() > room) all.resize(next_ + room);

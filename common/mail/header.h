@@ -40,6 +40,10 @@ struct HeaderField {
 // One field of its lines; nullopt where the first is no header line.
 [[nodiscard]] std::optional<HeaderField> parse_field(std::string_view raw);
 
+// How much of a field is kept where it is cut at `limit` bytes (header_size_limit): not less than
+// its name with the colon, without which it would be no field, and the rest of the header the body.
+[[nodiscard]] std::size_t kept_size(std::string_view field, std::size_t limit);
+
 // The body on one line: each line break with the blanks behind it as they are, the LF gone.
 [[nodiscard]] std::string unfold(std::string_view body);
 

@@ -19,7 +19,7 @@ constexpr std::size_t kFieldLimit = 7;
 std::vector<std::string> cut_fields(std::string_view header) {
   std::vector<std::string> fields;
   for (const auto& field : mail::split_header(header)) {
-    auto text = field.raw.substr(0, kFieldLimit);
+    auto text = field.raw.substr(0, mail::kept_size(field.raw, kFieldLimit));
     while (text.ends_with('\n')) text.remove_suffix(1);
     fields.emplace_back(text);
   }

@@ -74,6 +74,11 @@ TEST_CASE("a field in pieces is cut at its limit, and nothing else is") {
       {"A: 12345\n" + many + "B: 2\n\nbody\n", "A: 12345\n\t\nB: 2\n\nbody\n", State::kEmptyLine},
       {"A: " + std::string(50, 'x') + "\nB: 2\n\nbody\n", "A: xxxxxxx\nB: 2\n\nbody\n",
        State::kEmptyLine},
+      // A name is not cut: without its colon the body would begin there.
+      {"Long-Field-Name: 1\n" + many + "B: 2\n\nbody\n", "Long-Field-Name:\nB: 2\n\nbody\n",
+       State::kEmptyLine},
+      {"From x\nLong-Field-Name: 1\nB: 2\n\nbody\n", "From x\nLong-Field-Name:\nB: 2\n\nbody\n",
+       State::kEmptyLine},
       {"A: " + std::string(50, 'x') + "\n y\n\nbody\n", "A: xxxxxxx\n\nbody\n", State::kEmptyLine},
       {std::string(50, 'x') + "\nbody\n", std::string(50, 'x') + "\nbody\n", State::kNoHeader},
       {"A: 1\n" + std::string(50, 'x') + "\n", "A: 1\n" + std::string(50, 'x') + "\n",
@@ -94,12 +99,12 @@ TEST_CASE("a field in pieces is cut at its limit, and nothing else is") {
   // The header with each field at its limit, and all of the body.
   std::string header;
   for (const auto& field : split_header(all.substr(0, scanner.header_size()))) {
-    header.append(field.raw.substr(0, kLimit)).append("\n");
+    header.append(field.raw.substr(0, kept_size(field.raw, kLimit))).append("\n");
   }
   std::string wanted_header;
   const auto wanted_fields = split_header(c.kept);
   for (const auto& field : wanted_fields) {
-    wanted_header.append(field.raw.substr(0, kLimit)).append("\n");
+    wanted_header.append(field.raw.substr(0, kept_size(field.raw, kLimit))).append("\n");
   }
   CHECK(header == wanted_header);
   CHECK(all.substr(scanner.body_start()) == c.kept.substr(c.state == State::kEmptyLine
