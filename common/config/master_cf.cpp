@@ -59,9 +59,10 @@ std::string bare(std::string_view raw) {
   return std::string(inner && rest.empty() ? *inner : raw);
 }
 
-// An argument as it stands in the file: in braces where it has blanks.
+// An argument as it stands in the file: in braces where it has blanks, or nothing at all.
 std::string print_argument(std::string_view argument) {
-  const bool needs_braces = argument.find_first_of(kBlanks) != std::string_view::npos;
+  const bool needs_braces =
+      argument.empty() || argument.find_first_of(kBlanks) != std::string_view::npos;
   return needs_braces ? fmt::format("{{{}}}", argument) : std::string(argument);
 }
 

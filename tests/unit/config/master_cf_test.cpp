@@ -88,8 +88,8 @@ TEST_CASE("entries print as postconf -M and -Mf show them") {
 }
 
 TEST_CASE("what is printed reads back as the same service") {
-  const Service before =
-      parse("127.0.0.1:10025 inet n - y - 10 smtpd -v -o a= -o { b = c  d } -o {e={f} {g}}");
+  const Service before = parse(
+      "127.0.0.1:10025 inet n - y - 10 smtpd -v -o a= -o { b = c  d } -o {e={f} {g}} {} {x y} z");
   for (const MasterStyle style : {MasterStyle::kOneLine, MasterStyle::kFolded}) {
     const MasterCf cf = parse_master_cf(print_service(before, style), "x");
     REQUIRE(cf.services.size() == 1);
