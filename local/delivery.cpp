@@ -19,11 +19,11 @@ namespace {
 // Name services block; a few may do so at once.
 constexpr unsigned kLookupThreads = 4;
 
+}  // namespace
+
 bool has_word(const std::vector<std::string>& words, std::string_view word) {
   return std::ranges::find(words, word) != words.end();
 }
-
-}  // namespace
 
 Settings load_settings(const config::Values& values, std::string service) {
   config::Problems problems;

@@ -28,6 +28,9 @@
 
 namespace postern::local {
 
+// Whether a list of main.cf has the word.
+[[nodiscard]] bool has_word(const std::vector<std::string>& words, std::string_view word);
+
 struct Settings {
   std::string service{};  // the transport that resolves to us
   std::string myhostname{};

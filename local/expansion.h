@@ -18,6 +18,9 @@
 
 namespace postern::local {
 
+// The relay in log lines of what this agent has delivered itself.
+inline constexpr std::string_view kRelay = "local";
+
 class Expansion {
  public:
   Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::Message& message,

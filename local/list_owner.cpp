@@ -17,6 +17,7 @@ namespace postern::local {
 namespace {
 
 constexpr std::size_t kMaxLinks = 40;
+constexpr std::size_t kMaxListFile = std::size_t{4} << 20;
 
 // The steps of a path are taken from the end.
 void push_steps(std::string_view path, std::vector<std::string>& steps) {
@@ -58,6 +59,19 @@ Result<ListOwner> find_list_owner(const std::string& path) {
       std::ranges::all_of(links, [&](uid_t link) { return link == 0 || link == status.st_uid; });
   if (is_his) owner.uid = status.st_uid;
   return owner;
+}
+
+Result<std::string> read_list_file(int fd) {
+  std::string text;
+  std::string buffer(std::size_t{64} << 10, '\0');
+  for (;;) {
+    const ssize_t n = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(text.size()));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sys::fail_errno("read");
+    if (n == 0) return text;
+    text.append(buffer, 0, static_cast<std::size_t>(n));
+    if (text.size() > kMaxListFile) return fail_temporary("file is too large");
+  }
 }
 
 }  // namespace postern::local

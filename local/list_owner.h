@@ -1,4 +1,4 @@
-// list_owner.h - whose a list of addresses is, beyond tricks with links.
+// list_owner.h - files of addresses: what is in them, and whose they are beyond tricks with links.
 //
 // What a list names is done with the rights of its owner. Who can put a symbolic link in the list's
 // path, and no more, is not to choose a file of somebody else's in which there happens to be a
@@ -26,5 +26,9 @@ struct ListOwner {
 // Looks at the file of this absolute name, step by step. An error names what cannot be looked at,
 // also for more links than the kernel would follow. Blocks.
 [[nodiscard]] Result<ListOwner> find_list_owner(const std::string& path);
+
+// The text of an open list or .forward file, from its start. A temporary error for what cannot be
+// read, or has more than 4 MiB. Blocks as long as a local file does.
+[[nodiscard]] Result<std::string> read_list_file(int fd);
 
 }  // namespace postern::local
