@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "common/base/text.h"
 #include "common/config/expand.h"
 #include "common/config/params/address.h"
 #include "common/config/params/local.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/table/table.h"
 #include "local/expansion.h"
 
@@ -141,11 +143,19 @@ void Agent::configure(const config::Values& values) {
 }
 
 loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
+  std::deque<Order::Place> places;
+  for (const ipc::agent::Recipient& recipient : delivery->recipients()) {
+    const std::string local_part = to_lower(mail::split_address(recipient.address).local_part);
+    const auto split = mail::split_extension(local_part, settings_->recipient_delimiter,
+                                             settings_->owner_request_special);
+    places.emplace_back(order_, std::string(split.user));
+  }
   const queuefile::Message* message = co_await delivery->open();
   if (message == nullptr) co_return;
   for (std::size_t i = 0; i < delivery->recipients().size(); ++i) {
-    Expansion expansion(*this, *delivery, *message, i);
+    Expansion expansion(*this, *delivery, *message, i, places.front());
     co_await expansion.run();
+    places.pop_front();
   }
 }
 

@@ -13,7 +13,6 @@
 #pragma once
 
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -23,7 +22,9 @@
 #include "common/config/values.h"
 #include "common/ipc/cleanup_client.h"
 #include "common/ipc/tables_client.h"
+#include "common/loop/named_locks.h"
 #include "common/sys/privilege.h"
+#include "local/order.h"
 #include "local/users.h"
 
 namespace postern::local {
@@ -108,9 +109,9 @@ class Agent {
   ipc::TablesClient tables_;
   ipc::CleanupClient cleanup_;
   agent::Deliverers deliverers_;
-  // Users whose spool file is being written, or made for the first: mail keeps its order.
-  std::set<std::string, std::less<>> busy_spools_;
-  loop::Condition spool_free_;
+  // Users whose spool file is being written, or made for the first.
+  loop::NamedLocks spools_;
+  Order order_;
 };
 
 }  // namespace postern::local

@@ -48,8 +48,9 @@ int rank(Outcome outcome) {
 }  // namespace
 
 Expansion::Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::Message& message,
-                     std::size_t recipient)
+                     std::size_t recipient, Order::Place& place)
     : agent_(agent),
+      place_(place),
       settings_(agent.settings_),
       delivery_(delivery),
       message_(message),
@@ -505,12 +506,9 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     if (settings_->biff) job.biff_user = user.name;
   }
   const agent::Identity who = identity_of(user);
-  if (place.is_spool) {
-    while (agent_.busy_spools_.contains(user.name)) {
-      co_await agent_.spool_free_.wait(loop::kNever);
-    }
-    agent_.busy_spools_.insert(user.name);
-  }
+  if (job.kind == agent::JobKind::kMbox) co_await place_.go_to("file " + place.path);
+  loop::NamedLocks::Held spool;
+  if (place.is_spool) spool = co_await agent_.spools_.take(user.name);
   auto reply = co_await agent_.deliverers_.run(who, job, delivery_.fd());
   if (reply && reply->outcome == agent::JobOutcome::kMissing) {
     // The recipient may not make files in the spool; the broker does it then.
@@ -519,10 +517,6 @@ loop::Task<void> Expansion::deliver_mailbox(const User& user, const std::string&
     if (!made) log::warning("{}: {}", delivery_.queue_id(), made.error().text);
     job.must_exist = false;
     reply = co_await agent_.deliverers_.run(who, std::move(job), delivery_.fd());
-  }
-  if (place.is_spool) {
-    agent_.busy_spools_.erase(user.name);
-    agent_.spool_free_.notify_all();
   }
   finish_final(address, agent::verdict_of(reply, delivery_.queue_id(), kRelay));
 }

@@ -24,7 +24,7 @@ inline constexpr std::string_view kRelay = "local";
 class Expansion {
  public:
   Expansion(Agent& agent, agent::Delivery& delivery, const queuefile::Message& message,
-            std::size_t recipient);
+            std::size_t recipient, Order::Place& place);
 
   // Delivers, logs and records.
   [[nodiscard]] loop::Task<void> run();
@@ -141,6 +141,7 @@ class Expansion {
   void finish(const std::string& address, std::string_view status, std::string text);
 
   Agent& agent_;
+  Order::Place& place_;
   std::shared_ptr<const Settings> settings_;
   agent::Delivery& delivery_;
   const queuefile::Message& message_;

@@ -71,6 +71,7 @@ loop::Task<void> Expansion::run_command(std::string line, const std::string& add
     job.must_have_directory = true;
   }
   agent::Identity who = user != nullptr ? identity_of(*user) : origin.rights;
+  co_await place_.go_to(fmt::format("command {} {}", who.uid, line));
   const auto reply =
       co_await agent_.deliverers_.run(std::move(who), std::move(job), delivery_.fd());
   agent::Verdict verdict = agent::verdict_of(reply, delivery_.queue_id(), kRelay);
@@ -138,6 +139,7 @@ loop::Task<void> Expansion::deliver_file(Task task) {
   if (job.kind == agent::JobKind::kMbox) {
     job.success_text = "delivered to file: " + path;
     job.failure_prefix = fmt::format("cannot append message to file {}: ", path);
+    co_await place_.go_to("file " + path);
   }
   agent::Identity who = origin.rights;
   const auto reply =

@@ -346,12 +346,9 @@ loop::Task<Result<JobReply>> Deliverers::run(Identity who, Job job, int message_
   // A user's command line is run for one message at a time: such commands are written with files
   // in mind, and few of them lock.
   const bool is_command = job.kind == JobKind::kCommand && !job.line.empty();
-  const bool is_exclusive = job.kind == JobKind::kMbox || is_command;
-  const std::string path = is_command ? fmt::format("|{} {}", who.uid, job.line) : job.path;
-  if (is_exclusive) {
-    while (busy_files_.contains(path)) co_await file_free_.wait(loop::kNever);
-    busy_files_.insert(path);
-  }
+  loop::NamedLocks::Held held;
+  if (is_command) held = co_await one_at_a_time_.take(fmt::format("|{} {}", who.uid, job.line));
+  if (job.kind == JobKind::kMbox) held = co_await one_at_a_time_.take(job.path);
   Result<JobReply> result = fail_temporary("not done");
   const auto deliverer = co_await find(std::move(who));
   if (deliverer) {
@@ -359,10 +356,6 @@ loop::Task<Result<JobReply>> Deliverers::run(Identity who, Job job, int message_
     result = co_await (*deliverer)->run(std::move(unsent), job.time_limit, opened);
   } else {
     result = std::unexpected(deliverer.error());
-  }
-  if (is_exclusive) {
-    busy_files_.erase(path);
-    file_free_.notify_all();
   }
   co_return result;
 }

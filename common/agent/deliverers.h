@@ -8,10 +8,10 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "common/agent/jobs.h"
 #include "common/loop/loop.h"
+#include "common/loop/named_locks.h"
 #include "common/loop/task.h"
 #include "common/queuefile/layout.h"
 #include "common/sys/fd.h"
@@ -36,7 +36,8 @@ class Deliverers {
   Deliverers& operator=(const Deliverers&) = delete;
 
   // Has the job done. An Error is temporary and says why nobody could do it. For kOpen the file
-  // comes in *opened.
+  // comes in *opened. Jobs for one mbox, and for one command line of a user, are done one after
+  // the other, as they were given.
   [[nodiscard]] loop::Task<Result<JobReply>> run(Identity who, Job job, int message_fd,
                                                  sys::Fd* opened = nullptr);
   // An empty mailbox for a user of passwd, made by the broker.
@@ -66,9 +67,8 @@ class Deliverers {
   std::set<Identity> being_made_;
   loop::Condition made_;
   std::int64_t last_id_ = 0;
-  // mboxes with a delivery under way: the kernel's locks do not part threads of one process.
-  std::unordered_set<std::string> busy_files_;
-  loop::Condition file_free_;
+  // mboxes and command lines: the kernel's locks do not part threads of one process.
+  loop::NamedLocks one_at_a_time_;
   loop::CallbackTimer idle_timer_;
 };
 
