@@ -72,7 +72,8 @@ std::optional<std::string> find_obstacle(const MailSystem& system) {
     }
   }
   if (warnings > 0) {
-    log::info("{} remarks on the configuration: see \"postern check\"", warnings);
+    log::info("{} remark{} on the configuration: see \"postern check\"", warnings,
+              warnings == 1 ? "" : "s");
   }
   if (system.loaded.snapshot->services.empty()) {
     return fmt::format("{}/master.cf has no service", system.directory);
