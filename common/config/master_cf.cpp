@@ -59,11 +59,15 @@ std::string bare(std::string_view raw) {
   return std::string(inner && rest.empty() ? *inner : raw);
 }
 
-// An argument as it stands in the file: in braces where it has blanks, or nothing at all.
-std::string print_argument(std::string_view argument) {
-  const bool needs_braces =
-      argument.empty() || argument.find_first_of(kBlanks) != std::string_view::npos;
-  return needs_braces ? fmt::format("{{{}}}", argument) : std::string(argument);
+// An argument as it stands in the file, of which only braces that mean nothing are left out: a word
+// that has some within it is no word in braces.
+std::string print_argument(std::string_view raw) {
+  if (!raw.starts_with('{')) return std::string(raw);
+  const std::string argument = bare(raw);
+  const bool needs_braces = argument.empty() || argument.starts_with('-') ||
+                            argument.starts_with('{') ||
+                            argument.find_first_of(kBlanks) != std::string::npos;
+  return needs_braces ? fmt::format("{{{}}}", argument) : argument;
 }
 
 // Parts the arguments into -o values and the rest. Options end at the first argument that is none:
@@ -230,7 +234,7 @@ std::string print_service(const Service& service, MasterStyle style) {
   for (std::size_t i = 0; i < service.raw_args.size(); ++i) {
     const bool is_option = is_option_argument(service.raw_args[i]);
     if (!is_option) in_options = false;
-    std::string text = print_argument(bare(service.raw_args[i]));
+    std::string text = print_argument(service.raw_args[i]);
     bool is_override = false;
     if (in_options && text.starts_with("-o")) {
       std::string assignment = text.substr(2);
@@ -244,7 +248,7 @@ std::string print_service(const Service& service, MasterStyle style) {
                kOptionsWithValue.find(text[1]) != std::string_view::npos &&
                i + 1 < service.raw_args.size()) {
       text += ' ';
-      text += print_argument(bare(service.raw_args[++i]));
+      text += print_argument(service.raw_args[++i]);
     }
     // Each -o stands on a line of its own.
     const bool wraps = style == MasterStyle::kFolded && column > kIndent.size() &&

@@ -303,7 +303,11 @@ Result<std::vector<IdentityPtr>> parse_public_identities(std::string_view pem, b
     pem.remove_prefix(end == std::string_view::npos ? pem.size() : end + kKeyMark.size());
     TRY(auto chain, parse_certificates(part));
     if (chain.empty()) continue;
-    TRY(auto key, remote_key(*X509_get0_pubkey(chain.front().get())));
+    EVP_PKEY* const public_key = X509_get0_pubkey(chain.front().get());
+    if (public_key == nullptr) {
+      return fail(Error::Kind::kConfig, "the certificate's public key is of no kind known here");
+    }
+    TRY(auto key, remote_key(*public_key));
     auto identity = std::make_shared<Identity>();
     identity->certificate = std::move(chain.front());
     chain.erase(chain.begin());

@@ -88,14 +88,19 @@ TEST_CASE("entries print as postconf -M and -Mf show them") {
 }
 
 TEST_CASE("what is printed reads back as the same service") {
-  const Service before = parse(
-      "127.0.0.1:10025 inet n - y - 10 smtpd -v -o a= -o { b = c  d } -o {e={f} {g}} {} {x y} z");
-  for (const MasterStyle style : {MasterStyle::kOneLine, MasterStyle::kFolded}) {
-    const MasterCf cf = parse_master_cf(print_service(before, style), "x");
-    REQUIRE(cf.services.size() == 1);
-    CHECK(cf.services[0].overrides == before.overrides);
-    CHECK(cf.services[0].args == before.args);
-    CHECK(cf.services[0].columns == before.columns);
+  for (const std::string_view line :
+       {"127.0.0.1:10025 inet n - y - 10 smtpd -v -o a= -o { b = c  d } -o {e={f} {g}} {} {x y} z",
+        "a inet n - n - - smtpd -oa=b -{c d} -o e=f", "a inet n - n - - smtpd {-o} b=c",
+        "a inet n - n - - smtpd {{b}} {{c} d}"}) {
+    const Service before = parse(line);
+    for (const MasterStyle style : {MasterStyle::kOneLine, MasterStyle::kFolded}) {
+      const MasterCf cf = parse_master_cf(print_service(before, style), "x");
+      REQUIRE(cf.services.size() == 1);
+      CAPTURE(print_service(before, style));
+      CHECK(cf.services[0].overrides == before.overrides);
+      CHECK(cf.services[0].args == before.args);
+      CHECK(cf.services[0].columns == before.columns);
+    }
   }
 }
 

@@ -52,6 +52,25 @@ TEST_CASE("chain files without their keys still say which certificates belong to
   CHECK_FALSE(parse_public_identities(public_part(one.key), true));
 }
 
+TEST_CASE("a certificate whose key is of an unknown kind is refused in words") {
+  // The curve's name is no curve's.
+  const auto parsed = parse_public_identities(
+      "-----BEGIN CERTIFICATE-----\n"
+      "MIIBfTCCASOgAwIBAgIUQknFiVKkl+iFdS6zZ0+3Q7sPvRkwCgYIKoZIzj0EAwIw\n"
+      "FDESMBAGA1UEAwwJYS5leGFtcGxlMB4XDTI2MTEyOTA5NDA0MFoXDTM2MTEyNjA5\n"
+      "NDA0MFowFDESMBAGA1UEAwwJYS5leGFtcGxlMFkwEwYHKoZIzj0CAQYIZjoKzI0D\n"
+      "AQcDQgAEUCPbiSVW9ew6mryHw223yIjsg77cdCA7kv0gZc4oUPxoWl/EgzZAQwKv\n"
+      "S+ATQlI6HvlL0tQCoBDbjF9zJs5DzqNTMFEwHQYDVR0OBBYEFGf8xOGJHNZAXUNj\n"
+      "1elss8xxarQfMB8GA1UdIwQYMBaAFGf8xOGJHNZAXUNj1elss8xxarQfMA8GA1Ud\n"
+      "EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAPD4V+dW+xVJe+4wvOooN3CT\n"
+      "eCQAKVcX0rBQrAVafjodAiBbz3yoQQTFrz6XCWbCfqd1eaUg1/ooHMwJcPm/m3cq\n"
+      "kA==\n"
+      "-----END CERTIFICATE-----\n",
+      false);
+  REQUIRE_FALSE(parsed);
+  CHECK(parsed.error().text.find("public key") != std::string::npos);
+}
+
 TEST_CASE(
     "the files are those of the chain list, or of the older names, each key behind its "
     "certificate") {
