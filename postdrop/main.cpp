@@ -34,6 +34,7 @@
 #include "common/queuefile/drop_stream.h"
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/writer.h"
+#include "common/sys/output.h"
 #include "common/sys/privilege.h"
 #include "common/sys/process.h"
 #include "common/sys/socket.h"
@@ -234,7 +235,8 @@ std::string drop(const config::Values& values) {
     writer.append_body(*frame);
     if (limit > 0 && writer.body_size() > limit) {
       file.discard();
-      give_up(EX_UNAVAILABLE, fmt::format("uid={}: File too large", ::getuid()));
+      log::warning("uid={}: File too large", ::getuid());
+      std::exit(EX_UNAVAILABLE);
     }
     if (writer.is_due()) file.write(writer.take());
   }
@@ -253,6 +255,7 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
   log::open({.program = "postdrop", .to_terminal = true});
+  sys::guard_standard_output("postdrop");
 
   std::string directory;
   bool print_id = false;
@@ -262,7 +265,7 @@ int main(int argc, char** argv) {
     if (c == '?') give_up(1, "usage: postdrop [-c config_dir] [-v]");
   }
   const auto tool = config::open_tool(directory);
-  if (!tool) give_up(EX_TEMPFAIL, tool.error().text);
+  if (!tool) give_up(EXIT_FAILURE, tool.error().text);
   const auto refused = config::find_refused_user(tool->values, "authorized_submit_users");
   if (!refused) give_up(EX_TEMPFAIL, refused.error().text);
   if (*refused) {

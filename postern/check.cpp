@@ -12,6 +12,7 @@
 #include "common/config/lint.h"
 #include "common/config/param.h"
 #include "common/config/params/smtpd.h"
+#include "common/config/tool_log.h"
 #include "common/config/values.h"
 #include "common/daemon/confinement.h"
 #include "common/policy/list.h"
@@ -84,6 +85,12 @@ Problems check_values(const Snapshot& snapshot) {
     } else {
       check_transport_value(values, setting.name, problems);
     }
+  }
+  const std::string log = values.text("maillog_file");
+  if (!log.empty() && !is_allowed_log_file(log, values.list("maillog_file_prefixes"))) {
+    problems.push_back(values.problem(
+        "maillog_file",
+        fmt::format("'{}' does not match any prefix in maillog_file_prefixes", log)));
   }
   for (const Service& service : snapshot.services) {
     const Values scope(shared, service);

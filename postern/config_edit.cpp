@@ -34,7 +34,7 @@ Result<void> write_replacement(const std::string& temporary, const struct stat& 
                                std::string_view text) {
   ::unlink(temporary.c_str());  // of an editor that died; the lock says that none is at work
   sys::Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd) return sys::fail_errno(fmt::format("create {}", temporary));
+  if (!fd) return sys::fail_errno(fmt::format("open {}", temporary));
   if (fchown(fd.get(), like.st_uid, like.st_gid) != 0 && geteuid() == 0) {
     return sys::fail_errno(fmt::format("change owner of {}", temporary));
   }
@@ -135,7 +135,7 @@ std::string edit_master_cf(std::string_view text,
 Result<void> edit_file(const std::string& path,
                        const std::function<Result<std::string>(std::string_view text)>& change) {
   char* const resolved = ::realpath(path.c_str(), nullptr);
-  if (resolved == nullptr) return sys::fail_errno(fmt::format("open {}", path));
+  if (resolved == nullptr) return sys::fail_errno(fmt::format("open {} for reading", path));
   const std::string real = resolved;
   std::free(resolved);
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "common/base/text.h"
+#include "common/sys/output.h"
 #include "postern/commands.h"
 #include "postern/postmulti.h"
 
@@ -58,6 +59,7 @@ int main(int argc, char** argv) {
   const std::string_view path = argv[0];
   const std::size_t slash = path.rfind('/');
   const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  sys::guard_standard_output(name);
   if (const control::Main run = control::find_command(control::programs(), name)) {
     return run(argc, argv);
   }

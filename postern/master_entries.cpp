@@ -204,8 +204,12 @@ Result<Verdict> judge(const Service& service, const MasterRequest& request,
   Service current = service;
   for (Edit& edit : edits) {
     if (!fits(edit.pattern, current)) continue;
-    edit.is_matched = true;
+    const bool is_repeated = std::exchange(edit.is_matched, true);
     if (request.what == What::kEntries) {
+      // The new entry stands for all of its name.
+      if (is_repeated && request.action == Action::kEdit) {
+        return Verdict{Verdict::Change::kRemove, ""};
+      }
       if (request.action == Action::kRemove) return Verdict{Verdict::Change::kRemove, ""};
       if (request.action == Action::kComment) return Verdict{Verdict::Change::kComment, ""};
       TRY(current, config::parse_service(edit.value, "", 0));

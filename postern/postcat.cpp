@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 
 #include "common/base/text.h"
@@ -36,9 +39,7 @@ struct Selection {
   std::exit(1);
 }
 
-void print(std::string_view text) {
-  if (!queuefile::write_all(STDOUT_FILENO, text)) std::exit(1);
-}
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 // What ids of any mail system are made of.
 bool looks_like_id(std::string_view name) {
@@ -48,6 +49,25 @@ bool looks_like_id(std::string_view name) {
          name.find_first_not_of(kLettersAndDigits) == std::string_view::npos;
 }
 
+// Standard input, or a copy in memory of what a pipe gives: messages are read by position.
+sys::Fd seekable_input() {
+  struct stat status{};
+  if (::fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode))
+    return sys::Fd(::dup(STDIN_FILENO));
+  sys::Fd copy(::memfd_create("stdin", MFD_CLOEXEC));
+  if (!copy) give_up(fmt::format("stdin: {}", sys::errno_text(errno)));
+  std::array<char, 65536> piece;
+  for (;;) {
+    const ssize_t count = ::read(STDIN_FILENO, piece.data(), piece.size());
+    if (count < 0) give_up(fmt::format("read stdin: {}", sys::errno_text(errno)));
+    if (count == 0) return copy;
+    const std::string_view bytes(piece.data(), static_cast<std::size_t>(count));
+    if (const auto written = queuefile::write_all(copy.get(), bytes); !written) {
+      give_up(fmt::format("stdin: {}", written.error().text));
+    }
+  }
+}
+
 class Catter {
  public:
   Catter(int fd, std::string name, Selection selection)
@@ -55,6 +75,12 @@ class Catter {
 
   void run() {
     const auto message = queuefile::open_message(fd_, {.modes = queuefile::Modes::kAny});
+    if (!message && is_empty()) return;
+    if (!message && message.error().text.starts_with("not a queue file")) {
+      // As in Postfix: told, and otherwise passed by.
+      log::warning("{}: input is not a valid queue file", name_);
+      return;
+    }
     if (!message) give_up(fmt::format("{}: {}", name_, message.error().text));
     if (select_.envelope) envelope(*message);
     if (select_.envelope) rule("MESSAGE CONTENTS");
@@ -70,6 +96,11 @@ class Catter {
   }
 
  private:
+  bool is_empty() const {
+    struct stat status{};
+    return ::fstat(fd_, &status) == 0 && status.st_size == 0;
+  }
+
   void rule(std::string_view what) { print(fmt::format("*** {} {} ***\n", what, name_)); }
 
   void envelope(const queuefile::Message& message) {
@@ -173,7 +204,8 @@ int postcat_main(int argc, char** argv) {
     select.envelope = select.header = select.body = true;
   }
   if (::optind == argc) {
-    Catter(STDIN_FILENO, "stdin", select).run();
+    const sys::Fd input = seekable_input();
+    Catter(input.get(), "stdin", select).run();
     return 0;
   }
   std::optional<queuefile::QueueDirs> dirs;

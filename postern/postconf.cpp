@@ -58,6 +58,7 @@ std::optional<std::string> find_conflict(std::string_view given) {
                                          "ehHX#",       "hH",    "exX#"};
   for (const std::string_view group : kOneOf) {
     const std::string both = given_of(group);
+    if (both == " -b -t") return "specify one of -b and -t";
     if (both.size() > 3) return "specify one of" + both;
   }
   struct Exclusion {

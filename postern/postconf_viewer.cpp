@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <utility>
 
 #include "common/config/lint.h"
@@ -21,12 +24,16 @@ bool is_legacy(std::string_view name) {
   return std::ranges::find(kLegacyNames, name) != std::end(kLegacyNames);
 }
 
+// Of whose transports postconf(1) shows parameters; discard is none of them.
+bool is_agent(std::string_view program) {
+  constexpr std::string_view kAgents[] = {"smtp", "lmtp", "local", "virtual", "pipe", "error"};
+  return std::ranges::find(kAgents, program) != std::end(kAgents);
+}
+
 void add_service_names(const Service& service, std::set<std::string, std::less<>>& names) {
   const std::string_view program = service.program;
-  const bool is_agent = program == "smtp" || program == "lmtp" || program == "local" ||
-                        program == "virtual" || program == "pipe" || program == "error" ||
-                        program == "discard";
-  if (service.type != ServiceType::kUnix || (!is_agent && program != "spawn")) return;
+  const bool is_transport = is_agent(program);
+  if (service.type != ServiceType::kUnix || (!is_transport && program != "spawn")) return;
   for (const std::string_view suffix :
        {"_destination_concurrency_failed_cohort_limit", "_destination_concurrency_limit",
         "_destination_concurrency_negative_feedback", "_destination_concurrency_positive_feedback",
@@ -34,7 +41,7 @@ void add_service_names(const Service& service, std::set<std::string, std::less<>
         "_delivery_slot_discount", "_delivery_slot_loan", "_extra_recipient_limit",
         "_initial_destination_concurrency", "_minimum_delivery_slots", "_recipient_limit",
         "_recipient_refill_delay", "_recipient_refill_limit", "_transport_rate_delay"}) {
-    if (is_agent) names.insert(fmt::format("{}{}", service.name, suffix));
+    if (is_transport) names.insert(fmt::format("{}{}", service.name, suffix));
   }
   if (program == "pipe" || program == "spawn") names.insert(service.name + "_time_limit");
 }
@@ -79,7 +86,20 @@ Result<void> tell_problems(const Request& request, const Problems& problems) {
     // Such a line is ignored.
     const bool is_indented = problem.text.starts_with("logical line must not start");
     if (is_line && problem.line > 0 && !is_indented && problem.severity == Severity::kError) {
-      return fail(Error::Kind::kConfig, log_text(problem));
+      // An entry's field is told with the entry.
+      const bool is_field = problem.text.starts_with("invalid ");
+      constexpr std::string_view kCount = "bad field count";
+      if (problem.text.starts_with(kCount)) {
+        return fail(Error::Kind::kConfig,
+                    fmt::format("file {}: line {}: {}", problem.file, problem.line, kCount));
+      }
+      // What was expected instead is for check.
+      return fail(Error::Kind::kConfig,
+                  is_field ? problem.text.substr(0, problem.text.rfind("; ")) : log_text(problem));
+    }
+    if (is_indented) {
+      if (!request.quiet) warn(fmt::format("{}: {}", problem.file, problem.text));
+      continue;
     }
     if (is_line && problem.line == 0) {
       if (!request.quiet) warn(problem.text);  // there is no such file
@@ -120,11 +140,7 @@ void MainViewer::show_all() const {
   if ((request_.classes & kUser) != 0 && !request_.defaults) {
     names.insert(user_names_.begin(), user_names_.end());
     for (const std::string_view name : kLegacyNames) {
-      const bool is_overridden = std::ranges::any_of(snapshot_->services, [&](const auto& service) {
-        return std::ranges::any_of(service.overrides,
-                                   [&](const auto& pair) { return pair.first == name; });
-      });
-      if (is_overridden || snapshot_->find(name) != nullptr) names.emplace(name);
+      if (is_override(name) || snapshot_->find(name) != nullptr) names.emplace(name);
     }
   }
   for (const std::string& name : names) {
@@ -143,12 +159,31 @@ void MainViewer::show_named() const {
 }
 
 void MainViewer::warn_undefined() const {
+  for (const Setting& setting : snapshot_->settings) {
+    // Where it ends nobody knows.
+    const auto expanded = values_.expand_text(setting.value);
+    if (expanded || !expanded.error().text.starts_with("missing closing")) continue;
+    warn(fmt::format("{}: {}", setting.name, expanded.error().text));
+    std::exit(fatal("macro processing error"));
+  }
   if (request_.quiet) return;
-  for (const std::string& name : referenced_names(*snapshot_)) {
-    if (!values_.raw(name) && !parse_transport_param(name)) {
+  std::vector<std::string> names = referenced_names(*snapshot_);
+  for (std::string& name : values_.list("smtpd_restriction_classes")) {
+    names.push_back(std::move(name));
+  }
+  for (const std::string& name : names) {
+    const bool is_defined = values_.raw(name) || parse_transport_param(name) || is_override(name);
+    if (!is_defined) {
       warn(fmt::format("{}/main.cf: undefined parameter: {}", snapshot_->config_directory, name));
     }
   }
+}
+
+bool MainViewer::is_override(std::string_view name) const {
+  return std::ranges::any_of(snapshot_->services, [&](const Service& service) {
+    return std::ranges::any_of(service.overrides,
+                               [&](const auto& pair) { return pair.first == name; });
+  });
 }
 
 void MainViewer::warn_unused() const {
@@ -163,7 +198,10 @@ void MainViewer::warn_unused() const {
 void MainViewer::warn_unused_services() const {
   if (request_.quiet) return;
   for (const Service& service : snapshot_->services) {
-    for (const auto& [name, value] : service.overrides) {
+    // Of several values of a name the last one counts.
+    std::map<std::string_view, std::string_view> overrides;
+    for (const auto& [name, value] : service.overrides) overrides[name] = value;
+    for (const auto& [name, value] : overrides) {
       if (is_known(name) || is_referenced(name)) continue;
       warn(fmt::format("{}: unused parameter: {}={}", service.file, name, value));
     }
@@ -179,7 +217,8 @@ bool MainViewer::is_service_name(std::string_view name) const {
   const auto transport = parse_transport_param(name);
   if (!transport) return false;
   return std::ranges::any_of(snapshot_->services, [&](const Service& service) {
-    return service.type != ServiceType::kInet && service.name == transport->transport;
+    return service.type != ServiceType::kInet && service.name == transport->transport &&
+           service.program != "discard";
   });
 }
 
@@ -220,7 +259,9 @@ void MainViewer::show(std::string_view name) const {
     if (auto expanded = values_.expand_text(value)) {
       value = *std::move(expanded);
     } else {
+      (void)std::fflush(stdout);
       warn(fmt::format("{}: {}", name, expanded.error().text));
+      std::exit(fatal("macro processing error"));
     }
   }
   print_value(request_, name, value);

@@ -33,6 +33,7 @@ class MainViewer {
   [[nodiscard]] bool is_set(std::string_view name) const;
   // <transport>_destination_concurrency_limit and kin belong to delivery agents in master.cf.
   [[nodiscard]] bool is_service_name(std::string_view name) const;
+  [[nodiscard]] bool is_override(std::string_view name) const;  // in some entry of master.cf
   [[nodiscard]] bool is_referenced(std::string_view name) const;
   [[nodiscard]] bool is_known(std::string_view name) const;
   [[nodiscard]] std::string raw(std::string_view name) const;

@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "common/base/text.h"
@@ -108,9 +109,9 @@ int postlock_main(int argc, char** argv) {
   if (style) methods = config::split_list(*style);
   for (const auto& method : methods) {
     if (method == "flock" || method == "fcntl" || method == "dotlock") continue;
-    return fail_with(EX_TEMPFAIL, fmt::format("unknown lock style \"{}\": flock, fcntl and dotlock "
-                                              "are known",
-                                              method));
+    return fail_with(EX_TEMPFAIL,
+                     fmt::format("unknown mailbox_delivery_lock value \"{}\" in \"{}\"", method,
+                                 join(methods, ", ")));
   }
   const sys::Fd fd(::open(folder.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
   if (!fd)
@@ -128,14 +129,21 @@ int postlock_main(int argc, char** argv) {
       if (error == 0) break;
     }
     if (error != 0) {
-      return fail_with(EX_TEMPFAIL, fmt::format("lock {}: {}", folder, sys::errno_text(error)));
+      const bool is_dotlock = error == EEXIST;
+      return fail_with(EX_TEMPFAIL,
+                       is_dotlock
+                           ? fmt::format("open file {0}: unable to create lock file {0}.lock: {1}",
+                                         folder, sys::errno_text(error))
+                           : fmt::format("open file {}: unable to lock for exclusive access: {}",
+                                         folder, sys::errno_text(error)));
     }
     const pid_t child = ::fork();
     if (child < 0) return fail_with(EX_TEMPFAIL, fmt::format("fork: {}", sys::errno_text(errno)));
     if (child == 0) {
       ::execvp(argv[::optind + 1], argv + ::optind + 1);
-      fmt::print(stderr, "postlock: {}: {}\n", argv[::optind + 1], sys::errno_text(errno));
-      ::_exit(EX_TEMPFAIL);
+      fmt::print(stderr, "postlock: fatal: execvp {}: {}\n", argv[::optind + 1],
+                 sys::errno_text(errno));
+      ::_exit(EXIT_FAILURE);
     }
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }

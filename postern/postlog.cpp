@@ -46,13 +46,15 @@ int postlog_main(int argc, char** argv) {
       case 'v':
         break;
       default:
-        fmt::print(stderr, "usage: postlog [-iv] [-c config_dir] [-p priority] [-t tag] [text]\n");
+        fmt::print(stderr,
+                   "postlog: fatal: usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] "
+                   "[-v] [text]\n");
         return 1;
     }
   }
   const auto level = parse_priority(priority);
   if (!level) {
-    fmt::print(stderr, "postlog: fatal: unknown severity: {}\n", priority);
+    fmt::print(stderr, "postlog: fatal: bad severity: \"{}\"\n", priority);
     return 1;
   }
   const config::InstallPaths paths = config::find_install_paths();
@@ -64,7 +66,16 @@ int postlog_main(int argc, char** argv) {
     fmt::print(stderr, "postlog: fatal: {}\n", loaded.error().text);
     return 1;
   }
-  config::open_tool_log(config::Values(loaded->snapshot), "postlog");
+  const config::Values values(loaded->snapshot);
+  const std::string file = values.text("maillog_file");
+  if (!file.empty() && !config::is_allowed_log_file(file, values.list("maillog_file_prefixes"))) {
+    fmt::print(stderr,
+               "postlog: fatal: maillog_file value '{}' does not match any prefix in "
+               "maillog_file_prefixes\n",
+               file);
+    return 1;
+  }
+  config::open_tool_log(values, "postlog");
   // A tag that was given is the whole of it.
   if (!tag.empty()) {
     log::open({.syslog_name = "", .program = tag, .to_terminal = ::isatty(STDERR_FILENO) == 1});

@@ -78,8 +78,8 @@ std::vector<Action> known_actions() {
 
 class Super {
  public:
-  Super(const queuefile::QueueDirs& dirs, std::vector<Queue> queues)
-      : dirs_(dirs), queues_(std::move(queues)) {}
+  Super(const queuefile::QueueDirs& dirs, std::vector<Queue> queues, std::string pickup)
+      : dirs_(dirs), queues_(std::move(queues)), pickup_(std::move(pickup)) {}
 
   void apply_to(Action& action, const std::string& id) {
     if (id == "ALL") return apply_to_all(action);
@@ -103,7 +103,7 @@ class Super {
       flush.clear_dead = false;
       send("public/qmgr", flush);
     }
-    if (is_requeued_) send("public/pickup", ipc::control::Wakeup{});
+    if (is_requeued_) send(pickup_.c_str(), ipc::control::Wakeup{});
   }
 
  private:
@@ -195,8 +195,15 @@ class Super {
 
   Result<bool> expire(Action& action, Queue queue, const std::string& id) {
     const std::string path = dirs_.path_of(queue, id);
-    if (::fchmodat(dirs_.root(), path.c_str(),
-                   queuefile::kCommittedMode | queuefile::kForcedExpireBit, 0) < 0) {
+    struct stat status{};
+    if (::fstatat(dirs_.root(), path.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno == ENOENT) return false;
+      return sys::fail_errno("expire");
+    }
+    // What has expired already is not counted again.
+    const bool is_new = (status.st_mode & queuefile::kForcedExpireBit) == 0;
+    if (is_new && ::fchmodat(dirs_.root(), path.c_str(),
+                             queuefile::kCommittedMode | queuefile::kForcedExpireBit, 0) < 0) {
       if (errno == ENOENT) return false;
       return sys::fail_errno("expire");
     }
@@ -207,11 +214,12 @@ class Super {
       queue = Queue::kDeferred;
     }
     if (queue != Queue::kHold) expired_.push_back(id);
-    return true;
+    return is_new;
   }
 
   const queuefile::QueueDirs& dirs_;
   std::vector<Queue> queues_;
+  std::string pickup_;  // its socket
   std::vector<std::string> expired_;
   bool is_requeued_ = false;
   bool is_moved_ = false;
@@ -300,9 +308,9 @@ int postsuper_main(int argc, char** argv) {
       case '?':
         give_up(
             "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] "
-            "[-f queue_id (expire and release)] [-h queue_id (hold)] [-H queue_id (release)] "
+            "[-f queue_id (expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] "
             "[-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] "
-            "[-S (redundant structure fix)] [-v] [queue...]");
+            "[-S (redundant structure fix)][-v (verbose)] [queue...]");
       default:
         wanted.push_back({static_cast<char>(c), ::optarg});
     }
@@ -333,7 +341,7 @@ int postsuper_main(int argc, char** argv) {
       ".", {params.hash_queue_names, static_cast<unsigned>(params.hash_queue_depth)});
   if (!dirs) give_up(dirs.error().text);
 
-  Super super(*dirs, std::move(queues));
+  Super super(*dirs, std::move(queues), "public/" + tool->values.text("pickup_service_name"));
   if (repair || wanted.empty()) {
     repair_structure(*dirs);
     if (!params.enable_long_queue_ids && shorten_ids(*dirs)) super.look_again();
@@ -347,7 +355,7 @@ int postsuper_main(int argc, char** argv) {
       continue;
     }
     for (std::string line; std::getline(std::cin, line);) {
-      for (const auto word : split_words(line)) super.apply_to(*action, std::string(word));
+      super.apply_to(*action, std::string(trim(line)));
     }
   }
   super.notify();

@@ -19,7 +19,8 @@ int usage() {
   fmt::print(stderr,
              "usage: qshape [-s] [-p] [-m min_subdomains] [-b bucket_count] [-t bucket_minutes] "
              "[-l] [-w width] [-N batch] [-n top_domains] [-c config_dir] [queue...]\n");
-  return 1;
+  constexpr int kUsage = 255;  // as that of Postfix ends
+  return kUsage;
 }
 
 }  // namespace
@@ -68,7 +69,8 @@ int qshape_main(int argc, char** argv) {
         shape.minutes = number;
         break;
       case 'w':
-        shape.width = static_cast<std::size_t>(number);
+        // Wider than 80 columns, never narrower.
+        shape.width = std::max(shape.width, static_cast<std::size_t>(number));
         break;
       default:
         return usage();
@@ -79,13 +81,12 @@ int qshape_main(int argc, char** argv) {
     const std::string_view path = trim_right(argv[i], "/");
     const auto queue = queuefile::find_queue(path.substr(path.rfind('/') + 1));
     if (!queue) {
-      fmt::print(stderr, "qshape: fatal: {}: no queue; incoming, active, deferred, hold are\n",
-                 argv[i]);
-      return 1;
+      fmt::print(stderr, "qshape: warning: {}: no such queue\n", argv[i]);
+      continue;
     }
     queues.push_back(*queue);
   }
-  if (queues.empty()) queues = {queuefile::Queue::kIncoming, queuefile::Queue::kActive};
+  if (::optind == argc) queues = {queuefile::Queue::kIncoming, queuefile::Queue::kActive};
   const auto tool = config::open_tool(directory);
   if (!tool) {
     fmt::print(stderr, "qshape: fatal: {}\n", tool.error().text);

@@ -195,7 +195,8 @@ int logrotate_main(int /*argc*/, char** /*argv*/) {
   if (::geteuid() != 0) return refuse("logrotate needs the superuser");
   const Values values = system->values();
   const std::string path = values.text("maillog_file");
-  if (path.empty() || path.starts_with("/dev/")) {
+  if (path.empty()) return refuse("empty 'maillog_file' parameter value - logfile rotation failed");
+  if (path.starts_with("/dev/")) {
     return refuse("maillog_file is no file that could be rotated");
   }
   const std::string rotated = rotated_name(values, path);

@@ -29,7 +29,6 @@ using table::Table;
 
 constexpr std::size_t kMaxSource = std::size_t{1} << 30U;
 constexpr std::size_t kMaxHeader = std::size_t{1} << 20U;
-constexpr std::size_t kMaxValueFile = std::size_t{16} << 20U;
 constexpr mode_t kDefaultMode = 0644;
 
 // While it lives, files are made with the rights of the source's owner: in a directory of a user
@@ -95,6 +94,9 @@ class Answers {
   std::string text_;
 };
 
+// A NUL ends a line, as it ends a string in C.
+std::string_view before_nul(std::string_view line) { return line.substr(0, line.find('\0')); }
+
 // Calls `each` with the lines of standard input, line ends taken off, and `before_read` before it
 // may have to wait.
 Result<void> for_each_input_line(const std::function<Result<void>(std::string_view)>& each,
@@ -110,13 +112,13 @@ Result<void> for_each_input_line(const std::function<Result<void>(std::string_vi
     pending.append(buffer.data(), static_cast<std::size_t>(got));
     std::size_t start = 0;
     for (auto end = pending.find('\n'); end != std::string::npos; end = pending.find('\n', start)) {
-      DO(each(std::string_view(pending).substr(start, end - start)));
+      DO(each(before_nul(std::string_view(pending).substr(start, end - start))));
       start = end + 1;
     }
     pending.erase(0, start);
     if (pending.size() > kMaxSource) return fail_temporary("standard input: line too long");
   }
-  if (!pending.empty()) DO(each(pending));
+  if (!pending.empty()) DO(each(before_nul(pending)));
   return {};
 }
 
@@ -166,6 +168,7 @@ class Command {
     table::OpenOptions open;
     open.fold_keys = options_.fold_keys;
     open.utf8 = is_utf8();
+    open.values_are_files = options_.values_are_files;
     open.bad_rules = table::BadRules::kSkip;  // shown as warnings, the rest can still be tried
     return open;
   }
@@ -266,20 +269,29 @@ class Command {
     return fmt::format("table {}: key {}: malformed BASE64 value: {}", table.name(), key, value);
   }
 
+  static std::string without_blank_before_colon(const mail::HeaderField& field) {
+    return std::string(field.name).append(field.raw.substr(field.raw.find(':', field.name.size())));
+  }
+
   // Header fields and body lines of the message on standard input. A part's header within a
   // multipart body is a header too with -m, and body without.
   Result<void> ask_message(const std::function<Result<void>(std::string_view)>& ask) {
     TRY(const std::string message, read_input());
     mail::HeaderScanner scanner(std::max(kMaxHeader, message.size()));
     scanner.scan(message, true);
+    // A line of a mailbox in front is no field, and all below it content.
+    const bool has_header = !mail::is_mailbox_from_line(message);
+    const std::size_t header_size = has_header ? scanner.header_size() : 0;
+    const std::size_t body_start = has_header ? scanner.body_start() : 0;
     if (options_.match_headers) {
-      const auto block = std::string_view(message).substr(0, scanner.header_size());
-      for (const auto& field : mail::split_header(block)) DO(ask(field.raw));
+      const auto block = std::string_view(message).substr(0, header_size);
+      for (const auto& field : mail::split_header(block))
+        DO(ask(without_blank_before_colon(field)));
     }
     if (!options_.match_body && !options_.mime) return {};
-    std::string_view rest = std::string_view(message).substr(scanner.body_start());
-    // The empty line behind a header is one of the body.
-    if (options_.match_body && scanner.body_start() > scanner.header_size()) DO(ask({}));
+    std::string_view rest = std::string_view(message).substr(body_start);
+    // The empty line behind a header is one of the body, and one that is missing stands there, too.
+    if (options_.match_body && (body_start > header_size || !rest.empty())) DO(ask({}));
     while (!rest.empty()) {
       const auto end = std::min(rest.find('\n'), rest.size());
       const std::string_view line = rest.substr(0, end);
@@ -405,6 +417,9 @@ class Command {
   }
 
   Result<void> build(const std::string& name) {
+    if (name.starts_with("proxy:")) {
+      return fail(Error::Kind::kConfig, "can't create maps via the proxy service");
+    }
     const std::string path = options_.incremental ? "stdin" : name_of(name);
     std::string text;
     if (options_.incremental) {
@@ -433,7 +448,7 @@ class Command {
         outcome = builder->enqueue(record.key, record.value);
         return;
       }
-      const auto bytes = files_in_base64(record.value);
+      const auto bytes = table::files_in_base64(record.value);
       if (!bytes) {
         return warn(fmt::format("{}, line {}: {}: skipping this entry", path, record.line,
                                 bytes.error().text));
@@ -464,20 +479,11 @@ class Command {
     return type == "cdb" ? name_of(name) : table::file_of_table(type, name_of(name));
   }
 
-  static Result<std::string> files_in_base64(std::string_view value) {
-    std::string bytes;
-    for (const auto file : split_words(value)) {
-      TRY(const auto part, table::read_text_file(std::string(file), kMaxValueFile));
-      if (!bytes.empty()) bytes += '\n';
-      bytes += part;
-    }
-    return base64_encode(bytes);
-  }
-
   static std::unexpected<Error> unknown_type(const std::string& name) {
     // What opening says of it.
-    auto table = table::open_table(type_of(name) + ":x");
-    return std::unexpected(std::move(table).error());
+    auto error = table::open_table(type_of(name) + ":x").error();
+    error.text += fmt::format(". Is the postfix-{} package installed?", type_of(name));
+    return std::unexpected(std::move(error));
   }
 
   static bool is_known_type(const std::string& name) {
@@ -493,7 +499,13 @@ class Command {
   }
 
   static std::unexpected<Error> cannot_change(const std::string& name) {
-    if (!is_known_type(name)) return unknown_type(name);
+    if (!is_known_type(name)) {
+      return std::unexpected(table::open_table(type_of(name) + ":x").error());
+    }
+    if (type_of(name) == "static") {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("table {}: delete operation is not supported", name));
+    }
     return fail(Error::Kind::kConfig, fmt::format("{} map requires O_RDONLY access mode", name));
   }
 

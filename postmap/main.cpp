@@ -1,7 +1,9 @@
 // postmap and postalias: maintain lookup tables. The name of the program decides which one it is.
 
 #include <csignal>
+#include <string_view>
 
+#include "common/sys/output.h"
 #include "postmap/commands.h"
 #include "postmap/default_type.h"
 #include "postmap/options.h"
@@ -10,6 +12,8 @@ int main(int argc, char** argv) {
   using namespace postern;
   // A limit on the size of files is an error of a write, after which the half of a file is removed.
   std::signal(SIGXFSZ, SIG_IGN);
+  sys::guard_standard_output(
+      std::string_view(argc > 0 ? argv[0] : "").ends_with("postalias") ? "postalias" : "postmap");
   auto options = postmap::parse_options(argc, argv);
   if (!options) {
     postmap::Options unknown;

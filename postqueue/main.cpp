@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 
@@ -27,6 +28,7 @@
 #include "common/mail/address.h"
 #include "common/queuefile/queue_id.h"
 #include "common/queuefile/writer.h"
+#include "common/sys/output.h"
 #include "common/sys/privilege.h"
 #include "common/sys/process.h"
 #include "common/sys/socket.h"
@@ -85,7 +87,7 @@ Result<std::vector<queuefile::ListedMessage>> read_listing(const config::Values&
 
 void print(std::string_view text) {
   // A reader that has seen enough (head) is no failure.
-  [[maybe_unused]] const auto written = queuefile::write_all(STDOUT_FILENO, text);
+  std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 // Postfix's own notion of an id, so that scripts see the same status.
@@ -164,6 +166,7 @@ int main(int argc, char** argv) {
   sys::close_from(3);
   ::signal(SIGPIPE, SIG_IGN);
   log::open({.program = "postqueue", .to_terminal = true});
+  sys::guard_standard_output("postqueue");
 
   std::string directory;
   char mode = 0;

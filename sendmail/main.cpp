@@ -17,6 +17,7 @@
 #include "common/log/log.h"
 #include "common/mail/header.h"
 #include "common/mail/verp.h"
+#include "common/sys/output.h"
 #include "common/sys/process.h"
 #include "common/sys/socket.h"
 #include "sendmail/message.h"
@@ -135,15 +136,20 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
     const auto bounce = config::load<config::BounceParams>(tool.values, problems);
     envelope.verp_delims = options.verp->empty() ? bounce.default_verp_delimiters : *options.verp;
     if (!mail::is_verp_delimiters(envelope.verp_delims, bounce.verp_delimiter_filter)) {
-      give_up(fmt::format("-XV needs two characters out of {} (verp_delimiter_filter)",
-                          bounce.verp_delimiter_filter));
+      give_up(fmt::format("-V requires two characters from {}", bounce.verp_delimiter_filter));
     }
-    if (envelope.sender.empty()) give_up("-XV requires a sender address");
+    if (envelope.sender.empty()) {
+      give_up(fmt::format("({}): -V option requires non-null sender address", ::getuid()));
+    }
   }
 
   std::vector<std::string> recipients;
   for (const auto& text : options.recipients) {
-    std::ranges::move(sendmail::addresses_of_argument(text), std::back_inserter(recipients));
+    auto addresses = sendmail::addresses_of_argument(text);
+    // The null address in whatever form.
+    std::erase(addresses, std::string());
+    if (addresses.empty()) addresses.push_back(tool.values.text("empty_address_recipient"));
+    std::ranges::move(addresses, std::back_inserter(recipients));
   }
   sendmail::MessageReader reader(STDIN_FILENO, options.ignore_dots, fix_of(tool.values));
   std::string content;
@@ -172,10 +178,12 @@ int deliver(const sendmail::Options& options, const config::Tool& tool) {
   if (const auto sent = drop->envelope(envelope); !sent) give_up(sent.error().text);
   for (std::uint64_t size = 0;;) {
     size += content.size();
+    const auto sent = drop->content(content);
     if (size_limit > 0 && size > size_limit) {
+      drop->end();  // postdrop has its own word to say of it
       give_up(fmt::format("{}({}): message file too big", user.name, ::getuid()));
     }
-    if (const auto sent = drop->content(content); !sent) give_up(sent.error().text);
+    if (!sent) give_up(sent.error().text);
     if (options.is_probe) break;
     auto piece = reader.next();
     if (!piece) give_up(piece.error().text);
@@ -206,6 +214,7 @@ void demand_permission(const config::Values& values) {
 int main(int argc, char** argv) {
   if (!sys::fill_standard_descriptors()) return EX_OSERR;
   log::open({.program = sendmail::program_named(argc > 0 ? argv[0] : ""), .to_terminal = true});
+  sys::guard_standard_output("sendmail");
   const auto options = sendmail::parse_options(argc, argv);
   if (!options) give_up(options.error().text);
   for (const auto& warning : options->warnings) log::warning("{}", warning);
@@ -221,6 +230,7 @@ int main(int argc, char** argv) {
       demand_permission(tool->values);
       return deliver(*options, *tool);
     case Mode::kSmtp:
+      demand_permission(tool->values);
       return sendmail::run_smtp(tool->values, tool->directory);
     case Mode::kMailq:
       run(commands + "/postqueue", {"postqueue", "-c", tool->directory, "-p"});

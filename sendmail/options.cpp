@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <deque>
 
 #include "common/base/text.h"
 #include "common/smtpwire/command.h"
@@ -34,6 +36,7 @@ Result<void> set_mode(Options& options, std::string_view argument) {
     case 'd':
     case 'l':
       options.mode = Mode::kDaemon;
+      options.is_daemon_asked_for = true;
       return {};
     case 'h':
     case 'H':
@@ -49,7 +52,15 @@ Result<void> set_mode(Options& options, std::string_view argument) {
 
 Result<void> set_dsn(Options& options, char option, std::string_view argument) {
   if (option == 'V') {
-    options.dsn_envid = argument;
+    // RFC 3461 4.4: printable, 100 characters at most.
+    constexpr std::size_t kMaxEnvelopeId = 100;
+    if (argument.size() > kMaxEnvelopeId) {
+      options.warnings.push_back("too long -V option value -- ignored");
+    } else if (argument.empty() || !std::ranges::all_of(argument, is_printable)) {
+      options.warnings.push_back("bad syntax in -V option value -- ignored");
+    } else {
+      options.dsn_envid = argument;
+    }
   } else if (option == 'R') {
     if (equal_nocase(argument, "full")) {
       options.dsn_ret = 'F';
@@ -101,6 +112,51 @@ Result<void> set_queue(Options& options, std::string_view argument) {
   return {};
 }
 
+// What -C names is a directory, or the main.cf in it.
+std::string directory_of_config(std::string_view path) {
+  constexpr std::string_view kFile = "main.cf";
+  if (path == kFile) return ".";
+  if (!path.ends_with("/main.cf")) return std::string(path);
+  path.remove_suffix(kFile.size());
+  return std::string(path.size() > 1 ? path.substr(0, path.size() - 1) : path);
+}
+
+// The name of a mode that addresses mean nothing to.
+std::string_view mode_without_recipients(Mode mode) {
+  switch (mode) {
+    case Mode::kSmtp:
+      return "stand-alone mode";
+    case Mode::kMailq:
+      return "display queue mode";
+    case Mode::kNewaliases:
+      return "alias initialization mode";
+    case Mode::kDaemon:
+      return "daemon mode";
+    case Mode::kFlush:
+      return "flush queue mode";
+    case Mode::kFlushSite:
+      return "flush site";
+    case Mode::kFlushId:
+      return "flush queue_id";
+    default:
+      return "";
+  }
+}
+
+// -V once meant what -XV means, and still does with two letters behind it, as Postfix has it.
+void renew_verp_option(char** argv, std::deque<std::string>& renewed, Options& options) {
+  char*& argument = argv[::optind];
+  if (argument == nullptr) return;
+  const std::string_view given = argument;
+  const char* const next = argv[::optind + 1];
+  const bool is_apart = given == "-V" && next != nullptr && std::string_view(next).size() == 2;
+  if (!is_apart && !(given.starts_with("-V") && given.size() == 4)) return;
+  renewed.push_back(fmt::format("-X{}", given.substr(1)));
+  options.warnings.push_back(fmt::format(
+      "option {} is deprecated with Postfix 2.3; specify {} instead", given, renewed.back()));
+  argument = renewed.back().data();
+}
+
 }  // namespace
 
 std::string program_named(std::string_view path) {
@@ -114,10 +170,12 @@ Result<Options> parse_options(int argc, char** argv) {
   if (options.program == "mailq") options.mode = Mode::kMailq;
   if (options.program == "newaliases") options.mode = Mode::kNewaliases;
 
-  constexpr const char* kOptions = "+A:B:C:F:GIL:N:O:R:UV:X:ab:ce:f:h:imno:p:r:q::tvx";
+  constexpr const char* kOptions = "+A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx";
   // -q takes an argument only when it is attached, which getopt's "::" does.
   ::opterr = 0;
-  for (int c = 0; (c = ::getopt(argc, argv, kOptions)) != -1;) {
+  std::deque<std::string> renewed;
+  for (int c = 0;
+       renew_verp_option(argv, renewed, options), (c = ::getopt(argc, argv, kOptions)) != -1;) {
     const std::string_view argument = ::optarg == nullptr ? "" : ::optarg;
     switch (c) {
       case 'B':
@@ -130,7 +188,7 @@ Result<Options> parse_options(int argc, char** argv) {
         }
         break;
       case 'C':
-        options.config_directory = argument;
+        options.config_directory = directory_of_config(argument);
         break;
       case 'F':
         options.full_name = argument;
@@ -147,8 +205,11 @@ Result<Options> parse_options(int argc, char** argv) {
         if (equal_nocase(argument, "SMTPUTF8")) options.smtputf8 = true;
         break;
       case 'X':
-        // -X FILE, a log of the dialogue elsewhere, has no effect.
-        if (argument.starts_with('V')) options.verp = argument.substr(1);
+        // -X FILE is a log of the dialogue elsewhere.
+        if (!argument.starts_with('V')) {
+          return usage(fmt::format("unsupported: -X{}", argument.substr(0, 1)));
+        }
+        options.verp = argument.substr(1);
         break;
       case 'b':
         DO(set_mode(options, argument));
@@ -194,11 +255,10 @@ Result<Options> parse_options(int argc, char** argv) {
   if (options.extract_recipients && options.is_probe) {
     return usage("-t option cannot be used with -bv");
   }
-  if (options.mode == Mode::kSmtp && !options.recipients.empty()) {
-    return usage("stand-alone mode requires no recipient");
-  }
-  if (options.mode == Mode::kNewaliases && !options.recipients.empty()) {
-    return usage("alias initialization mode requires no recipient");
+  const bool is_interval = options.mode == Mode::kDaemon && !options.is_daemon_asked_for;
+  if (const auto mode = is_interval ? "" : mode_without_recipients(options.mode);
+      !mode.empty() && !options.recipients.empty()) {
+    return usage(fmt::format("{} requires no recipient", mode));
   }
   return options;
 }

@@ -31,6 +31,7 @@ struct Options {
   std::optional<std::string> full_name;  // -F
   std::string flush_argument;            // of -qR and -qI
   std::optional<std::string> aliases;    // -oA: instead of alias_database
+  bool is_daemon_asked_for = false;      // -bd, -bl: not only an interval of -q
   bool extract_recipients = false;       // -t
   bool ignore_dots = false;              // -i, -oi
   bool is_verbose = false;               // -v: report deliveries

@@ -50,6 +50,11 @@ class Conversation {
       const auto line = read_line();
       if (!line) break;
       answer(*line);
+      if (errors_ >= smtpd_.smtpd_hard_error_limit && !closing_) {
+        closing_ = true;
+        say(mail::make_reply(421,
+                             fmt::format("4.7.0 {} Error: too many errors", address_.myhostname)));
+      }
     }
     return 0;
   }
@@ -77,6 +82,7 @@ class Conversation {
   }
 
   void say(const mail::Reply& reply) {
+    if (reply.code >= 400) ++errors_;
     if (!queuefile::write_all(STDOUT_FILENO, reply.to_wire())) closing_ = true;
   }
 
@@ -106,6 +112,16 @@ class Conversation {
       case Verb::kQuit:
         closing_ = true;
         return say(mail::make_reply(221, "2.0.0 Bye"));
+      // What only the server on the network has.
+      case Verb::kStarttls:
+        return say(command.argument.empty()
+                       ? mail::make_reply(502, "5.5.1 Error: command not implemented")
+                       : mail::make_reply(501, "5.5.4 Syntax: STARTTLS"));
+      case Verb::kAuth:
+        return say(mail::make_reply(503, "5.5.1 Error: authentication not enabled"));
+      case Verb::kXclient:
+      case Verb::kXforward:
+        return say(mail::make_reply(550, "5.7.0 Error: insufficient authorization"));
       default:
         return say(smtpwire::reply_unknown_command());
     }
@@ -136,6 +152,10 @@ class Conversation {
     extensions.smtputf8 = takes_utf8();
     auto parsed = smtpwire::parse_mail(command.argument, extensions);
     if (!parsed) return say(parsed.error());
+    const auto limit = static_cast<std::uint64_t>(cleanup_.message_size_limit);
+    if (limit > 0 && parsed->size && *parsed->size > limit) {
+      return say(mail::make_reply(552, "5.3.4 Message size exceeds fixed limit"));
+    }
     const auto may_send = config::may_send_as(values_, parsed->sender.address);
     if (!may_send) return say(mail::make_reply(451, "4.3.0 Temporary lookup failure"));
     if (!*may_send) return say(mail::make_reply(553, "5.7.1 Sender address rejected: not yours"));
@@ -277,6 +297,7 @@ class Conversation {
       return drop.finish();
     }();
     if (!id) return mail::make_reply(451, "4.3.0 Error: queue file write error");
+    errors_ = 0;
     return mail::make_reply(250, fmt::format("2.0.0 Ok: queued as {}", *id));
   }
 
@@ -307,6 +328,7 @@ class Conversation {
   std::optional<smtpwire::ChunkDecoder> chunks_;
   std::string content_;
   bool is_too_big_ = false;
+  int errors_ = 0;
   bool closing_ = false;
 };
 

@@ -43,9 +43,12 @@ Result<Drop> Drop::start(const std::string& command_directory,
   return Drop(child, std::move(to_write), std::move(from_read));
 }
 
-Drop::~Drop() {
+Drop::~Drop() { end(); }
+
+void Drop::end() {
   to_.reset();
   if (child_.pid > 0) ::waitpid(child_.pid, nullptr, 0);
+  child_.pid = -1;
 }
 
 Result<void> Drop::envelope(queuefile::Envelope& envelope) {

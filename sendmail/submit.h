@@ -23,6 +23,8 @@ class Drop {
 
   [[nodiscard]] Result<void> envelope(queuefile::Envelope& envelope);
   [[nodiscard]] Result<void> content(std::string_view bytes);
+  // Gives the message up; returns when postdrop has ended.
+  void end();
   // The message is in the queue; its id in maildrop/.
   [[nodiscard]] Result<std::string> finish();
 

@@ -27,7 +27,7 @@ Service::Service(daemon::Process& process, Role role)
       registry_(role),
       server_(process.take_listener()),
       role_(role),
-      proxymap_("private/proxymap"),
+      proxymap_("private/" + process.values().text("proxymap_service_name")),
       servers_([this](std::string endpoint, loop::Deadline deadline) {
         return ipc::connect_to(names_, std::move(endpoint), deadline);
       }) {

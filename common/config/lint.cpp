@@ -17,12 +17,40 @@ namespace {
 
 constexpr std::size_t kMaxComparedName = 100;
 
-// Tables whose settings stand in main.cf under the table's name.
-constexpr std::string_view kDatabaseTypes[] = {"ldap",   "mysql",    "pgsql",
-                                               "sqlite", "memcache", "redis"};
+// Tables whose settings stand in main.cf under the table's name, and what these settings are.
+struct DatabaseType {
+  std::string_view type;
+  std::string_view settings;  // nothing: any
+};
+constexpr DatabaseType kDatabaseTypes[] = {
+    {"ldap",
+     "bind bind_dn bind_pw cache cache_expiry cache_size chase_referrals debuglevel dereference "
+     "domain expansion_limit leaf_result_attribute query_filter recursion_limit result_attribute "
+     "result_filter result_format sasl_authz_id sasl_mechs sasl_minssf sasl_realm scope "
+     "search_base server_host server_port size_limit special_result_attribute start_tls "
+     "terminal_result_attribute timeout tls_ca_cert_dir tls_ca_cert_file tls_cert "
+     "tls_cipher_suite tls_key tls_random_file tls_require_cert version"},
+    {"mysql",
+     "additional_conditions charset dbname domain expansion_limit hosts idle_interval option_file "
+     "option_group password query require_result_set result_format retry_interval select_field "
+     "table tls_CAfile tls_CApath tls_cert_file tls_ciphers tls_key_file tls_verify_cert user "
+     "where_field"},
+    {"pgsql",
+     "additional_conditions dbname domain encoding expansion_limit hosts idle_interval password "
+     "query result_format retry_interval select_field select_function table user where_field"},
+    {"sqlite",
+     "additional_conditions dbpath domain expansion_limit query result_format select_field table "
+     "where_field"},
+    {"memcache",
+     "backup data_size_limit domain flags key_format line_size_limit max_try memcache retry_pause "
+     "timeout ttl"},
+    {"redis", ""},
+};
 
-bool has_table_named(std::string_view value, std::string_view table) {
-  for (const std::string_view type : kDatabaseTypes) {
+bool has_table_named(std::string_view value, std::string_view table, std::string_view setting) {
+  for (const auto& [type, settings] : kDatabaseTypes) {
+    const auto known = split_words(settings);
+    if (!known.empty() && std::ranges::find(known, setting) == known.end()) continue;
     const std::string wanted = fmt::format("{}:{}", type, table);
     for (std::size_t at = value.find(wanted); at != std::string_view::npos;
          at = value.find(wanted, at + 1)) {
@@ -36,12 +64,13 @@ bool has_table_named(std::string_view value, std::string_view table) {
 bool is_database_setting(const Snapshot& snapshot, std::string_view name) {
   for (std::size_t at = name.find('_'); at != std::string_view::npos; at = name.find('_', at + 1)) {
     const std::string_view table = name.substr(0, at);
+    const std::string_view what = name.substr(at + 1);
     for (const Setting& setting : snapshot.settings) {
-      if (has_table_named(setting.value, table)) return true;
+      if (has_table_named(setting.value, table, what)) return true;
     }
     for (const Service& service : snapshot.services) {
       for (const auto& [key, value] : service.overrides) {
-        if (has_table_named(value, table)) return true;
+        if (has_table_named(value, table, what)) return true;
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "common/base/text.h"
+#include "common/log/clean.h"
 
 namespace postern::config {
 
@@ -72,7 +73,8 @@ MainCf parse_main_cf(std::string_view text, std::string_view file) {
   for (const LogicalLine& line : split_logical_lines(text)) {
     if (is_space(line.text.front())) {
       complain(line.first, "",
-               fmt::format("logical line must not start with whitespace: \"{:.60}\"", line.text),
+               fmt::format("logical line must not start with whitespace: \"{}\"",
+                           log::clean(line.text, kMostShown)),
                Severity::kError);
       continue;
     }
@@ -90,9 +92,12 @@ MainCf parse_main_cf(std::string_view text, std::string_view file) {
     const auto [known, is_new] = place_of_name.try_emplace(name, result.settings.size());
     if (!is_new) {
       Setting& earlier = result.settings[known->second];
-      complain(line.first, name,
-               fmt::format("overriding earlier entry: {}={}", name, earlier.value),
-               Severity::kWarning);
+      // The same once more says nothing new.
+      if (earlier.value != value) {
+        complain(line.first, name,
+                 fmt::format("overriding earlier entry: {}={}", name, earlier.value),
+                 Severity::kWarning);
+      }
       earlier.value = std::move(value);
       earlier.line = line.first;
     } else {

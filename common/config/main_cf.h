@@ -25,6 +25,9 @@ namespace postern::config {
 // A larger main.cf or master.cf is refused: it is a wrong file.
 inline constexpr std::size_t kMaxConfigFile = std::size_t{8} << 20;
 
+// Of a line without meaning, in a complaint.
+inline constexpr std::size_t kMostShown = 60;
+
 struct LogicalLine {
   std::string text;    // comments and line breaks removed, trimmed at the end
   unsigned first = 0;  // line number of its first line

@@ -6,6 +6,7 @@
 #include "common/base/text.h"
 #include "common/config/expand.h"
 #include "common/config/main_cf.h"
+#include "common/log/clean.h"
 
 namespace postern::config {
 
@@ -33,11 +34,19 @@ std::unexpected<Error> bad(fmt::format_string<Args...> format, Args&&... args) {
   return fail(Error::Kind::kConfig, fmt::format(format, std::forward<Args>(args)...));
 }
 
-Result<bool> parse_flag(std::string_view text, bool if_dash, std::string_view column) {
+constexpr std::string_view kFlagExpected = "y, n or - expected";
+
+// In Postfix's words, behind which stands what it does not say.
+std::unexpected<Error> bad_field(std::string_view column, std::string_view field,
+                                 std::string_view entry, std::string_view expected) {
+  return bad("invalid {} field \"{:.40}\" in \"{:.200}\"; {}", column, field, entry, expected);
+}
+
+std::optional<bool> parse_flag(std::string_view text, bool if_dash) {
   if (text == "-") return if_dash;
   if (text == "y" || text == "Y") return true;
   if (text == "n" || text == "N") return false;
-  return bad("bad \"{}\" field \"{}\": y, n or - expected", column, text);
+  return std::nullopt;
 }
 
 // Whether each brace of a word has its partner. A word without an opening one may hold any `}`.
@@ -53,7 +62,13 @@ bool has_balanced_braces(std::string_view word) {
 
 // An argument without its braces.
 std::string bare(std::string_view raw) {
-  if (!raw.starts_with('{')) return std::string(raw);
+  if (!raw.starts_with('{')) {
+    // One with blanks, which stand in braces within it, is put into its own as Postfix does it.
+    const bool is_plain = raw.find_first_of(kBlanks) == std::string_view::npos;
+    const std::string wrapped = fmt::format("{{{}}}", raw);
+    const bool means_the_same = !is_plain && !raw.starts_with('-') && bare(wrapped) == raw;
+    return means_the_same ? wrapped : std::string(raw);
+  }
   std::string_view rest = raw;
   const auto inner = take_braced(rest);
   return std::string(inner && rest.empty() ? *inner : raw);
@@ -105,7 +120,9 @@ Result<void> read_arguments(Service& service) {
 
 }  // namespace
 
-bool is_option_argument(std::string_view raw) { return raw.size() >= 2 && raw.front() == '-'; }
+bool is_option_argument(std::string_view raw) {
+  return raw.size() >= 2 && raw.front() == '-' && raw != "--";
+}
 
 std::string_view name_of(ServiceType type) {
   for (const auto& [name, value] : kTypes) {
@@ -124,8 +141,8 @@ std::optional<ServiceType> parse_service_type(std::string_view text) {
 Result<Service> parse_service(std::string_view text, std::string_view file, unsigned line) {
   const std::vector<std::string_view> words = split_words_braced(text, kBlanks);
   if (words.size() < kMasterColumns) {
-    return bad("{} fields, but an entry has at least {}: \"{:.60}\"", words.size(), kMasterColumns,
-               text);
+    return bad("bad field count; {} in \"{:.60}\", an entry has at least {}", words.size(), text,
+               kMasterColumns);
   }
   Service service;
   service.file = file;
@@ -133,11 +150,17 @@ Result<Service> parse_service(std::string_view text, std::string_view file, unsi
   for (std::size_t i = 0; i < service.columns.size(); ++i) service.columns[i] = words[i];
   service.name = words[0];
   const auto type = parse_service_type(words[1]);
-  if (!type) return bad("unknown service type \"{:.40}\"", words[1]);
+  if (!type) return bad_field("type", words[1], text, "inet, unix, fifo or pass expected");
   service.type = *type;
-  TRY(service.is_private, parse_flag(words[2], true, "private"));
-  TRY(service.is_unprivileged, parse_flag(words[3], true, "unprivileged"));
-  TRY(service.is_chroot, parse_flag(words[4], false, "chroot"));
+  const auto is_private = parse_flag(words[2], true);
+  if (!is_private) return bad_field("private", words[2], text, kFlagExpected);
+  service.is_private = *is_private;
+  const auto is_unprivileged = parse_flag(words[3], true);
+  if (!is_unprivileged) return bad_field("unprivileged", words[3], text, kFlagExpected);
+  service.is_unprivileged = *is_unprivileged;
+  const auto is_chroot = parse_flag(words[4], false);
+  if (!is_chroot) return bad_field("chroot", words[4], text, kFlagExpected);
+  service.is_chroot = *is_chroot;
 
   std::string_view wakeup = words[5];
   if (wakeup != "-") {
@@ -146,14 +169,12 @@ Result<Service> parse_service(std::string_view text, std::string_view file, unsi
       wakeup.remove_suffix(1);
     }
     const auto seconds = parse_integer<unsigned>(wakeup, 0U, kMaxWakeup);
-    if (!seconds)
-      return bad("bad \"wakeup\" field \"{:.40}\": a number of seconds expected", words[5]);
+    if (!seconds) return bad_field("wakeup", words[5], text, "a number of seconds expected");
     service.wakeup = std::chrono::seconds(*seconds);
   }
   if (words[6] != "-") {
     service.maxproc = parse_integer<unsigned>(words[6], 0U, kMaxProcesses);
-    if (!service.maxproc)
-      return bad("bad \"maxproc\" field \"{:.40}\": a number expected", words[6]);
+    if (!service.maxproc) return bad_field("process_limit", words[6], text, "a number expected");
   }
   service.program = words[7];
   if (service.program.find_first_of("{}") != std::string::npos) {
@@ -193,8 +214,8 @@ MasterCf parse_master_cf(std::string_view text, std::string_view file) {
   }
   for (const LogicalLine& line : split_logical_lines(text)) {
     if (is_space(line.text.front())) {
-      complain(line.first,
-               fmt::format("logical line must not start with whitespace: \"{:.60}\"", line.text));
+      complain(line.first, fmt::format("logical line must not start with whitespace: \"{}\"",
+                                       log::clean(line.text, kMostShown)));
       continue;
     }
     auto service = parse_service(line.text, file, line.first);

@@ -65,7 +65,8 @@ struct MasterCf {
 [[nodiscard]] Result<Service> parse_service(std::string_view text, std::string_view file,
                                             unsigned line);
 
-// Whether a raw argument is an option of the daemon: `-` and a letter, not in braces.
+// Whether a raw argument is an option of the daemon: `-` and a letter, not in braces. `--` is none,
+// and ends them.
 [[nodiscard]] bool is_option_argument(std::string_view raw);
 
 enum class MasterStyle : unsigned char {

@@ -21,7 +21,7 @@ constexpr auto kMimeOnce = static_cast<std::uint16_t>(Info::kMime | Info::kOnce)
 constexpr auto kToOnce = static_cast<std::uint16_t>(kAddressIn | Info::kOnce);
 
 constexpr std::array kKnown = {
-    Info{"Apparently-To", kAddressIn},
+    Info{"Apparently-To", Info::kRecipient},
     Info{"Bcc", kAddressIn},
     Info{"Cc", kToOnce},
     Info{"Content-Description", Info::kMime},

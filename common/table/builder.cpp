@@ -154,7 +154,7 @@ class FileBuilder final : public Builder {
     ::unlink(path.c_str());  // of a builder with our process id that was killed
     constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     sys::Fd fd(::open(path.c_str(), kFlags, 0600));
-    if (!fd) return sys::fail_errno("create " + path_);
+    if (!fd) return sys::fail_errno("open " + path_);
     auto temporary = std::make_unique<TemporaryFile>(path);
     const uid_t owner = options_.owner.value_or(::geteuid());
     const gid_t group = options_.group.value_or(::getegid());

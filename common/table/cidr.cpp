@@ -29,6 +29,24 @@ std::string print_ip(const IpAddress& address) {
   return text.data();
 }
 
+// A rule's network that is none, in the words of this type of table.
+std::string trouble_of(std::string_view pattern, const Error& error) {
+  std::string_view inside = pattern;
+  if (inside.starts_with('[')) inside.remove_prefix(1);
+  if (inside.ends_with(']')) inside.remove_suffix(1);
+  const auto [address, length] = split_at_first(inside, '/');
+  const auto ip = parse_ip(address);
+  std::string what = error.text;
+  if (!ip) {
+    what = fmt::format("bad address pattern: \"{}\"", pattern);
+  } else if (address.size() != inside.size() && !is_all_digits(length)) {
+    what = fmt::format("bad mask value in \"{}\"", pattern);
+  } else if (!parse_integer<unsigned>(length, 0, width(*ip))) {
+    what = fmt::format("bad mask length in \"{}\"", pattern);
+  }
+  return what + ": skipping this rule";
+}
+
 class CidrTable final : public Table {
  public:
   explicit CidrTable(std::string_view name) : Table("cidr", name, false) {}
@@ -40,12 +58,19 @@ class CidrTable final : public Table {
     TRY(auto file, parse_pattern_file(*text, PatternSyntax::kWord, options.bad_rules, name()));
     for (auto& warning : file.warnings) warn(std::move(warning));
     rules_ = std::move(file.rules);
-    for (const auto& rule : rules_) {
+    for (auto& rule : rules_) {
+      if (auto content = content_of(rule.result, options)) {
+        rule.result = *std::move(content);
+      } else {
+        warn(at_line(name(), rule.line, content.error().text));
+        networks_.emplace_back();
+        continue;
+      }
       auto network = parse_network(rule.pattern);
       if (!network) {
-        std::string what = at_line(name(), rule.line, network.error().text);
+        std::string what = at_line(name(), rule.line, trouble_of(rule.pattern, network.error()));
         if (options.bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, what);
-        warn(what + ": skipping this rule");
+        warn(std::move(what));
       }
       networks_.push_back(network ? std::optional(*network) : std::nullopt);
     }

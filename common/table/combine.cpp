@@ -36,6 +36,16 @@ class CombinedTable : public Table {
   }
 
  protected:
+  // What one of the parts says; what is wrong with it is wrong with the whole.
+  Found ask(Table& part, std::string_view key) const {
+    auto found = part.find(key);
+    if (found) return found;
+    const std::string own = fmt::format("table {}:", part.name());
+    std::string text = found.error().text;
+    if (text.starts_with(own)) text.replace(0, own.size(), fmt::format("table {}:", name()));
+    return fail(found.error().kind, std::move(text));
+  }
+
   Parts parts_;
 };
 
@@ -48,7 +58,7 @@ class UnionMap final : public CombinedTable {
   Found do_find(std::string_view key) override {
     std::optional<std::string> all;
     for (auto& part : parts_) {
-      TRY(const auto value, part->find(key));
+      TRY(const auto value, ask(*part, key));
       if (!value) continue;
       if (all) {
         all->append(",").append(*value);
@@ -68,7 +78,7 @@ class PipeMap final : public CombinedTable {
   Found do_find(std::string_view key) override {
     std::string next(key);
     for (auto& part : parts_) {
-      TRY(auto value, part->find(next));
+      TRY(auto value, ask(*part, next));
       if (!value) return std::nullopt;
       next = *std::move(value);
     }

@@ -12,8 +12,6 @@
 #include "common/table/table.h"
 #include "common/table/types.h"
 
-extern char** environ;
-
 namespace postern::table {
 
 namespace {
@@ -69,17 +67,10 @@ class StaticTable final : public Table {
   std::string value_;
 };
 
+// Keys are folded like those of all fixed strings: names in capitals are found with fold_keys off.
 class EnvironTable final : public Table {
  public:
-  explicit EnvironTable(std::string_view name) : Table("environ", name, false) {}
-
-  Result<void> for_each(const Visit& visit) override {
-    for (char** entry = environ; *entry != nullptr; ++entry) {
-      const auto [key, value] = split_at_first(*entry, '=');
-      if (!visit(key, value)) break;
-    }
-    return {};
-  }
+  EnvironTable(std::string_view name, bool fold_keys) : Table("environ", name, fold_keys) {}
 
  private:
   Found do_find(std::string_view key) override {
@@ -93,12 +84,25 @@ class FailTable final : public Table {
  public:
   explicit FailTable(std::string_view name) : Table("fail", name, false) {}
 
+  Result<void> for_each(const Visit& visit) override {
+    static_cast<void>(visit);
+    return fail_temporary(fmt::format("table {}: sequence error: Application error", name()));
+  }
+
  private:
   Found do_find(std::string_view key) override {
     static_cast<void>(key);
     return fail_temporary(fmt::format("table {}: query error: Application error", name()));
   }
 };
+
+}  // namespace
+
+namespace {
+
+Result<std::string> shown_value(std::string_view value, const OpenOptions& options) {
+  return options.values_are_files ? files_in_base64(value) : std::string(value);
+}
 
 }  // namespace
 
@@ -116,12 +120,21 @@ OpenedTable open_texthash(std::string_view name, const OpenOptions& options) {
   const auto take = [&](const RecordView& record) {
     const std::string key(record.key);
     auto stored = options.fold_keys ? fold_key(key, options.utf8) : key;
-    if (stored && !table->add(*std::move(stored), std::string(record.value))) {
+    auto value = shown_value(record.value, options);
+    if (!value) {
+      table->warn(fmt::format("{}, line {}: {}: skipping this entry", path, record.line,
+                              value.error().text));
+      return;
+    }
+    if (stored && !table->add(*std::move(stored), *std::move(value))) {
       table->warn(fmt::format("{}, line {}: duplicate entry: \"{}\"", path, record.line, key));
     }
   };
-  walk_source(*text, {SourceFormat::kPlain, options.utf8}, path, take,
-              [&](std::string warning) { table->warn(std::move(warning)); });
+  walk_source(*text, {SourceFormat::kPlain, options.utf8}, path, take, [&](std::string warning) {
+    constexpr std::string_view kNoValue = "expected format: key whitespace value";
+    if (warning.ends_with(kNoValue)) warning += " -- ignoring this line";
+    table->warn(std::move(warning));
+  });
   return table;
 }
 
@@ -135,13 +148,16 @@ OpenedTable open_inline(std::string_view name, const OpenOptions& options) {
   auto table = std::make_unique<MapTable>("inline", name, options.fold_keys);
   for (const auto word : split_words_braced(*inside)) {
     const auto pair = parse_assignment(word);
-    if (!pair && word.find('=') == std::string_view::npos) {
-      return bad("missing '=' after attribute name");
-    }
-    if (!pair) return bad(fmt::format("no name=value in \"{}\"", word));
+    if (!pair) return bad("missing '=' after attribute name");
     auto key = options.fold_keys ? fold_key(pair->name, options.utf8) : std::string(pair->name);
     if (!key) return bad(fmt::format("no UTF-8 in \"{}\"", word));
-    table->set(*std::move(key), std::string(pair->value));
+    auto value = shown_value(pair->value, options);
+    if (!value) {
+      return fail(Error::Kind::kConfig,
+                  fmt::format("{}: \"inline:{}\"; need \"inline:{{name=filename...}}\"",
+                              value.error().text, name));
+    }
+    table->set(*std::move(key), *std::move(value));
   }
   return table;
 }
@@ -152,17 +168,16 @@ OpenedTable open_internal(std::string_view name, const OpenOptions& options) {
 }
 
 OpenedTable open_environ(std::string_view name, const OpenOptions& options) {
-  static_cast<void>(options);
-  return std::make_unique<EnvironTable>(name);
+  return std::make_unique<EnvironTable>(name, options.fold_keys);
 }
 
 OpenedTable open_static(std::string_view name, const OpenOptions& options) {
-  static_cast<void>(options);
   if (name.starts_with('{') && !inside_braces(name)) {
     return fail(Error::Kind::kConfig,
                 fmt::format("bad static:name syntax: missing '}}' in \"{}\"", name));
   }
-  return std::make_unique<StaticTable>(name, std::string(inside_braces(name).value_or(name)));
+  TRY(auto value, shown_value(inside_braces(name).value_or(name), options));
+  return std::make_unique<StaticTable>(name, std::move(value));
 }
 
 OpenedTable open_fail(std::string_view name, const OpenOptions& options) {

@@ -16,13 +16,11 @@ constexpr std::size_t kMaxGroup = 99;
 // Takes the pattern, its delimiters and its flags off the front of `text`.
 Result<void> take_delimited(std::string_view& text, PatternRule& rule) {
   const char delimiter = text.front();
-  if (is_alnum(delimiter) || delimiter == '\\') {
-    return fail(Error::Kind::kConfig, fmt::format("no regexp delimiter before \"{}\"", text));
-  }
+  if (is_alnum(delimiter)) return fail(Error::Kind::kConfig, "ignoring unrecognized request");
   std::size_t end = 1;
   while (end < text.size() && text[end] != delimiter) end += text[end] == '\\' ? 2 : 1;
   if (end >= text.size()) {
-    return fail(Error::Kind::kConfig, fmt::format("no closing regexp delimiter \"{}\"", delimiter));
+    return skipped(fmt::format("no closing regexp delimiter \"{}\"", delimiter));
   }
   rule.pattern = text.substr(1, end - 1);
   text.remove_prefix(end + 1);
@@ -35,7 +33,7 @@ Result<void> take_delimited(std::string_view& text, PatternRule& rule) {
 Result<PatternRule> parse_rule(std::string_view text, PatternSyntax syntax) {
   PatternRule rule;
   // `if` stands before a blank or a pattern: a file of words may have a host called ifconfig.
-  if (starts_with_nocase(text, "if") && text.size() > 2 && !is_alnum(text[2])) {
+  if (starts_with_nocase(text, "if") && (text.size() == 2 || !is_alnum(text[2]))) {
     rule.kind = PatternRule::Kind::kIf;
     text = trim_left(text.substr(2));
   }
@@ -43,22 +41,34 @@ Result<PatternRule> parse_rule(std::string_view text, PatternSyntax syntax) {
     rule.negated = !rule.negated;
     text = trim_left(text.substr(1));
   }
-  if (text.empty()) return fail(Error::Kind::kConfig, "no pattern");
+  if (text.empty()) {
+    return skipped(syntax == PatternSyntax::kDelimited ? "no regexp" : "no address pattern");
+  }
   if (syntax == PatternSyntax::kDelimited) {
     DO(take_delimited(text, rule));
   } else {
     rule.pattern = next_word(text, kBlanks);
   }
   rule.result = trim(text);
-  if (rule.kind == PatternRule::Kind::kIf) {
-    if (!rule.result.empty()) {
-      return fail(Error::Kind::kConfig,
-                  fmt::format("text after the pattern of an if: \"{}\"", rule.result));
+  if (syntax == PatternSyntax::kWord) {
+    if (rule.kind == PatternRule::Kind::kIf && !rule.result.empty()) {
+      return skipped(fmt::format("bad mask value in \"{} {}\"", rule.pattern, rule.result));
     }
-  } else if (rule.result.empty() && syntax == PatternSyntax::kWord) {
-    return fail(Error::Kind::kConfig, "no text after the pattern");
+    if (rule.kind != PatternRule::Kind::kIf && rule.result.empty()) {
+      return skipped("no lookup result");
+    }
   }
   return rule;
+}
+
+// Whether the line is an endif; of one with more behind it, what is wrong.
+Result<bool> is_endif(std::string_view content, PatternSyntax syntax, bool is_open) {
+  std::string_view rest = content;
+  if (!equal_nocase(next_word(rest, kBlanks), "endif")) return false;
+  if (syntax == PatternSyntax::kWord && !trim(rest).empty()) return skipped("garbage after ENDIF");
+  if (is_open) return true;
+  if (syntax == PatternSyntax::kWord) return skipped("ENDIF without IF");
+  return fail(Error::Kind::kConfig, "ignoring ENDIF without matching IF");
 }
 
 }  // namespace
@@ -86,13 +96,12 @@ Result<Replacement> Replacement::parse(std::string_view text) {
     std::size_t word = length;
     while (close == 0 && word < text.size() && (is_alnum(text[word]) || text[word] == '_')) ++word;
     if (word > length) {
-      return fail(Error::Kind::kConfig,
-                  fmt::format("non-numeric replacement index \"{}\"", text.substr(0, word)));
+      return skipped(fmt::format("non-numeric replacement index \"{}\"", text.substr(0, word)));
     }
     const auto group = parse_integer<std::size_t>(text.substr(0, length), 1, kMaxGroup);
     const bool closed = close == 0 || (length < text.size() && text[length] == close);
     if (!group || !closed) {
-      return fail(Error::Kind::kConfig, "bad $ expression in the result; a dollar sign is $$");
+      return skipped("bad replacement syntax");
     }
     text.remove_prefix(length + (close != 0 ? 1 : 0));
     end_plain();
@@ -116,7 +125,19 @@ std::string Replacement::expand(const std::function<std::string_view(std::size_t
 }
 
 std::string at_line(std::string_view table, std::size_t line, std::string_view what) {
-  return fmt::format("{}, line {}: {}", table, line, what);
+  const auto [type, path] = split_at_first(table, ':');
+  return fmt::format("{} map {}, line {}: {}", type, path, line, what);
+}
+
+std::unexpected<Error> skipped(std::string_view what) {
+  return fail(Error::Kind::kConfig, fmt::format("{}: skipping this rule", what));
+}
+
+Result<std::string> content_of(const std::string& result, const OpenOptions& options) {
+  if (!options.values_are_files || result.empty()) return result;
+  auto content = files_in_base64(result);
+  if (!content) return skipped(content.error().text);
+  return content;
 }
 
 Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax syntax,
@@ -126,17 +147,17 @@ Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax synt
   const auto complain = [&](std::size_t line, std::string_view what) -> Result<void> {
     std::string full = at_line(table, line, what);
     if (bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, std::move(full));
-    file.warnings.push_back(full + ": skipping this rule");
+    file.warnings.push_back(std::move(full));
     return {};
   };
   for (const auto& line : logical_lines(text)) {
     const std::string_view content = trim(line.text);
-    std::string_view rest = content;
-    if (equal_nocase(next_word(rest, kBlanks), "endif")) {
-      if (open_ifs.empty()) {
-        DO(complain(line.number, "endif without if"));
-        continue;
-      }
+    const auto ends = is_endif(content, syntax, !open_ifs.empty());
+    if (!ends) {
+      DO(complain(line.number, ends.error().text));
+      continue;
+    }
+    if (*ends) {
       file.rules[open_ifs.back()].end = file.rules.size();
       open_ifs.pop_back();
       continue;
@@ -151,11 +172,19 @@ Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax synt
       file.warnings.push_back(
           at_line(table, line.number, "no replacement text: using empty string"));
     }
-    if (rule->kind == PatternRule::Kind::kIf) open_ifs.push_back(file.rules.size());
+    if (rule->kind == PatternRule::Kind::kIf) {
+      if (!rule->result.empty()) {
+        file.warnings.push_back(
+            at_line(table, line.number,
+                    fmt::format("ignoring extra text after IF statement: \"{}\"", rule->result)));
+        rule->result.clear();
+      }
+      open_ifs.push_back(file.rules.size());
+    }
     file.rules.push_back(*std::move(rule));
   }
   for (const std::size_t index : open_ifs) {
-    DO(complain(file.rules[index].line, "if without endif"));
+    DO(complain(file.rules[index].line, "IF has no matching ENDIF"));
     file.rules[index].end = file.rules.size();
   }
   return file;

@@ -62,8 +62,14 @@ enum class PatternSyntax : unsigned char { kDelimited, kWord };
 [[nodiscard]] Result<PatternFile> parse_pattern_file(std::string_view text, PatternSyntax syntax,
                                                      BadRules bad_rules, std::string_view table);
 
-// "type:/path, line 3: what"
+// "type map /path, line 3: what", of the table "type:/path".
 [[nodiscard]] std::string at_line(std::string_view table, std::size_t line, std::string_view what);
+
+// What is wrong with a rule that is left out.
+[[nodiscard]] std::unexpected<Error> skipped(std::string_view what);
+
+// The text of a rule; where values are files' names, what is in these, in base64.
+[[nodiscard]] Result<std::string> content_of(const std::string& result, const OpenOptions& options);
 
 // The index of the first rule that `matches`, conditions obeyed; nullopt where none does.
 // matches(i) is asked for conditions and for rules, negation not applied.

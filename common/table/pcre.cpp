@@ -78,7 +78,7 @@ Result<std::uint32_t> parse_flags(std::string_view flags, bool utf8) {
       case 'X':
         break;
       default:
-        return fail(Error::Kind::kConfig, fmt::format("unknown pcre flag \"{}\"", flag));
+        return skipped(fmt::format("unknown regexp option \"{}\"", flag));
     }
   }
   return options;
@@ -103,14 +103,17 @@ class PcreTable final : public Table {
     rules_ = std::move(file.rules);
     std::uint32_t most_groups = 0;
     for (auto& rule : rules_) {
-      auto compiled = compile(rule, options.utf8);
+      if (rule.flags.find('X') != std::string::npos) {
+        warn(at_line(name(), rule.line, "ignoring obsolete regexp option \"X\""));
+      }
+      auto compiled = compile(rule, options);
       if (compiled && options.no_substitution && compiled->result.highest_group() > 0) {
-        compiled = fail(Error::Kind::kConfig, "regular expression substitution is not allowed");
+        compiled = skipped("regular expression substitution is not allowed");
       }
       if (!compiled) {
         std::string what = at_line(name(), rule.line, compiled.error().text);
         if (options.bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, what);
-        warn(what + ": skipping this rule");
+        warn(std::move(what));
         compiled_.emplace_back();
         continue;
       }
@@ -129,27 +132,30 @@ class PcreTable final : public Table {
     Replacement result;
   };
 
-  [[nodiscard]] static Result<Compiled> compile(const PatternRule& rule, bool utf8) {
+  [[nodiscard]] static Result<Compiled> compile(const PatternRule& rule,
+                                                const OpenOptions& open_options) {
     Compiled out;
-    TRY(out.result, Replacement::parse(rule.result));
+    TRY(const std::string content, content_of(rule.result, open_options));
+    TRY(out.result, Replacement::parse(content));
     if (rule.negated && out.result.highest_group() > 0) {
-      return fail(Error::Kind::kConfig, "$number found in negative match replacement text");
+      return skipped("$number found in negative match replacement text");
     }
-    TRY(const auto options, parse_flags(rule.flags, utf8 && is_valid_utf8(rule.pattern)));
+    const bool utf8 = open_options.utf8 && is_valid_utf8(rule.pattern);
+    TRY(const auto options, parse_flags(rule.flags, utf8));
     int status = 0;
     PCRE2_SIZE offset = 0;
     out.code.reset(::pcre2_compile(pcre_bytes(rule.pattern), rule.pattern.size(), options, &status,
                                    &offset, nullptr));
     if (!out.code) {
       return fail(Error::Kind::kConfig,
-                  fmt::format("error in pattern at offset {}: {}", offset, pcre_text(status)));
+                  fmt::format("error in regex at offset {}: {}", offset, pcre_text(status)));
     }
     // Without the JIT the interpreter serves; it is slower, not wrong.
     static_cast<void>(::pcre2_jit_compile(out.code.get(), PCRE2_JIT_COMPLETE));
     ::pcre2_pattern_info(out.code.get(), PCRE2_INFO_CAPTURECOUNT, &out.groups);
     if (out.result.highest_group() > out.groups) {
-      return fail(Error::Kind::kConfig, fmt::format("the result has ${} but the pattern only {} ()",
-                                                    out.result.highest_group(), out.groups));
+      return skipped(
+          fmt::format("out of range replacement index \"{}\"", out.result.highest_group()));
     }
     return out;
   }

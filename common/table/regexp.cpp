@@ -34,7 +34,7 @@ class PosixRegex {
           options ^= REG_EXTENDED;
           break;
         default:
-          return fail(Error::Kind::kConfig, fmt::format("unknown regexp flag \"{}\"", flag));
+          return skipped(fmt::format("unknown regexp option \"{}\"", flag));
       }
     }
     if (!need_groups) options |= REG_NOSUB;
@@ -89,7 +89,7 @@ class RegexpTable final : public Table {
       if (auto done = add(rule, options); !done) {
         std::string what = at_line(name(), rule.line, done.error().text);
         if (options.bad_rules == BadRules::kFail) return fail(Error::Kind::kConfig, what);
-        warn(what + ": skipping this rule");
+        warn(std::move(what));
         compiled_.resize(compiled_.size() + 1);  // matches nothing
       }
     }
@@ -103,17 +103,17 @@ class RegexpTable final : public Table {
   };
 
   Result<void> add(const PatternRule& rule, const OpenOptions& options) {
-    TRY(auto result, Replacement::parse(rule.result));
+    TRY(const std::string content, content_of(rule.result, options));
+    TRY(auto result, Replacement::parse(content));
     if (options.no_substitution && result.highest_group() > 0) {
-      return fail(Error::Kind::kConfig, "regular expression substitution is not allowed");
+      return skipped("regular expression substitution is not allowed");
     }
     if (rule.negated && result.highest_group() > 0) {
-      return fail(Error::Kind::kConfig, "$number found in negative match replacement text");
+      return skipped("$number found in negative match replacement text");
     }
     TRY(auto regex, PosixRegex::compile(rule, result.highest_group() > 0));
     if (result.highest_group() > 0 && result.highest_group() > regex.group_count()) {
-      return fail(Error::Kind::kConfig, fmt::format("the result has ${} but the pattern only {} ()",
-                                                    result.highest_group(), regex.group_count()));
+      return skipped(fmt::format("out of range replacement index \"{}\"", result.highest_group()));
     }
     compiled_.push_back({std::move(regex), std::move(result)});
     return {};
@@ -132,7 +132,10 @@ class RegexpTable final : public Table {
       const std::size_t highest = compiled.result.highest_group();
       groups.assign(highest == 0 ? 0 : highest + 1, {});
       auto matched = compiled.regex->matches(text, groups);
-      if (!matched) return error("match", at_line("", rules_[i].line, matched.error().text));
+      if (!matched) {
+        return fail_temporary(
+            fmt::format("match {}", at_line(name(), rules_[i].line, matched.error().text)));
+      }
       return matched;
     };
     TRY(const auto hit, first_match(rules_, matches));

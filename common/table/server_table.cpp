@@ -58,7 +58,12 @@ class ServerTable final : public Table {
     // A quick server has answered by now, one that is away has refused: there is nothing to stop
     // the loop any more.
     if (!answer) loop.run();
-    return *std::move(answer);
+    if (*answer) return *std::move(answer);
+    // "type:name: reason" in the words of the other types.
+    std::string_view reason = answer->error().text;
+    if (reason.starts_with(name()))
+      reason.remove_prefix(std::min(reason.size(), name().size() + 2));
+    return fail(answer->error().kind, fmt::format("table {}: query error: {}", name(), reason));
   }
 };
 

@@ -86,11 +86,7 @@ ServerReply parse_socketmap(std::string_view input, const ServerLimits& limits) 
   if (rest[*length] != ',') return bad("reply is no netstring");
   const std::size_t consumed = colon + 1 + *length + 1;
   const auto [status, text] = split_at_first(rest.substr(0, *length), ' ');
-  if (status == "OK") {
-    // An empty value would be no answer in any table.
-    if (text.empty()) return bad("empty value");
-    return done(consumed, std::string(text));
-  }
+  if (status == "OK") return done(consumed, std::string(text));
   if (status == "NOTFOUND") return done(consumed, std::nullopt);
   if (status == "TEMP" || status == "TIMEOUT" || status == "PERM") {
     return done(consumed, fail_temporary(fmt::format("server says: {} {}", status, text)));

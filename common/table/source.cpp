@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 
+#include "common/base/encode.h"
 #include "common/base/text.h"
 #include "common/log/clean.h"
 #include "common/mail/address.h"
@@ -19,6 +20,7 @@ namespace postern::table {
 namespace {
 
 constexpr std::size_t kMostShown = 100;  // of a line, in a warning
+constexpr std::size_t kMaxValueFile = std::size_t{16} << 20U;
 constexpr std::size_t kLeastRead = std::size_t{64} << 10U;
 
 // What ends a key or makes it more than a run of letters.
@@ -109,13 +111,17 @@ std::size_t alias_colon(std::string_view line) {
   return std::string_view::npos;
 }
 
-// The name of an alias without its quotes and comments; of blanks between words one stays.
+// The name of an alias without its quotes and comments, with one blank between two words of it.
 std::string alias_name(std::string_view text) {
   std::string name;
+  bool is_behind_word = false;
   for (const auto& token : mail::scan_address(text)) {
-    const std::string word = mail::print_internal({&token, 1});
-    if (token.space_before && !name.empty() && !word.empty()) name += ' ';
-    name += word;
+    const std::string text_of_it = mail::print_internal({&token, 1});
+    if (text_of_it.empty()) continue;  // a comment
+    const bool is_word = token.kind != mail::Token::Kind::kSpecial;
+    if (is_word && is_behind_word) name += ' ';
+    name += text_of_it;
+    is_behind_word = is_word;
   }
   return name;
 }
@@ -186,6 +192,16 @@ Result<std::string> read_text_file(const std::string& path, std::size_t max_size
   }
 }
 
+Result<std::string> files_in_base64(std::string_view value) {
+  std::string bytes;
+  for (const auto file : split_words(value)) {
+    TRY(const auto part, read_text_file(std::string(file), kMaxValueFile));
+    if (!bytes.empty()) bytes += '\n';
+    bytes += part;
+  }
+  return base64_encode(bytes);
+}
+
 Result<std::string> read_rules(const std::string& name, std::size_t max_size) {
   if (!name.starts_with('{')) return read_text_file(name, max_size);
   const auto inner = inside_braces(name);
@@ -208,19 +224,23 @@ void walk_source(std::string_view text, const SourceRules& rules, std::string_vi
   std::string alias;
   std::string members;
   const bool may_be_no_utf8 = rules.utf8 && !is_all_ascii(text);
+  // A NUL ends a line, as it ends a string in C.
+  const bool has_nul = text.find('\0') != std::string_view::npos;
   RecordView record;
   LogicalLineWalker walker(text);
   while (const auto line = walker.next()) {
     record.line = line->number;
-    const std::string_view all = line->text;
+    const std::string_view all = has_nul ? line->text.substr(0, line->text.find('\0')) : line->text;
+    if (all.empty()) continue;
     if (may_be_no_utf8 && !is_valid_utf8(all)) {
       complain(line->number, fmt::format("non-UTF-8 input \"{}\" -- ignoring this line",
                                          log::clean(all, kMostShown)));
       continue;
     }
     if (is_space(all.front())) {
-      complain(line->number,
-               fmt::format("logical line must not start with whitespace: \"{:.100}\"", all));
+      // Without its number, as there.
+      warn(fmt::format("{}: logical line must not start with whitespace: \"{}\"", path,
+                       log::clean(all, kMostShown)));
       continue;
     }
     if (rules.format == SourceFormat::kAliases) {

@@ -46,6 +46,10 @@ class LogicalLineWalker {
 // The whole of a text file, up to `max_size`.
 [[nodiscard]] Result<std::string> read_text_file(const std::string& path, std::size_t max_size);
 
+// What is in the files that a value names, one after the other with a line end in between, in
+// base64.
+[[nodiscard]] Result<std::string> files_in_base64(std::string_view value);
+
 // The rules of a table of patterns: a file, or `{ {rule} {rule} }` in the name itself.
 [[nodiscard]] Result<std::string> read_rules(const std::string& name, std::size_t max_size);
 

@@ -131,9 +131,7 @@ OpenedTable open_table(std::string_view type_and_name, const OpenOptions& option
   }
   const auto found = registry().find(type);
   if (found == registry().end()) {
-    return fail(Error::Kind::kConfig,
-                fmt::format("unsupported dictionary type: {}. Is the postfix-{} package installed?",
-                            type, type));
+    return fail(Error::Kind::kConfig, fmt::format("unsupported dictionary type: {}", type));
   }
   TRY(auto table, found->second(name, options));
   table->utf8_ = options.utf8;

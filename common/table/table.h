@@ -41,6 +41,9 @@ struct OpenOptions {
   // Rules of patterns whose result takes something from the key ($1) are bad ones: where the result
   // is a command or a path, strangers would write a part of it.
   bool no_substitution = false;
+  // Values in texts (of a file, a rule, a name) are names of files: found is what is in these, in
+  // base64. What postmap -F has put into a table is so already.
+  bool values_are_files = false;
 
   std::size_t db_cache_size = std::size_t{128} << 10U;        // berkeley_db_read_buffer_size
   std::uint32_t pcre_match_limit = 1'000'000;                 // backtracking steps of one pattern

@@ -78,8 +78,7 @@ class GroupTable final : public Table {
 OpenedTable open_unix(std::string_view name, const OpenOptions& options) {
   if (name == "passwd.byname") return std::make_unique<PasswdTable>(options.fold_keys);
   if (name == "group.byname") return std::make_unique<GroupTable>(options.fold_keys);
-  return fail(Error::Kind::kConfig,
-              fmt::format("unknown table: unix:{} (passwd.byname and group.byname exist)", name));
+  return fail(Error::Kind::kConfig, fmt::format("unknown table: unix:{}", name));
 }
 
 }  // namespace postern::table

@@ -360,6 +360,74 @@ def settings_that_cannot_be_read():
             check(done.returncode == 1 and told in done.stderr, words, done.stderr)
 
 
+def outputs_that_are_full():
+    """A full disk behind standard output is told by every tool, with status 1 and one line."""
+    with Mta() as mta:
+        submit(mta, "u1@box.test", ["later@away.test"])
+        for words in (["postconf", "-d"], ["postconf", "-n"], ["postconf", "-M"], ["postconf", "-m"],
+                      ["postmap", "-q", "x", "static:y"], ["postmap", "-s", "inline:{a=b}"],
+                      ["postqueue", "-p"], ["postqueue", "-j"], ["qshape"], ["postmulti", "-l"],
+                      ["postern", "check", "-v"], ["postern", "queue", "list", "--json"]):
+            program = next(p for p in (f"{PREFIX}/{d}/{words[0]}" for d in ("sbin", "bin")) if os.path.exists(p))
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([program, *words[1:]], stdin=subprocess.DEVNULL, stdout=full,
+                                      stderr=subprocess.PIPE, timeout=30, check=False)
+            check_equal(done.returncode, 1, words)
+            check_equal(done.stderr.decode(), f"{words[0]}: fatal: write standard output: No space left on device\n",
+                        words)
+
+
+def values_from_files():
+    """-F: values that are names of files stand for what is in these, in every type that has texts."""
+    with Mta(start=False) as mta:
+        write(f"{CONF}/one", "hello")
+        write(f"{CONF}/two", "world\n")
+        write(f"{CONF}/text", f"k {CONF}/one, {CONF}/two\n")
+        write(f"{CONF}/rules", f"/k/ {CONF}/one\n")
+        for table, wanted in ((f"texthash:{CONF}/text", b"hello\nworld\n\n"), (f"static:{CONF}/one", b"hello\n"),
+                              (f"inline:{{k={CONF}/one}}", b"hello\n"), (f"regexp:{CONF}/rules", b"hello\n"),
+                              (f"pcre:{CONF}/rules", b"hello\n")):
+            check_equal(mta.tool("postmap", "-F", "-q", "k", table).stdout, wanted, table)
+        done = mta.tool("postmap", "-q", "-", "inline:{a=b}", data=b"a\0x\n")
+        check_equal(done.stdout, b"a\tb\n", "a NUL ends a line")
+        for message, wanted in ((b"Subject : x\nno field\n", b"Subject: x\tHIT\n\tHIT\nno field\tHIT\n"),
+                                (b"From me\nSubject: x\n", b"\tHIT\nFrom me\tHIT\nSubject: x\tHIT\n")):
+            done = mta.tool("postmap", "-hb", "-q", "-", "static:HIT", data=message)
+            check_equal(done.stdout, wanted, message)
+
+
+def what_is_no_queue_file():
+    """postcat passes by what is no queue file, and reads one from a pipe; who has expired is not counted twice."""
+    with Mta({"defer_transports": "smtp"}) as mta:
+        submit(mta, "u1@box.test", ["later@away.test"])
+        queue_id = wait_for("the message", lambda: [i for i, m in listed(mta).items() if m["queue_name"] == "deferred"])[0]
+        done = mta.tool("postcat", "/etc/passwd")
+        check_equal((done.returncode, done.stdout, done.stderr),
+                    (0, b"", b"postcat: warning: /etc/passwd: input is not a valid queue file\n"))
+        by_id = mta.tool("postcat", "-bh", "-q", queue_id).stdout
+        path = next(p for p in glob.glob(f"{QUEUE}/deferred/**", recursive=True) if p.endswith(queue_id))
+        check_equal(mta.tool("postcat", "-bh", data=read(path)).stdout, by_id)
+        for count in ("1 message", "0 messages"):
+            done = mta.tool("postsuper", "-h", "ALL") if count[0] == "1" else done
+            check(f"Force-expired: {count}".encode() in mta.tool("postsuper", "-e", "ALL").stderr, count)
+        check(b"invalid mail queue id: x y" in mta.tool("postsuper", "-d", "-", data=b"x y\n").stderr, "a blank")
+
+
+def services_under_other_names():
+    """showq, pickup, bounce and defer may be called otherwise in master.cf."""
+    with Mta({"showq_service_name": "lister", "pickup_service_name": "picker", "bounce_service_name": "b1",
+              "defer_service_name": "d1", "defer_transports": "smtp"}, start=False) as mta:
+        text = read(f"{CONF}/master.cf").decode()
+        for old, new in (("showq", "lister"), ("pickup", "picker"), ("bounce", "b1"), ("defer", "d1")):
+            text = re.sub(rf"^{old}(\s)", rf"{new}\1", text, flags=re.M)
+        write(f"{CONF}/master.cf", text)
+        mta.start()
+        submit(mta, "u1@box.test", ["nobody@box.test"])
+        wait_for("the bounce", lambda: maildir("u1"))
+        submit(mta, "u1@box.test", ["later@away.test"])
+        wait_for("the reason", lambda: b"(deferred transport)" in mta.tool("postqueue", "-p").stdout)
+
+
 def sendmail_names_mistakes():
     """What sendmail refuses or ignores is said in Postfix's words, under the name it was called by."""
     with Mta() as mta:
@@ -367,6 +435,9 @@ def sendmail_names_mistakes():
         for words, told in ((["-Z"], "sendmail: invalid option -- 'Z'"), (["-qR"], "specify: -qRsitename"),
                             (["-qS"], "-qS is not implemented"), (["-B", "x", "a"], "-B option needs 8BITMIME or 7BIT"),
                             (["-bs", "a"], "stand-alone mode requires no recipient"),
+                            (["-bp", "a"], "display queue mode requires no recipient"),
+                            (["-q", "a"], "flush queue mode requires no recipient"),
+                            (["-X/x", "a"], "unsupported: -X/"), (["-a", "b"], "invalid option -- 'a'"),
                             (["-bv", "-t"], "-t option cannot be used with -bv"),
                             (["-f", "me"], "me(0): Recipient addresses must be specified")):
             done = mta.tool("sendmail", *words)
@@ -376,7 +447,11 @@ def sendmail_names_mistakes():
         check_equal(mta.tool("sendmail", "-bh").returncode, 0)
         check_equal(mta.tool("sendmail", "-bi", f"-oAhash:{CONF}/other").returncode, 0)
         check_equal(mta.tool("postalias", "-q", "someone", f"hash:{CONF}/other").stdout, b"u1@box.test\n")
+        # The file, or its directory.
+        check_equal(mta.tool("sendmail", "-C", f"{CONF}/main.cf", "-bp").returncode, 0)
         for words, told in ((["-N", "x"], b"bad -N option value -- ignored"),
+                            (["-V", ""], b"bad syntax in -V option value -- ignored"),
+                            (["-V", "x" * 101], b"too long -V option value -- ignored"),
                             (["-f", "u1@box.test u3@box.test"], b"-f option specified malformed sender")):
             done = mta.tool("sendmail", *words, "u2@box.test", data=b"Subject: x\n\ny\n")
             check_equal(done.returncode, 0, done.stderr)
@@ -397,6 +472,18 @@ def sendmail_speaks_smtp():
                        "459 <nowhere.test>: service unavailable",
                        "503 5.5.1 Error: need RCPT command", "250 2.0.0 Ok: 14 bytes"):
             check(wanted in replies, wanted, said.stdout)
+        for line, wanted in ((b"STARTTLS", "502 5.5.1 Error: command not implemented"),
+                             (b"AUTH PLAIN", "503 5.5.1 Error: authentication not enabled"),
+                             (b"MAIL FROM:<a@b.c> SIZE=99999999999", "552 5.3.4 Message size exceeds fixed limit")):
+            said = mta.tool("sendmail", "-bs", user="bob", data=b"EHLO x\r\n" + line + b"\r\nQUIT\r\n")
+            check(wanted in said.stdout.decode().split("\r\n"), line, said.stdout)
+        mta.write_main_cf(smtpd_hard_error_limit="20")
+        said = mta.tool("sendmail", "-bs", user="bob", data=b"FOO\r\n" * 30)
+        check(said.stdout.endswith(b"Error: too many errors\r\n"), said.stdout)
+        mta.write_main_cf(authorized_submit_users="root")
+        said = mta.tool("sendmail", "-bs", user="bob", data=b"QUIT\r\n")
+        check_equal((said.returncode, said.stdout), (75, b""), said.stderr)
+        mta.write_main_cf(authorized_submit_users="static:anyone")
         found = wait_for("the message", lambda: glob.glob(MAIL + "/u1/new/*"))
         content = read(found[0])
         check(b"\nSubject: chunks\n" in content and content.endswith("\n\n\u00fc\n".encode()),
@@ -405,5 +492,6 @@ def sendmail_speaks_smtp():
 
 main([settings_as_json, colour_only_on_terminals, line_ends_of_programs, queue_verbs_choose, postsuper_takes_lists, tables_behind_proxy, locks_and_kicks,
       other_configuration_directories, instances, postmap_answers_many_keys, tables_without_room, mail_waits_in_the_maildrop,
+      outputs_that_are_full, values_from_files, what_is_no_queue_file, services_under_other_names,
       keys_in_all_scripts, settings_that_cannot_be_read,
       sendmail_names_mistakes, sendmail_speaks_smtp])

@@ -63,7 +63,7 @@ TEST_CASE("a configuration is read from its directory, with what the machine add
   const auto loaded = load_configuration(scratch / "c", paths);
   REQUIRE(loaded.has_value());
   REQUIRE(loaded->problems.size() == 2);
-  CHECK(loaded->problems[0].text.starts_with("1 fields"));
+  CHECK(loaded->problems[0].text.starts_with("bad field count"));
   CHECK(loaded->problems[1].severity == Severity::kWarning);
   CHECK(loaded->problems[1].line == 5);
 

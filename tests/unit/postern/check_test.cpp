@@ -154,12 +154,13 @@ TEST_CASE("rules that do not parse are named with their lines, wherever the tabl
   const Texts tables = texts(check_tables(snapshot));
   CAPTURE(tables);
   CHECK(tables.size() == 4);
-  CHECK(has(tables, "warning /c/main.cf:3 header_checks: pcre:" + d + "/re, line 2: ",
+  CHECK(has(tables, "warning /c/main.cf:3 header_checks: pcre map " + d + "/re, line 2: ",
             "missing closing parenthesis"));
-  CHECK(has(tables, "warning /c/main.cf:4 body_checks: regexp:{{/x/ y}, {/(/ z}}, line 2: ", ""));
+  CHECK(
+      has(tables, "warning /c/main.cf:4 body_checks: regexp map {{/x/ y}, {/(/ z}}, line 2: ", ""));
   CHECK(has(tables, "warning /c/main.cf:5 relocated_maps: " + d + "/th, line 1: ", ""));
   CHECK(has(texts(check_restrictions(snapshot)),
-            "warning /c/main.cf:6 smtpd_client_restrictions: cidr:" + d + "/ci, line 2: ", ""));
+            "warning /c/main.cf:6 smtpd_client_restrictions: cidr map " + d + "/ci, line 2: ", ""));
   std::filesystem::remove_all(d);
 }
 

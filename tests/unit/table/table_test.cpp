@@ -212,7 +212,11 @@ TEST_CASE("tables that need no file answer as documented") {
   CHECK(look_up(std::string(c.table), c.key) == c.answer);
   CHECK_THAT(look_up("unix:passwd.byname", "root"), Catch::StartsWith("root:"));
   ::setenv("POSTERN_TEST_VALUE", "v", 1);
-  CHECK(look_up("environ:all", "POSTERN_TEST_VALUE") == "v");
+  ::setenv("postern_test_value", "w", 1);
+  CHECK(look_up("environ:all", "POSTERN_TEST_VALUE") == "w");
+  OpenOptions as_written;
+  as_written.fold_keys = false;
+  CHECK(open_table("environ:all", as_written).value()->find("POSTERN_TEST_VALUE").value() == "v");
 }
 
 TEST_CASE("malformed table names are configuration errors") {
@@ -273,25 +277,29 @@ TEST_CASE("pattern files say what is wrong and where") {
     std::string_view type, text, what;
   };
   const auto c = GENERATE(values<Case>({
-      {"pcre", "\n/a(/ x\n", ", line 2: error in pattern"},
+      {"pcre", "\n/a(/ x\n", ", line 2: error in regex at offset"},
       {"regexp", "/a(/ x\n", ", line 1: "},
-      {"pcre", "/a/ $1\n", "the result has $1 but the pattern only 0"},
-      {"regexp", "/(a)/ $2\n", "the result has $2 but the pattern only 1"},
+      {"pcre", "/a/ $1\n", "out of range replacement index \"1\": skipping this rule"},
+      {"regexp", "/(a)/ $2\n", "out of range replacement index \"2\""},
       {"pcre", "!/(a)/ $1\n", "$number found in negative match"},
       {"pcre", "/a/ $x\n", "non-numeric replacement index \"x\""},
-      {"pcre", "/a/ ${1\n", "bad $ expression"},
+      {"pcre", "/a/ ${1\n", "bad replacement syntax"},
       {"pcre", "/(a)/ $1b\n", "non-numeric replacement index \"1b\""},
-      {"pcre", "/a/q x\n", "unknown pcre flag"},
-      {"regexp", "/a/q x\n", "unknown regexp flag"},
+      {"pcre", "/a/q x\n", "unknown regexp option \"q\": skipping this rule"},
+      {"regexp", "/a/q x\n", "unknown regexp option \"q\""},
       {"pcre", "/a x\n", "no closing regexp delimiter"},
-      {"pcre", "abc x\n", "no regexp delimiter"},
-      {"cidr", "192.0.2.1\n", "no text after the pattern"},
-      {"pcre", "if /a/ x\n", "text after the pattern of an if"},
-      {"pcre", "if /a/\n/b/ x\n", ", line 1: if without endif"},
-      {"pcre", "endif\n", "endif without if"},
+      {"pcre", "abc x\n", "ignoring unrecognized request"},
+      {"cidr", "192.0.2.1\n", ", line 1: no lookup result: skipping this rule"},
+      {"cidr", "192.0.2.0/x x\n", "bad mask value in \"192.0.2.0/x\""},
+      {"cidr", "if 192.0.2.0/24 x\n", "bad mask value in \"192.0.2.0/24 x\""},
+      {"cidr", "endif\n", "ENDIF without IF"},
+      {"cidr", "!\n", "no address pattern"},
+      {"regexp", "if\n", "no regexp: skipping this rule"},
+      {"pcre", "if /a/\n/b/ x\n", ", line 1: IF has no matching ENDIF"},
+      {"pcre", "endif\n", "ignoring ENDIF without matching IF"},
       {"cidr", "192.0.2.1/24 x\n", "perhaps you should use \"192.0.2.0/24\""},
-      {"cidr", "192.0.2.0/33 x\n", "bad prefix length"},
-      {"cidr", "hostname x\n", "no address"},
+      {"cidr", "192.0.2.0/33 x\n", "bad mask length in \"192.0.2.0/33\": skipping this rule"},
+      {"cidr", "hostname x\n", "bad address pattern: \"hostname\""},
   }));
   INFO(c.text);
   const std::string name = std::string(c.type) + ":" + directory.write("bad", c.text);
@@ -306,6 +314,45 @@ TEST_CASE("pattern files say what is wrong and where") {
   REQUIRE(skipped.has_value());
   REQUIRE((*skipped)->warnings().size() == 1);
   CHECK_THAT((*skipped)->warnings().front(), Catch::Contains(std::string(c.what)));
+}
+
+TEST_CASE("what stands behind the pattern of an if does not count") {
+  const Directory directory;
+  const std::string rules = directory.write("extra", "if /a/ x\n/b/ c\nendif\n");
+  for (const std::string_view type : {"regexp:", "pcre:"}) {
+    const auto table = open_table(std::string(type) + rules);
+    REQUIRE(table.has_value());
+    REQUIRE((*table)->warnings().size() == 1);
+    CHECK_THAT((*table)->warnings().front(),
+               Catch::Contains("ignoring extra text after IF statement: \"x\""));
+    CHECK((*table)->find("ab").value() == "c");
+    CHECK((*table)->find("b").value() == std::nullopt);
+  }
+}
+
+TEST_CASE("values that are names of files stand for what is in these") {
+  const Directory directory;
+  const std::string one = directory.write("one", "hello");
+  const std::string two = directory.write("two", "world\n");
+  OpenOptions options;
+  options.values_are_files = true;
+  const auto found = [&](const std::string& name, std::string_view key) {
+    INFO(name);
+    const auto table = open_table(name, options);
+    REQUIRE(table.has_value());
+    return (*table)->find(key).value();
+  };
+  CHECK(found("static:" + one, "x") == "aGVsbG8=");
+  CHECK(found("inline:{x=" + one + "}", "x") == "aGVsbG8=");
+  CHECK(found("unionmap:{static:" + one + "}", "x") == "aGVsbG8=");
+  CHECK(found("texthash:" + directory.write("t", "x " + one + ", " + two + "\n"), "x") ==
+        "aGVsbG8Kd29ybGQK");
+  CHECK(found("regexp:" + directory.write("r", "/x/ " + one + "\n"), "x") == "aGVsbG8=");
+  CHECK(found("pcre:" + directory.write("r", "/x/ " + one + "\n"), "x") == "aGVsbG8=");
+  CHECK(found("cidr:" + directory.write("c", "192.0.2.1 " + one + "\n"), "192.0.2.1") ==
+        "aGVsbG8=");
+  CHECK(found("regexp:" + directory.write("n", "/x/ " + one + ".not\n"), "x") == std::nullopt);
+  CHECK_FALSE(open_table("inline:{x=" + one + ".not}", options).has_value());
 }
 
 TEST_CASE("where a result is a command or a path nothing of the key gets into it") {
@@ -441,6 +488,30 @@ TEST_CASE("source text is read in its two forms") {
   CHECK(parsed.warnings == std::vector<std::string>{"f, line 5: need name:value pair",
                                                     "f, line 7: need name:value pair",
                                                     "f, line 8: name must be local"});
+}
+
+TEST_CASE("an alias's name has one blank between words, and none around what joins them") {
+  struct Case {
+    std::string_view source, name;
+  };
+  const auto c = GENERATE(values<Case>({
+      {"a . b: x\n", "a.b"},
+      {"q\"uo\"te: x\n", "q uo te"},
+      {"a (comment): x\n", "a"},
+      {"\"a  b\"  c: x\n", "a  b c"},
+  }));
+  INFO(c.source);
+  const Source source = parse(c.source, SourceFormat::kAliases);
+  REQUIRE(source.records.size() == 1);
+  CHECK(source.records[0].key == c.name);
+}
+
+TEST_CASE("a NUL ends a line of a source") {
+  const Source source = parse(std::string_view("k v\0w\n\0x y\nl\0 z\n", 16), SourceFormat::kPlain);
+  REQUIRE(source.records.size() == 1);
+  CHECK(source.records[0].value == "v");
+  CHECK(source.warnings ==
+        std::vector<std::string>{"f, line 3: expected format: key whitespace value"});
 }
 
 TEST_CASE("an alias's words have one blank between them, and none around what joins them") {
