@@ -74,9 +74,10 @@ void append_header(std::string& out, const Report& report, bool is_7bit) {
   }
   out += fmt::format("Auto-Submitted: {}\n", to_sender ? "auto-replied" : "auto-generated");
   out += "MIME-Version: 1.0\n";
-  out +=
-      fmt::format("Content-Type: multipart/report; report-type={};\n\tboundary=\"{}\"\n",
-                  report.is_utf8 ? "global-delivery-status" : "delivery-status", boundary(report));
+  // RFC 6533 names no other type of report for addresses beyond ASCII.
+  out += fmt::format(
+      "Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"{}\"\n",
+      boundary(report));
   out += fmt::format("Content-Transfer-Encoding: {}\n", is_7bit ? "7bit" : "8bit");
   out += "\nThis is a MIME-encapsulated message.\n\n";
 }

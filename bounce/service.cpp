@@ -343,7 +343,7 @@ std::vector<Service::Notice> Service::plan(const ipc::bounce::Notify& request, s
       if (equal_nocase(sender, settings_.double_bounce)) {
         log::warning("{}: undeliverable postmaster notification discarded", request.queue_id);
       } else if (sender.empty()) {
-        if (settings_.copies_2bounces) {
+        if (settings_.copies_2bounces || settings_.copies_bounces) {
           notices.push_back({kind, Audience::kPostmaster, settings_.double_bounce,
                              settings_.n2bounce_notice_recipient, "postmaster non-delivery",
                              returned});

@@ -70,6 +70,12 @@ bool Intake::is_internal() const {
          envelope_.origin == queuefile::Origin::kProbe;
 }
 
+// Not what is sent on by aliases and .forward files, either: that has passed here before.
+bool Intake::is_from_outside() const {
+  return envelope_.origin == queuefile::Origin::kNetwork ||
+         envelope_.origin == queuefile::Origin::kLocal;
+}
+
 loop::Task<void> Intake::open(std::string run) {
   auto envelope = queuefile::read_envelope(run);
   if (!envelope) {
@@ -112,14 +118,14 @@ loop::Task<void> Intake::open(std::string run) {
       co_return;
     }
     envelope_.sender = std::move(mapped->address);
-    if (!is_internal()) options.bcc = std::move(mapped->bcc);
+    if (is_from_outside()) options.bcc = std::move(mapped->bcc);
   }
-  if (maps_addresses() && !is_internal() && !room_.settings.always_bcc.empty()) {
+  if (maps_addresses() && is_from_outside() && !room_.settings.always_bcc.empty()) {
     options.bcc.insert(options.bcc.begin(), room_.settings.always_bcc);
   }
-  options.skip_bcc = is_internal();
+  options.skip_bcc = !is_from_outside();
   const Result<void> rewritten =
-      co_await rewrite_recipients(room_.tables, envelope_, options, &first_recipient_);
+      co_await rewrite_recipients(room_.tables, envelope_, options, &last_recipient_);
   if (!rewritten) {
     std::string_view consequence;
     if (rewritten.error().kind == Error::Kind::kPermanent) {
@@ -148,7 +154,7 @@ loop::Task<void> Intake::open(std::string run) {
 bool Intake::is_checked() const {
   if ((overrides_ & ipc::cleanup::kNoHeaderBodyChecks) != 0) return false;
   if ((envelope_.flags & queuefile::kFlagNoFilter) != 0) return false;
-  return !is_internal() || room_.settings.filters_bounces;
+  return is_from_outside() || (is_internal() && room_.settings.filters_bounces);
 }
 
 // Who sent what to whom, as lines about content show it.
@@ -157,7 +163,7 @@ std::string Intake::about() const {
                          ? fmt::format("{}[{}]", envelope_.client.name, envelope_.client.address)
                          : "local";
   text += fmt::format("; from=<{}>", mail::quote_address(envelope_.sender));
-  if (!first_recipient_.empty()) text += fmt::format(" to=<{}>", first_recipient_);
+  if (!last_recipient_.empty()) text += fmt::format(" to=<{}>", last_recipient_);
   if (!envelope_.client.protocol.empty()) text += " proto=" + envelope_.client.protocol;
   if (!envelope_.client.helo.empty()) text += fmt::format(" helo=<{}>", envelope_.client.helo);
   return text;

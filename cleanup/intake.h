@@ -47,7 +47,6 @@ struct Settings {
   std::size_t duplicate_filter_limit = 1000;  // 0 is no limit
   bool enable_original_recipient = true;
   bool enable_long_queue_ids = false;
-  std::int64_t overrides = 0;    // receive_override_options of cleanup itself
   bool has_sender_maps = false;  // canonical_maps and kin, masquerade_domains, sender_bcc_maps
   bool has_header_maps = false;  // canonical_maps and kin, masquerade_domains
   std::string always_bcc;
@@ -82,8 +81,7 @@ struct Room {
 
 class Intake final : MilterSubject {
  public:
-  Intake(Room& room, std::string queue_id)
-      : room_(room), queue_id_(std::move(queue_id)), overrides_(room.settings.overrides) {}
+  Intake(Room& room, std::string queue_id) : room_(room), queue_id_(std::move(queue_id)) {}
 
   // Reads the envelope run and resolves its recipients; what is wrong is kept for finish().
   [[nodiscard]] loop::Task<void> open(std::string envelope);
@@ -91,8 +89,9 @@ class Intake final : MilterSubject {
   [[nodiscard]] loop::Task<void> add(std::string content);
   // Header fields to stand above all others, each with its line end.
   void prepend(std::string fields) { prepend_ = std::move(fields); }
-  // receive_override_options of who took the message in. Before open().
-  void override_with(std::int64_t bits) { overrides_ |= bits; }
+  // receive_override_options of who took the message in: none for what begins here, notices and
+  // forwarded mail. Before open().
+  void override_with(std::int64_t bits) { overrides_ = bits; }
   // The milters that smtpd has begun to talk to. Before open().
   void adopt(ipc::milter::Handover handover, std::vector<sys::Fd> fds);
   // Commits, tells qmgr. The message is ours when the outcome says is_accepted.
@@ -107,26 +106,33 @@ class Intake final : MilterSubject {
   // The header is whole, and is checked.
   [[nodiscard]] loop::Task<void> begin_body();
   [[nodiscard]] loop::Task<void> take_body(std::string body);
+  // detect_8bit_encoding_header
+  void note_encoding(const mail::HeaderField& field);
   // message_reject_characters, message_strip_characters
   void filter_characters(std::string& content);
   void append_body(std::string body);
   // Failures of checks and their verdict, as the message's.
   [[nodiscard]] bool is_unchecked(const Result<std::string>& checked);
   [[nodiscard]] bool is_checked() const;
+  [[nodiscard]] bool is_from_outside() const;
   // force_mime_input_conversion
   [[nodiscard]] bool converts() const { return room_.settings.checks.mime.downgrade; }
   // For a server without 8BITMIME it will be converted.
   [[nodiscard]] bool is_8bit() const {
-    return is_8bit_ || (!converts() && envelope_.encoding == queuefile::ContentEncoding::k8bit);
+    return is_8bit_ || is_declared_8bit_ ||
+           (!converts() && envelope_.encoding == queuefile::ContentEncoding::k8bit);
   }
   [[nodiscard]] std::string about() const;
+  // A line for each recipient of mail that goes back to its sender.
+  void log_refusal(std::string_view refusal) const;
   // Milters of mail that comes from no client.
   [[nodiscard]] loop::Task<void> begin_milters();
   // False: the message ends here, as `outcome` says.
   [[nodiscard]] loop::Task<bool> run_milters(std::string& header, bool& is_hold,
                                              ipc::cleanup::Outcome& outcome);
   [[nodiscard]] bool take_decision(const milter::Decision& decision, bool& is_hold,
-                                   ipc::cleanup::Outcome& outcome);
+                                   ipc::cleanup::Outcome& outcome,
+                                   std::string_view where = "END-OF-MESSAGE");
   // ---- authentication.cpp: what mailauth has to say.
   [[nodiscard]] bool wants_verdicts() const;
   // Rewritten senders that are recipients now: bounces go where they belong.
@@ -145,7 +151,7 @@ class Intake final : MilterSubject {
   [[nodiscard]] bool wants_signature() const;
   [[nodiscard]] loop::Task<bool> sign(std::string& header, ipc::cleanup::Outcome& outcome);
   [[nodiscard]] std::string results_without_verdict() const;
-  void log_milter(std::string_view action, std::string_view text) const;
+  void log_milter(std::string_view action, std::string_view text, std::string_view where) const;
   loop::Task<Result<std::string>> read_body(std::uint64_t offset, std::size_t size) override;
   void restart_body() override;
   loop::Task<void> add_body(std::string text) override;
@@ -181,7 +187,7 @@ class Intake final : MilterSubject {
   queuefile::Envelope envelope_;
   std::size_t received_recipients_ = 0;
   std::string only_recipient_;
-  std::string first_recipient_;  // rewritten
+  std::string last_recipient_;  // rewritten
   std::string received_sender_;
   std::string received_header_;
   std::int64_t wanted_verdicts_ = 0;  // ipc::mailauth::Wanted
@@ -203,9 +209,11 @@ class Intake final : MilterSubject {
   std::vector<std::string> more_recipients_;
   std::vector<queuefile::StateWrite> state_writes_;
   std::uint64_t content_size_ = 0;
-  std::uint64_t size_ = 0;  // of the finished message
-  bool is_8bit_ = false;
-  std::string converted_top_;  // mailauth::kConvertedTop
+  std::uint64_t size_ = 0;         // of the finished message
+  bool is_8bit_ = false;           // characters beyond ASCII in the body
+  bool is_declared_8bit_ = false;  // Content-Transfer-Encoding:
+  bool has_parts_ = false;         // which may have an encoding of their own
+  std::string converted_top_;      // mailauth::kConvertedTop
   std::unique_ptr<queuefile::Writer> writer_;
   std::unique_ptr<QueueFile> file_;
 

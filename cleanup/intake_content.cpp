@@ -43,6 +43,7 @@ loop::Task<void> Intake::begin_body() {
     block.insert(0, fmt::format("{}: yes\n", kRequireTlsField));
   }
   for (const auto& field : mail::split_header(head_)) {
+    note_encoding(field);
     auto text = field.raw.substr(
         0, mail::kept_size(field.raw, room_.settings.checks.mime.header_size_limit));
     // Cut behind the end of a line, it would be the end of the header.
@@ -67,6 +68,22 @@ loop::Task<void> Intake::begin_body() {
   }
   checks_body_ = converts() || settings.needs_body();
   if (checks_body_ && !converts()) checks_->start_body(head_);
+}
+
+// What is said of the content is what counts for the next server: a client that announced nothing,
+// and a header that declares nothing, leave it at that, whatever the content is. Of content in
+// parts, which may declare it each for themselves, it is looked at.
+void Intake::note_encoding(const mail::HeaderField& field) {
+  if (!room_.settings.detects_8bit) return;
+  if (equal_nocase(field.name, "Content-Transfer-Encoding")) {
+    const std::string_view value = trim(field.body);
+    const bool is_8bit = equal_nocase(value, "8bit") || equal_nocase(value, "binary");
+    if (is_8bit && !converts()) is_declared_8bit_ = true;
+  } else if (equal_nocase(field.name, "Content-Type")) {
+    const auto kind = mail::parse_content_type(field.body).kind;
+    using Kind = mail::ContentType::Kind;
+    has_parts_ = has_parts_ || kind == Kind::kMultipart || kind == Kind::kMessage;
+  }
 }
 
 // Before a conversion makes harmless text of them.
@@ -103,10 +120,7 @@ loop::Task<void> Intake::take_body(std::string body) {
 }
 
 void Intake::append_body(std::string body) {
-  // What the client announced counts for the file's envelope, which is composed already.
-  const bool is_known = envelope_.encoding == queuefile::ContentEncoding::k8bit
-                            ? !converts()
-                            : !room_.settings.detects_8bit;
+  const bool is_known = envelope_.encoding == queuefile::ContentEncoding::k8bit && !converts();
   if (!is_known && mail::is_8bit(body)) is_8bit_ = true;
   if (keeps_body() && !is_body_in_file_) {
     is_body_in_file_ = body_copy_.size() + body.size() > kMaxCopy;

@@ -8,13 +8,18 @@
 #include "cleanup/tls_wishes.h"
 #include "common/base/text.h"
 #include "common/ipc/qmgr.h"
+#include "common/log/clean.h"
+#include "common/log/event.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/mail/received.h"
 #include "common/mailauth/converted_top.h"
 
 namespace postern::cleanup {
 
 namespace {
+
+constexpr std::size_t kMaxLoggedText = 1500;
 
 // The word of smtputf8_autodetect_classes.
 std::string_view class_of(queuefile::Origin origin) {
@@ -208,7 +213,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     const bool goes_on = co_await sign(header.header, outcome);
     if (!goes_on) co_return outcome;
   }
-  if (header.hops >= room_.settings.hopcount_limit) {
+  // What is returned with its header as it is is not refused a second time.
+  const bool is_refused = !attribute(queuefile::kRefused).empty();
+  if (header.hops >= room_.settings.hopcount_limit && !is_refused) {
     log::warning("{}: message rejected: hopcount exceeded", queue_id_);
     fail_with(554, "5.4.0", "Error: too many hops", true);
     co_return failure_;
@@ -226,9 +233,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     co_return refuse(451, "4.3.0", "Temporary lookup failure");
   }
   const bool has_more_recipients = !amendment.recipients.empty();
-  if (is_8bit_) {
+  if (is_declared_8bit_ || (has_parts_ && is_8bit_)) {
     amendment.attributes.emplace_back("encoding", "8bit");
-  } else if (converts() && envelope_.encoding == queuefile::ContentEncoding::k8bit) {
+  } else if (converts() && !is_8bit_ && envelope_.encoding == queuefile::ContentEncoding::k8bit) {
     amendment.attributes.emplace_back("encoding", "7bit");
   }
   if (!converted_top_.empty()) {
@@ -248,7 +255,7 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   writer_->finish(header.header, size_, amendment.empty() ? nullptr : &amendment);
   // postconf(5) message_size_limit: with envelope and what is added to the header.
   if (room_.settings.message_size_limit > 0 &&
-      writer_->size() > room_.settings.message_size_limit && !is_internal()) {
+      writer_->size() > room_.settings.message_size_limit && !is_internal() && !is_refused) {
     co_return refuse(552, "5.3.4", "Error: message file too big");
   }
 
@@ -277,6 +284,9 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
     if (file_->is_disk_full()) co_return refuse(452, "4.3.1", "Insufficient system storage");
     co_return refuse(451, "4.3.0", "Error: queue file write error");
   }
+  if (const std::string refusal = attribute(queuefile::kRefused); !refusal.empty()) {
+    log_refusal(refusal);
+  }
   // With recipients that only the file has, qmgr reads that.
   if (has_more_recipients) envelope_.recipients.clear();
   if (!is_hold) tell_qmgr();
@@ -284,6 +294,24 @@ loop::Task<ipc::cleanup::Outcome> Intake::complete(bool is_hold, ipc::cleanup::E
   outcome.queue_id = queue_id_;
   outcome.is_accepted = true;
   co_return outcome;
+}
+
+void Intake::log_refusal(std::string_view refusal) const {
+  const auto [status, text] = split_at_first(refusal, ' ');
+  const auto age = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::system_clock::now() - arrival_);
+  for (const auto& recipient : envelope_.recipients) {
+    const std::string shown = mail::quote_address(recipient.address);
+    const std::string orig_to = mail::quote_address(recipient.orig_to);
+    log::delivered({.queue_id = queue_id_,
+                    .recipient = shown,
+                    .orig_to = equal_nocase(orig_to, shown) ? std::string_view{} : orig_to,
+                    .relay = "none",
+                    .delays = {.before_queue = std::max(age, std::chrono::microseconds(0))},
+                    .dsn = status,
+                    .status = "bounced",
+                    .text = log::clean(text, kMaxLoggedText)});
+  }
 }
 
 // A notice that cannot be sent costs delay, not mail: qmgr scans.
@@ -301,7 +329,9 @@ void Intake::tell_qmgr() const {
   brief.verp_delims = envelope_.verp_delims;
   brief.recipients = envelope_.recipients;
   for (const auto& attribute : envelope_.attributes) {
-    if (attribute.first == queuefile::kAliasExpanded) brief.attributes.push_back(attribute);
+    if (attribute.first == queuefile::kAliasExpanded || attribute.first == queuefile::kRefused) {
+      brief.attributes.push_back(attribute);
+    }
   }
   ipc::qmgr::NewMessage notice;
   notice.queue_id = queue_id_;

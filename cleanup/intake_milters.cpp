@@ -37,7 +37,7 @@ loop::Task<void> Intake::begin_milters() {
   const auto decision = co_await milters_->begin(room_.broker, std::move(local));
   bool is_hold = false;
   ipc::cleanup::Outcome outcome;
-  if (!take_decision(decision, is_hold, outcome)) {
+  if (!take_decision(decision, is_hold, outcome, milters_->step())) {
     co_await milters_->give_up();
     failure_ = outcome;
     if (outcome.is_accepted) failure_.reply_code = 250;
@@ -45,15 +45,22 @@ loop::Task<void> Intake::begin_milters() {
   is_held_by_milter_ = is_hold;
 }
 
-void Intake::log_milter(std::string_view action, std::string_view text) const {
+void Intake::log_milter(std::string_view action, std::string_view text,
+                        std::string_view where) const {
   const std::string tail = about();
   const auto end = tail.find(';');
-  log::info("{}: milter-{}: END-OF-MESSAGE from {}: {}{}", queue_id_, action, tail.substr(0, end),
-            log::clean(text), tail.substr(end));
+  // To milters mail that comes from no client comes from this machine.
+  const std::string_view client = envelope_.origin == queuefile::Origin::kNetwork
+                                      ? std::string_view(tail).substr(0, end)
+                                      : "localhost[127.0.0.1]";
+  std::string_view rest = std::string_view(tail).substr(end);
+  if (where == "MAIL") rest = rest.substr(0, rest.find(" to="));
+  log::info("{}: milter-{}: {} from {}: {}{}", queue_id_, action, where, client, log::clean(text),
+            rest);
 }
 
 bool Intake::take_decision(const milter::Decision& decision, bool& is_hold,
-                           ipc::cleanup::Outcome& outcome) {
+                           ipc::cleanup::Outcome& outcome, std::string_view where) {
   if (!decision.reply.empty()) {
     const int code =
         parse_integer<int>(std::string_view(decision.reply).substr(0, 3)).value_or(451);
@@ -62,17 +69,17 @@ bool Intake::take_decision(const milter::Decision& decision, bool& is_hold,
     const auto [status, text] = mail::status_of_reply(code, rest);
     outcome = refuse(code, status.to_string(), text);
     outcome.is_logged = true;
-    log_milter("reject", fmt::format("{} {}", status.to_string(), text));
+    log_milter("reject", fmt::format("{} {}", status.to_string(), text), where);
     return false;
   }
   if (decision.is_discard) {
-    log_milter("discard", "milter triggers DISCARD action");
+    log_milter("discard", "milter triggers DISCARD action", where);
     outcome.queue_id = queue_id_;
     outcome.is_accepted = true;
     return false;
   }
   if (decision.is_hold && !is_hold) {
-    log_milter("hold", "milter triggers HOLD action");
+    log_milter("hold", "milter triggers HOLD action", where);
     is_hold = true;
   }
   return true;

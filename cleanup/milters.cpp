@@ -131,28 +131,27 @@ loop::Task<Decision> Milters::begin(ipc::Client& broker, Local local) {
     std::string payload;
     const std::vector<std::string>& names;
     std::string address;
+    std::string_view name;
   };
   std::string connect = strings({"localhost"});
   connect += '4';
   connect += std::string_view("\0\0", 2);
   connect += strings({"127.0.0.1"});
   std::vector<Step> steps;
-  steps.push_back({milter::kConnect, connect, settings_.connect_macros, {}});
-  steps.push_back({milter::kHelo, strings({"localhost"}), settings_.helo_macros, {}});
+  steps.push_back({milter::kConnect, connect, settings_.connect_macros, {}, "CONNECT"});
+  steps.push_back({milter::kHelo, strings({"localhost"}), settings_.helo_macros, {}, "HELO"});
   steps.push_back({milter::kMail, strings({mail::quote_address(local.sender)}),
-                   settings_.mail_macros, local.sender});
+                   settings_.mail_macros, local.sender, "MAIL"});
   for (const auto& recipient : local.recipients) {
     steps.push_back({milter::kRcpt, strings({mail::quote_address(recipient)}),
-                     settings_.rcpt_macros, recipient});
+                     settings_.rcpt_macros, recipient, "RCPT"});
   }
-  steps.push_back({milter::kData, {}, settings_.data_macros, {}});
-  // The queue id is known from MAIL on, as in a session.
-  const std::string queue_id = macro("i");
+  steps.push_back({milter::kData, {}, settings_.data_macros, {}, "DATA"});
   for (const auto& step : steps) {
-    const bool is_early = step.command == milter::kConnect || step.command == milter::kHelo;
-    set_macro("i", is_early ? std::string() : queue_id);
-    set_macro("{mail_addr}", step.command == milter::kMail ? step.address : std::string());
-    set_macro("{rcpt_addr}", step.command == milter::kRcpt ? step.address : std::string());
+    step_ = step.name;
+    // Both are known from here on.
+    if (step.command == milter::kMail) set_macro("{mail_addr}", step.address);
+    if (step.command == milter::kRcpt) set_macro("{rcpt_addr}", step.address);
     Decision total;
     for (auto& filter : filters_) {
       const auto decision = co_await filter->show(step.command, step.payload, step.names, source);
@@ -292,8 +291,8 @@ loop::Task<Decision> Milters::show_body(milter::Filter& filter, MilterSubject& s
     if (waiting.empty()) break;
     std::string chunk = waiting.substr(0, milter::kBodyChunk);
     waiting.erase(0, chunk.size());
-    const Decision decision = co_await filter.show(milter::kBody, std::move(chunk),
-                                                   settings_.end_of_header_macros, source);
+    const Decision decision =
+        co_await filter.show(milter::kBody, std::move(chunk), settings_.end_of_data_macros, source);
     if (decision.stops() || decision.is_hold) co_return decision;
   }
   co_return Decision{};

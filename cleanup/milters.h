@@ -49,6 +49,8 @@ class Milters {
     std::vector<std::string> recipients;
   };
   [[nodiscard]] loop::Task<milter::Decision> begin(ipc::Client& broker, Local local);
+  // The step that begin() has come to: "MAIL".
+  [[nodiscard]] std::string_view step() const { return step_; }
 
   void set_macro(std::string name, std::string value) {
     macros_[std::move(name)] = std::move(value);
@@ -71,6 +73,7 @@ class Milters {
 
   Filters filters_;
   milter::ListSettings settings_;
+  std::string_view step_ = "CONNECT";
   std::string own_field_;  // the trace field of the message in work
   std::map<std::string, std::string, std::less<>> macros_;
 };

@@ -97,10 +97,11 @@ loop::Task<Result<AddressMap>> map_header(ipc::TablesClient& tables,
 
 loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
                                             queuefile::Envelope& envelope, RewriteOptions options,
-                                            std::string* first) {
+                                            std::string* last) {
   auto received = std::exchange(envelope.recipients, {});
   // Recipients that automatic BCC adds get no BCC themselves.
-  const std::size_t asked_for_bcc = options.skip_bcc ? 0 : received.size();
+  const std::size_t named = received.size();
+  const std::size_t asked_for_bcc = options.skip_bcc ? 0 : named;
   const auto add_bcc = [&](std::vector<std::string> addresses) {
     for (auto& address : addresses) {
       queuefile::Recipient recipient;
@@ -132,7 +133,7 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
     // Whatever is wrong with a table: kConfig is kept for the aliases themselves.
     if (!answer) co_return fail_temporary(answer.error().text);
     if (!answer->error.empty()) co_return fail(Error::Kind::kConfig, answer->error);
-    if (i == 0 && first != nullptr) *first = answer->canonical;
+    if (last != nullptr && i < named) *last = answer->canonical;
     if (i < asked_for_bcc && !answer->bcc.empty()) {
       add_bcc(std::move(answer->bcc));
       answers->resize(received.size());
@@ -143,13 +144,11 @@ loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
     const std::string orig_to = !from.orig_to.empty()       ? from.orig_to
                                 : answer->canonical.empty() ? from.address
                                                             : answer->canonical;
-    // A report names a name without a domain with the one that it got here.
-    const bool is_bare =
-        orig_to.find('@') == std::string::npos && answer->canonical.starts_with(orig_to + "@");
+    // A report names one that did not come by SMTP as he is before aliases.
+    const std::string& shown = answer->canonical.empty() ? orig_to : answer->canonical;
     const std::string orcpt = !from.dsn_orcpt.empty()
                                   ? from.dsn_orcpt
-                                  : (is_all_ascii(orig_to) ? "rfc822;" : "utf-8;") +
-                                        (is_bare ? answer->canonical : orig_to);
+                                  : (is_all_ascii(shown) ? "rfc822;" : "utf-8;") + shown;
     const bool is_list = answer->is_aliased && answer->recipients.size() > 1;
     std::uint8_t notify = from.notify;
     if (is_list && (notify & queuefile::kNotifySuccess) != 0) {

@@ -42,11 +42,11 @@ struct Sender {
                                                         std::string service);
 
 // Replaces envelope.recipients by the final ones, rewritten, expanded, resolved and without
-// duplicates. `first` becomes the first of them before aliases. A temporary error when a table
+// duplicates. `last` becomes the last of them before aliases. A temporary error when a table
 // cannot be read, kConfig when aliases have no end, a permanent one when an address is refused.
 [[nodiscard]] loop::Task<Result<void>> rewrite_recipients(ipc::TablesClient& tables,
                                                           queuefile::Envelope& envelope,
                                                           RewriteOptions options,
-                                                          std::string* first = nullptr);
+                                                          std::string* last = nullptr);
 
 }  // namespace postern::cleanup

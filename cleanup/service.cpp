@@ -102,7 +102,6 @@ void Service::configure() {
   s.hopcount_limit = static_cast<unsigned>(cleanup.hopcount_limit);
   s.enable_original_recipient = cleanup.enable_original_recipient;
   s.enable_long_queue_ids = queue.enable_long_queue_ids;
-  s.overrides = ipc::cleanup::parse_overrides(cleanup.receive_override_options);
   s.has_header_maps = !address.canonical_maps.empty() || !address.sender_canonical_maps.empty() ||
                       !address.recipient_canonical_maps.empty() ||
                       !address.masquerade_domains.empty();

@@ -286,7 +286,7 @@ loop::Task<bool> Expansion::deliver_alias(const std::string& name, const std::st
     if (local.size() > name.size()) next->extension = local.substr(name.size());
   }
   next->rights = {agent_.fallback_.uid, agent_.fallback_.gid, {}};
-  if (!name.starts_with("owner-")) {
+  if (settings_->owner_request_special && !name.starts_with("owner-")) {
     const auto owner = co_await ask("owner-" + name);
     if (!owner) {
       finish(address, "4.3.0", "alias database unavailable");
@@ -606,7 +606,6 @@ void Expansion::forward(const std::string& address, const Origin& origin) {
   Forward& forward = forwards_[{origin.address, sender}];
   forward.sender = sender;
   forward.has_owner = origin.owner.has_value();
-  forward.logged_as = origin.address;
   forward.delivered_to = origin.delivered_to;
   forward.addresses.push_back(address);
 }
@@ -621,10 +620,10 @@ loop::Task<void> Expansion::send_forwards() {
       verdict.text = fmt::format("forwarded as {}", *sent);
       if (is_expanded_) verdict.action = "relayed";
       verdict.relay = kRelay;
-      finish(forward.logged_as, verdict);
+      finish(recipient_.address, verdict);
     } else {
       log::warning("{}: forward: {}", delivery_.queue_id(), sent.error().text);
-      finish(forward.logged_as, "4.3.0", "unable to forward message");
+      finish(recipient_.address, "4.3.0", "unable to forward message");
     }
   }
 }

@@ -114,14 +114,19 @@ loop::Task<void> Collector::take(std::string name) {
     auto outcome = co_await submit(*drop, id, {});
     if (outcome && !outcome->is_accepted && outcome->reply_code >= 500) {
       // Nobody waits for this answer: its sender is told by a notice, with the mail in it.
-      const std::string why = fmt::format("{} {}", outcome->status, outcome->text);
+      std::string_view text = outcome->text;
+      if (text.starts_with("Error: ")) text.remove_prefix(text.find(' ') + 1);  // a server's word
+      const std::string why = fmt::format("{} {}", outcome->status, text);
       outcome = co_await submit(*drop, id, why);
     }
     if (!outcome) {
       log::warning("maildrop/{}: {}; trying again later", name, outcome.error().text);
       retry_later();
     } else if (!outcome->is_accepted && outcome->reply_code < 500) {
-      log::warning("maildrop/{}: {} {}; trying again later", name, outcome->status, outcome->text);
+      if (!outcome->is_logged) {
+        log::warning("maildrop/{}: {} {}; trying again later", name, outcome->status,
+                     outcome->text);
+      }
       retry_later();
     } else {
       pause_.reset();
@@ -182,7 +187,9 @@ loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const st
   const bool is_requeued = drop.uid == process_.mail_owner().uid;
   if (!is_requeued && envelope.rewrite_context != "remote") envelope.rewrite_context = "local";
   envelope.origin = queuefile::Origin::kLocal;
-  std::erase_if(envelope.attributes, [](const auto& entry) { return entry.first == "uid"; });
+  std::erase_if(envelope.attributes, [](const auto& entry) {
+    return entry.first == "uid" || entry.first == queuefile::kRefused;
+  });
   envelope.attributes.emplace_back("uid", std::to_string(drop.uid));
   std::erase_if(envelope.recipients, [](const queuefile::Recipient& recipient) {
     return recipient.state != queuefile::State::kPending;
@@ -202,7 +209,8 @@ loop::Task<Result<ipc::cleanup::Outcome>> Collector::submit(Drop& drop, const st
   start.overrides =
       ipc::cleanup::parse_overrides(process_.values().list("receive_override_options"));
   if (!refusal.empty()) {
-    envelope.content_filter = "error:" + refusal;
+    envelope.content_filter.clear();
+    envelope.attributes.emplace_back(queuefile::kRefused, refusal);
     start.overrides |= ipc::cleanup::kNoAddressMappings | ipc::cleanup::kNoHeaderBodyChecks |
                        ipc::cleanup::kNoMilters;
   }

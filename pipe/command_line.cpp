@@ -90,7 +90,7 @@ class Macros {
     if (name == "extension") return std::string(split.extension);
     if (name == "domain") return domain_;
     if (name == "sender") {
-      return values_.sender.empty() ? line_.null_sender : quoted(values_.sender);
+      return values_.sender.empty() ? std::string() : quoted(values_.sender);
     }
     if (name == "nexthop") return values_.nexthop;
     if (name == "queue_id") return values_.queue_id;

@@ -57,9 +57,15 @@ loop::Task<void> Agent::deliver(std::shared_ptr<agent::Delivery> delivery) {
   if (!recipients.empty()) co_await run(*delivery, *message, std::move(recipients));
 }
 
+// The null sender has another name here, in header and command line.
+const std::string& Agent::sender_of(const agent::Delivery& delivery) const {
+  const std::string& sender = delivery.request().sender;
+  return sender.empty() ? line_.null_sender : sender;
+}
+
 std::string Agent::prepended(const agent::Delivery& delivery,
                              const std::vector<std::size_t>& recipients) const {
-  const std::string sender = mail::quote_address(delivery.request().sender);
+  const std::string sender = mail::quote_address(sender_of(delivery));
   std::string out;
   if (line_.has('F')) {
     out += agent::from_line(sender,
@@ -89,7 +95,7 @@ loop::Task<void> Agent::run(agent::Delivery& delivery, const queuefile::Message&
   MacroValues values;
   values.queue_id = delivery.queue_id();
   values.nexthop = delivery.request().nexthop;
-  values.sender = delivery.request().sender;
+  values.sender = sender_of(delivery);
   values.size = fmt::format("{}", message.layout.message_size);
   values.client_address = envelope.client.address;
   values.client_helo = envelope.client.helo;

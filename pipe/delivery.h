@@ -36,6 +36,7 @@ class Agent {
 
   [[nodiscard]] loop::Task<void> run(agent::Delivery& delivery, const queuefile::Message& message,
                                      std::vector<std::size_t> recipients);
+  [[nodiscard]] const std::string& sender_of(const agent::Delivery& delivery) const;
   [[nodiscard]] std::string prepended(const agent::Delivery& delivery,
                                       const std::vector<std::size_t>& recipients) const;
   [[nodiscard]] agent::Verdict verdict(std::string_view status, std::string text) const;

@@ -74,6 +74,8 @@ void Destination::succeeded(const Limits& limits) {
 }
 
 bool Destination::failed(const Limits& limits, loop::TimePoint now, std::string_view why) {
+  // One that is paced is asked so rarely that no failure makes it worse.
+  if (limits.rate_delay.count() > 0) return false;
   failures_ += 1 / std::max(1.0F, window_);
   window_ = static_cast<float>(std::max(1.0, window_ - limits.negative_feedback.at(window_)));
   // A sum of fractions: 3 thirds may be a little less than one.

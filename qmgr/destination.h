@@ -135,6 +135,19 @@ class alignas(kLine) Destination {
   void landed() { --in_flight_; }
   [[nodiscard]] unsigned in_flight() const { return in_flight_; }
 
+  // Without mail, and not dead, it remembers neither failures nor successes: one mail an hour that
+  // a host refuses to hear of does not make the next one wait untried.
+  void begin_anew(const Limits& limits, loop::TimePoint now) {
+    if (in_flight_ > 0 || has_jobs() || is_dead(now)) return;
+    revive(limits);
+    last_done_ = 0;
+  }
+  // An agent has ended a delivery: the next one may follow on its heels.
+  void note_done(loop::TimePoint now) { last_done_ = tenths_of(now); }
+  // One has just ended, and there has been mail ever since: a connection is worth keeping.
+  [[nodiscard]] bool is_back_to_back(loop::TimePoint now) const {
+    return last_done_ != 0 && tenths_of(now) - last_done_ <= 10;
+  }
   void succeeded(const Limits& limits);
   // True when the destination has just died.
   [[nodiscard]] bool failed(const Limits& limits, loop::TimePoint now, std::string_view why);
@@ -175,7 +188,13 @@ class alignas(kLine) Destination {
   bool is_delayed = false;  // among those that only the rate delay keeps
 
  private:
+  [[nodiscard]] static std::uint32_t tenths_of(loop::TimePoint time) {
+    const auto since = time.time_since_epoch() / std::chrono::milliseconds(100);
+    return static_cast<std::uint32_t>(since) | 1U;  // 0 is never
+  }
+
   bool is_old_ones_turn_ = false;
+  std::uint32_t last_done_ = 0;
   loop::TimePoint dead_until_{};
   std::unique_ptr<const std::string> why_dead_;
   ShortText<48> nexthop_;

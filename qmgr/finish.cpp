@@ -33,7 +33,10 @@ ipc::bounce::Notify Manager::notice_of(const Message& message, ipc::bounce::Kind
   notice.queue_id = message.id;
   notice.sender = message.sender;
   notice.dsn_envid = message.dsn_envid;
-  notice.dsn_ret = static_cast<std::int64_t>(message.dsn_ret);
+  // Of what a check has refused its sender gets the header back, as from Postfix.
+  const bool is_header_enough = !message.refusal.empty() && !message.sender.empty();
+  notice.dsn_ret = static_cast<std::int64_t>(is_header_enough ? queuefile::DsnReturn::kHeaders
+                                                              : message.dsn_ret);
   notice.arrival_us = message.arrival_us;
   return notice;
 }
@@ -112,6 +115,11 @@ loop::Task<void> Manager::finish(Message* message) {
   if (expired) {
     log::expired(message->id, mail::quote_address(message->sender), message->is_forced_expire);
   }
+  // What failed is told by itself, and then what took too long.
+  if (expired && message->has_bounces) {
+    const bool is_told = co_await return_to_sender(*message, false);
+    message->has_bounces = !is_told;
+  }
   // Failures of this round are told now, also when others of its recipients still wait.
   if (message->has_bounces || expired) {
     const bool is_returned = co_await return_to_sender(*message, expired);
@@ -157,7 +165,7 @@ void Manager::remove(Message& message) {
   }
   unmarked_.erase(message.id);
   if (*removed) {
-    log::removed(message.id);
+    if (message.refusal.empty()) log::removed(message.id);
     const std::string log = dirs_.path_of(queuefile::Queue::kDefer, message.id);
     if (message.was_deferred) ::unlinkat(dirs_.root(), log.c_str(), 0);
   }

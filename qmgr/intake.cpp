@@ -74,6 +74,9 @@ void fill(Message& message, const queuefile::Envelope& envelope) {
   message.is_probe = envelope.origin == queuefile::Origin::kProbe;
   message.content_filter = envelope.content_filter;
   message.redirect = envelope.redirect;
+  for (const auto& [name, value] : envelope.attributes) {
+    if (name == queuefile::kRefused) message.refusal = value;
+  }
   message.dsn_envid = envelope.dsn_envid;
   if (envelope.verp_delims.size() == 2 && !envelope.sender.empty()) {
     message.verp_delims = envelope.verp_delims;
@@ -459,7 +462,11 @@ void Manager::activate(std::unique_ptr<Message> owned) {
     message.waiting += recipient.progress == Progress::kWaiting ? 1 : 0;
   }
   message.remaining = message.waiting;
-  log::activated(message.id, mail::quote_address(message.sender), message.size, message.remaining);
+  // Of refused mail cleanup has said all.
+  if (message.refusal.empty()) {
+    log::activated(message.id, mail::quote_address(message.sender), message.size,
+                   message.remaining);
+  }
   if (!watchers_.empty()) watchers_.arrived(message);
   // access(5), header_checks(5): REDIRECT goes before FILTER.
   if (!message.redirect.empty()) {
@@ -469,8 +476,12 @@ void Manager::activate(std::unique_ptr<Message> owned) {
   }
   active_recipients_ += message.recipients.size();
   active_.add(std::move(owned));
-  assign(message);
-  finish_if_done(message);
+  if (message.refusal.empty()) {
+    assign(message);
+    finish_if_done(message);
+  } else {
+    loop::spawn(return_refused(&message));
+  }
 }
 
 }  // namespace postern::qmgr

@@ -52,8 +52,8 @@ Manager::Manager(daemon::Process& process, queuefile::QueueDirs dirs)
       active_lock_(open_active(dirs_)),
       server_(process.take_listener()),
       tables_("private/rewrite"),
-      bounce_("private/bounce"),
-      defer_("private/defer"),
+      bounce_("private/" + process.values().text("bounce_service_name")),
+      defer_("private/" + process.values().text("defer_service_name")),
       trace_("private/" + process.values().text("trace_service_name")),
       flush_("public/" + process.values().text("flush_service_name")),
       verify_("private/" + process.values().text("address_verify_service_name")),
@@ -80,6 +80,12 @@ void Manager::configure() {
   const auto scheduling = process_.load<config::SchedulingParams>();
   settings_.maximal_queue_lifetime = queue.maximal_queue_lifetime;
   settings_.bounce_queue_lifetime = queue.bounce_queue_lifetime;
+  if (settings_.bounce_queue_lifetime > settings_.maximal_queue_lifetime) {
+    log::warning(
+        "bounce_queue_lifetime is larger than maximal_queue_lifetime - adjusting "
+        "bounce_queue_lifetime");
+    settings_.bounce_queue_lifetime = settings_.maximal_queue_lifetime;
+  }
   settings_.minimal_backoff_time = queue.minimal_backoff_time;
   settings_.maximal_backoff_time = queue.maximal_backoff_time;
   settings_.transport_retry_time = scheduling.transport_retry_time;

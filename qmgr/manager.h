@@ -117,6 +117,7 @@ class Manager {
   [[nodiscard]] bool is_with_somebody(const std::string& id) const;
   void record_probe(Message& message, const ipc::agent::Report& report);
   [[nodiscard]] loop::Task<void> record(Message& message, const ipc::agent::Report& report);
+  loop::Task<void> return_refused(Message* message);
   [[nodiscard]] loop::Task<void> trace(Message& message, const ipc::agent::Report& report);
   // Keeps what NOTIFY=SUCCESS asks about.
   [[nodiscard]] loop::Task<void> note_successes(Message& message, const ipc::agent::Report& report);

@@ -51,6 +51,7 @@ struct Message : FromPool<Message> {
   std::string verp_delims;     // empty, or two characters: a sender address for each recipient
   std::string content_filter;  // transport:nexthop for all recipients, FILTER of access(5)
   std::string redirect;        // one address instead of all recipients
+  std::string refusal;         // queuefile::kRefused: it is returned untried
   std::string dsn_envid;
   queuefile::DsnReturn dsn_ret = queuefile::DsnReturn::kUnspecified;
   std::uint64_t size = 0;

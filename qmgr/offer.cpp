@@ -7,7 +7,9 @@
 #include <map>
 #include <ranges>
 
+#include "common/base/text.h"
 #include "common/log/log.h"
+#include "common/mail/address.h"
 #include "common/mail/verp.h"
 #include "common/sys/socket.h"
 #include "qmgr/manager.h"
@@ -23,6 +25,16 @@ constexpr std::chrono::seconds kStartTime{15};
 constexpr std::size_t kMaxAgents = 8;
 // A predecessor's agent still has the file.
 constexpr std::chrono::seconds kLockRetry{1};
+
+// The order in which an agent, its server and its command line get them, whatever the envelope's:
+// by domain, then by address, as Postfix has it.
+int compare(const Recipient& a, const Recipient& b) {
+  const auto domain_of = [](const Recipient& recipient) {
+    return mail::split_address(recipient.address).domain;
+  };
+  const int by_domain = compare_nocase(domain_of(a), domain_of(b));
+  return by_domain != 0 ? by_domain : a.address.compare(b.address);
+}
 
 }  // namespace
 
@@ -45,8 +57,11 @@ void Manager::assign(Message& message) {
     groups[{recipient.transport, recipient.nexthop}].push_back(i);
   }
   for (auto& [key, recipients] : groups) {
-    // From the back they are taken: in the order of the envelope.
-    std::reverse(recipients.begin(), recipients.end());
+    // From the back they are taken.
+    std::ranges::sort(recipients, [&](std::uint32_t a, std::uint32_t b) {
+      const int order = compare(message.recipients[a], message.recipients[b]);
+      return order != 0 ? order > 0 : a > b;
+    });
     enqueue(message, std::string(key.first), std::string(key.second), std::move(recipients));
   }
 }
@@ -67,6 +82,7 @@ void Manager::enqueue(Message& message, const std::string& transport_name,
     return pump(service);
   }
   Destination& destination = service.destination(nexthop);
+  destination.begin_anew(service.limits(), now);
   destination.add({&message, std::move(recipients)});
   const auto& deferred = settings_.defer_transports;
   if (!is_flushing_ &&
@@ -269,7 +285,7 @@ void Manager::offer(Transport& service, Agent& agent, Destination& destination) 
   delivery.is_fresh = message.is_new;
   delivery.is_probe = message.is_probe || message.is_dry_run;
   delivery.is_dry_run = message.is_dry_run;
-  delivery.is_busy_destination = destination.has_jobs() || destination.in_flight() > 1;
+  delivery.is_busy_destination = destination.is_back_to_back(loop::Clock::now());
   delivery.recipients.reserve(job.recipients.size());
   for (const std::uint32_t index : job.recipients | std::views::reverse) {
     const Recipient& recipient = message.recipients[index];

@@ -111,6 +111,27 @@ loop::Task<Result<ipc::Done>> Manager::report(ipc::agent::Report report, ipc::Ch
   co_return ipc::Done{};
 }
 
+// As an agent would report it that was asked.
+loop::Task<void> Manager::return_refused(Message* message) {
+  ++message->flights;
+  const auto [status, text] = split_at_first(message->refusal, ' ');
+  ipc::agent::Report report;
+  report.queue_id = message->id;
+  for (const Recipient& recipient : message->recipients) {
+    if (recipient.progress != Progress::kWaiting) continue;
+    auto& entry = report.recipients.emplace_back();
+    entry.state_offset = static_cast<std::int64_t>(recipient.state_offset);
+    entry.outcome = ipc::agent::Outcome::kBounced;
+    entry.status = status;
+    entry.text = text;
+  }
+  if (!watchers_.empty()) watchers_.reported(*message, report);
+  if (message->is_traced) co_await trace(*message, report);
+  co_await record(*message, report);
+  --message->flights;
+  finish_if_done(*message);
+}
+
 // Address verification: an answer that gets lost is asked for again.
 void Manager::record_probe(Message& message, const ipc::agent::Report& report) {
   for (const auto& entry : report.recipients) {
@@ -352,6 +373,7 @@ void Manager::land(Agent& agent, const ipc::agent::Report& report) {
   Message& message = *flight->second.message;
   --message.flights;
   destination.landed();
+  destination.note_done(loop::Clock::now());
   // What the last report says nothing of is taken as tried and not delivered.
   for (const std::uint32_t index : flight->second.recipients) {
     Recipient& recipient = message.recipients[index];

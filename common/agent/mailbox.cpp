@@ -271,7 +271,6 @@ MailboxResult mailbox_failure(int error, std::string text) {
       return {.outcome = MailboxOutcome::kDeferred, .status = "4.2.2", .text = std::move(text)};
     case EISDIR:
     case ENOENT:
-    case ENOTDIR:
     case ELOOP:
     case ENAMETOOLONG:
       return {.outcome = MailboxOutcome::kBounced, .status = "5.2.0", .text = std::move(text)};

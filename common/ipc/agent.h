@@ -53,7 +53,7 @@ struct Deliver {
   std::int64_t message_size = 0;
   std::int64_t arrival_us = 0;       // since the epoch, for delay= and delays=
   std::int64_t active_us = 0;        // when qmgr took it into the active queue
-  bool is_busy_destination = false;  // more is waiting for it, or under way: keep connections
+  bool is_busy_destination = false;  // one delivery follows the other: connections are kept
   bool is_fresh = false;  // committed in this run of the system: no checksum needed again
   // Address verification: find out whether the recipient would be taken, and deliver nothing.
   bool is_probe = false;

@@ -112,6 +112,9 @@ inline constexpr const char* kRequireTls = "require_tls";
 // success: that is what he hears (RFC 3461 5.2.7.3). Address, the one it was sent to, and ORCPT, as
 // xtext.
 inline constexpr const char* kAliasExpanded = "alias_expanded";
+// An attribute of local mail that a check has refused: "5.7.1 why" for all its recipients. It is
+// returned at once, without an attempt to deliver it.
+inline constexpr const char* kRefused = "refused";
 // An attribute: deliveries are in no TLS report, for they carry one (RFC 8460 3).
 inline constexpr const char* kNoTlsReport = "no_tls_report";
 

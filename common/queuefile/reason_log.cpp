@@ -84,13 +84,14 @@ bool parse_line(std::string_view line, Reason& reason) {
     } else if (name == "status") {
       reason.status = unescape(value);
     } else if (name == "text") {
-      reason.text = unescape(value);
+      // What a program printed may end in blanks: they show in the log alone.
+      reason.text = trim_right(unescape(value));
     } else if (name == "remote_mta") {
       reason.remote_mta = unescape(value);
     } else if (name == "diagnostic_type") {
       reason.diagnostic_type = unescape(value);
     } else if (name == "diagnostic") {
-      reason.diagnostic = unescape(value);
+      reason.diagnostic = trim_right(unescape(value));
     }
   }
   return !reason.address.empty() && !reason.status.empty();

@@ -19,6 +19,9 @@ class AgentJob final : public Job {
       : delivery_(std::move(delivery)), message_(message), pool_(pool) {}
 
   [[nodiscard]] const std::string& queue_id() const override { return delivery_->queue_id(); }
+  [[nodiscard]] bool is_busy_destination() const override {
+    return delivery_->request().is_busy_destination;
+  }
   [[nodiscard]] const std::string& nexthop() const override { return delivery_->request().nexthop; }
   [[nodiscard]] const std::string& sender() const override { return delivery_->request().sender; }
   [[nodiscard]] std::size_t recipients() const override { return delivery_->recipients().size(); }

@@ -14,9 +14,10 @@ namespace postern::smtpclient {
 
 namespace {
 
-// One delivery so soon after another makes a destination worth keeping connections to; retries come
-// more slowly.
+// So many deliveries, each so soon after another, make a destination worth keeping connections to,
+// whatever the queue manager sees of it: a few messages at once have one each, as from Postfix.
 constexpr std::chrono::milliseconds kBurst{500};
+constexpr std::size_t kBurstSize = 20;
 constexpr std::size_t kMaxTraffic = 10'000;
 
 std::size_t random_below(std::size_t limit) {
@@ -566,8 +567,9 @@ bool Engine::is_worth_keeping(const std::string& key, const Walk& walk) const {
   if (!settings.params.smtp_connection_cache_on_demand) return false;
   // What XFORWARD said of one message would stand for the next that says less.
   if (settings.params.smtp_send_xforward_command) return false;
+  if (walk.job.is_busy_destination()) return true;
   const auto found = traffic_.find(key);
-  if (found == traffic_.end()) return false;
+  if (found == traffic_.end() || found->second.burst <= kBurstSize) return false;
   return found->second.under_way > 1 || loop::Clock::now() - found->second.last < kBurst;
 }
 
@@ -578,7 +580,10 @@ void Engine::enter(const std::string& key) {
       return entry.second.under_way == 0 && entry.second.last < old;
     });
   }
-  ++traffic_[key].under_way;
+  auto& traffic = traffic_[key];
+  if (traffic.under_way == 0 && loop::Clock::now() - traffic.last >= kBurst) traffic.burst = 0;
+  ++traffic.burst;
+  ++traffic.under_way;
 }
 
 void Engine::leave(const std::string& key) {

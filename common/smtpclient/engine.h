@@ -88,6 +88,7 @@ class Engine {
   // How often a destination is delivered to: whether its connections are worth keeping.
   struct Traffic {
     std::size_t under_way = 0;
+    std::size_t burst = 0;  // deliveries since the last pause
     loop::TimePoint last{};
   };
 

@@ -45,6 +45,8 @@ class Job {
   [[nodiscard]] virtual const std::string& queue_id() const = 0;
   [[nodiscard]] virtual const std::string& nexthop() const = 0;
   [[nodiscard]] virtual const std::string& sender() const = 0;
+  // Deliveries to its destination follow each other: connections are worth keeping.
+  [[nodiscard]] virtual bool is_busy_destination() const { return false; }
   [[nodiscard]] virtual std::size_t recipients() const = 0;
   [[nodiscard]] virtual Recipient recipient(std::size_t index) const = 0;
   // The queue file: its envelope, where its parts are, and, when it is small, its bytes.

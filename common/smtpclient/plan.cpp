@@ -169,7 +169,7 @@ Verdict own_failure(std::string_view status, std::string text) {
 }
 
 void correct_rcpt_reply(smtpwire::ServerReply& reply) {
-  if (reply.code != 552) return;
+  if (reply.code != 552 || reply.status().to_string() != "5.5.3") return;
   reply.code = 452;
   for (std::string& line : reply.lines) {
     if (line.starts_with("5.")) line[0] = '4';

@@ -59,7 +59,7 @@ loop::Task<Transaction::End> Transaction::run() {
     end_ = End::kBroken;
   } else if (data_accepted_) {
     co_await send_message();
-  } else if (end_ == End::kUsable && has_heard_) {
+  } else if (end_ != End::kBroken && has_heard_) {
     // MAIL may still stand: RSET comes before whatever is said next.
     connection_.needs_reset = true;
   }
@@ -86,7 +86,7 @@ loop::Task<bool> Transaction::map_envelope() {
 bool Transaction::is_downgraded() const {
   return !connection_.features().eight_bit_mime &&
          !settings_->params.disable_mime_output_conversion &&
-         job_.message().envelope.encoding == queuefile::ContentEncoding::k8bit;
+         job_.message().envelope.encoding != queuefile::ContentEncoding::k7bit;
 }
 
 bool Transaction::is_data_probed() const {

@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "common/base/text.h"
@@ -105,6 +106,13 @@ void read_algorithms(Connection& connection, Session& session) {
 
 // ---- what the peer's certificate is worth
 
+// "/CN=Some CA", as log readers know it.
+std::string whole_issuer(const X509& certificate) {
+  std::array<char, 256> text{};
+  X509_NAME_oneline(X509_get_issuer_name(&certificate), text.data(), static_cast<int>(text.size()));
+  return text.data();
+}
+
 std::string distrust_text(int error, X509* certificate) {
   switch (error) {
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
@@ -115,7 +123,7 @@ std::string distrust_text(int error, X509* certificate) {
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
       return certificate == nullptr
                  ? std::string("untrusted issuer")
-                 : fmt::format("untrusted issuer {}", log::clean(issuer_name(*certificate)));
+                 : fmt::format("untrusted issuer {}", log::clean(whole_issuer(*certificate)));
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return "certificate is not yet valid";
     case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -226,6 +234,7 @@ void judge(Connection& connection, const ConnectOptions& options, Session& sessi
         session.distrust.clear();
         return;
       }
+      session.worth = Worth::kUntrusted;
       session.distrust = "no fingerprint matches";
       return;
     case Verify::kDane:

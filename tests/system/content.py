@@ -191,13 +191,104 @@ def keywords_are_passed_over_by_address():
 
 
 def content_of_eight_bits_is_announced():
+    """By the client, or by the header; not because it is what nobody said."""
+    body = b"\n\ngr\xfc\xdfe\n"
+    parts = EIGHT_BIT.replace(b"Content-Transfer-Encoding: 8bit\n", b"", 1)
     for value, announced in (("yes", True), ("no", False)):
         with Mta({"detect_8bit_encoding_header": value}) as mta:
             sink = mta.sink()
-            relay(mta, b"Subject: x\n\ngr\xfc\xdfe\n", sink)
-            check_equal("BODY=8BITMIME" in sink.mail_commands[-1], announced, value)
-            relay(mta, b"Subject: x\n\ngr\xfc\xdfe\n", sink, options=" BODY=8BITMIME")
-            check("BODY=8BITMIME" in sink.mail_commands[-1], value)
+            for message in (b"Subject: x\nContent-Transfer-Encoding: 8bit" + body,
+                            b"Subject: x\nContent-Transfer-Encoding: Binary" + body, parts):
+                relay(mta, message, sink)
+                check_equal("BODY=8BITMIME" in sink.mail_commands[-1], announced, value)
+            for message in (b"Subject: x" + body, b"Subject: x\nContent-Transfer-Encoding: 7bit" + body):
+                relay(mta, message, sink)
+                check("BODY=" not in sink.mail_commands[-1], message)
+                relay(mta, message, sink, options=" BODY=8BITMIME")
+                check("BODY=8BITMIME" in sink.mail_commands[-1], value)
+
+
+def local_mail_that_checks_refuse_goes_back():
+    """The sender hears of it, the log names cleanup, and no agent is asked."""
+    checks = {"header_checks": "regexp:{ {/^Subject: bad/ REJECT 5.7.9 not this} }", "hopcount_limit": "3"}
+    with Mta(checks, may_log="message rejected: hopcount") as mta:
+        for text, status, why in ((b"Subject: bad\n\nx\n", "5.7.9", "not this"),
+                                  (b"Received: from x\n" * 3 + b"\nx\n", "5.4.0", "too many hops")):
+            before = len(maildir("u1"))
+            done = mta.tool("sendmail", "-f", "u1@box.test", "u2@box.test", "r@away.test", data=text)
+            check_equal(done.returncode, 0, done.stderr)
+            for recipient in ("u2@box.test", "r@away.test"):
+                line = (rf"cleanup\[\d+\]: (\w+): to=<{recipient}>, relay=none, delay=.*, dsn={status}, "
+                        rf"status=bounced \({why}\)")
+                mta.wait_log(line)
+            notice = fetch("u1", before + 1)
+            check(f"Status: {status}".encode() in notice, notice)
+            check(b"Final-Recipient: rfc822; r@away.test" in notice, notice)
+            queue_id = re.search(line, mta.log())[1]
+            check(not re.search(rf"{queue_id}: (from=.*queue active|removed)", mta.log()), mta.log())
+        check_equal(maildir("u2"), [])
+
+
+def what_is_sent_on_has_passed_here_before():
+    """By an alias, a second message: it is neither checked nor copied again."""
+    with Mta({"header_checks": "regexp:{ {/^Subject: seen/ WARN once} }", "always_bcc": "u8@box.test",
+              "sender_bcc_maps": "inline:{ {a@away.test = u7@box.test} }",
+              "recipient_bcc_maps": "inline:{ {u5@box.test = u6@box.test} }",
+              "alias_maps": "inline:{ {fwd = u5@box.test} }"}, may_log="header Subject: seen") as mta:
+        check_equal(deliver(b"Subject: seen\n\nx\n", "fwd@home.test")[0], 250)
+        check(b"Subject: seen" in fetch("u5"))
+        mta.wait_drained()
+        check_equal([len(maildir(box)) for box in ("u5", "u6", "u7", "u8")], [1, 0, 1, 1])
+        check_equal(len(re.findall("warning: header Subject: seen", mta.log())), 1, mta.log())
+        mta.wait_log(r"to=<fwd@home\.test>, relay=local, .*status=sent \(forwarded as ")
+
+
+def commands_get_recipients_in_order():
+    """By domain and address, whatever the order of the envelope; null_sender stands in F and R lines."""
+    script, seen = MAIL + "/record", MAIL + "/u9/seen"
+    line = (f"rec unix - n n - - pipe flags=FR user=vmail null_sender=no.body "
+            f"argv={script} ${{sender}} ${{recipient}}")
+    with Mta({"transport_maps": "inline:{ {b.test = rec}, {a.test = rec} }", "relay_domains": "a.test, b.test"},
+             master=[line]) as mta:
+        write(script, f"#!/bin/sh\n{{ echo \"$@\"; cat; }} > {seen}.new\nmv {seen}.new {seen}\n", 0o755)
+        with Client() as client:
+            check_equal(client.send("", ["c@b.test", "b@b.test", "Z@b.test"], b"Subject: x\n\nx\n"), 250)
+        wait_for("the command", lambda: os.path.exists(seen))
+        got = read(seen).decode().split("\n")
+        check_equal(got[0], "no.body Z@b.test b@b.test c@b.test")
+        check(got[1].startswith("From no.body  "), got)
+        check_equal(got[2], "Return-Path: <no.body>")
+        mta.wait_drained()
+
+
+def failed_and_expired_are_told_apart():
+    with Mta({"maximal_queue_lifetime": "0", "transport_maps":
+              "inline:{ {bad.test = error:5.1.1 none}, {late.test = retry:4.3.0 not now} }"}) as mta:
+        done = mta.tool("sendmail", "-f", "u1@box.test", "a@bad.test", "b@late.test", data=b"Subject: x\n\nx\n")
+        check_equal(done.returncode, 0, done.stderr)
+        wait_for("two notices", lambda: len(maildir("u1")) == 2)
+        failed, late = sorted(maildir("u1"), key=lambda notice: b"late.test" in notice)
+        check(b"a@bad.test" in failed and b"b@late.test" not in failed, failed)
+        check(b"rfc822; b@late.test" in late and b"a@bad.test" not in late, late)
+        mta.wait_drained()
+
+
+def filters_put_back_what_they_were_sent():
+    """receive_override_options is the listener's: what is unmapped before the filter is mapped behind."""
+    filtered = {"content_filter": "smtp:[198.51.100.25]", "receive_override_options": "no_address_mappings",
+                "virtual_alias_maps": "inline:{ {old@box.test = u3@box.test} }", "always_bcc": "u4@box.test"}
+    line = "26 inet n - n - - smtpd -o content_filter= -o receive_override_options=no_header_body_checks"
+    with Mta(filtered, master=[line]) as mta:
+        sink = mta.sink()
+        check_equal(deliver(b"Subject: x\n\nx\n", "old@box.test")[0], 250)
+        sink.wait(1)
+        check_equal(sink.messages[0].recipients, ["old@box.test"])
+        with Client(port=26) as client:
+            check_equal(client.send("a@away.test", ["old@box.test"], b"Subject: x\n\nx\n"), 250)
+        fetch("u3")
+        fetch("u4")
+        mta.wait_drained()
+        check_equal((len(maildir("u3")), len(maildir("u4"))), (1, 1))
 
 
 def filters_without_a_next_hop():
@@ -367,4 +458,7 @@ main([eight_bit_content_is_converted, what_is_7bit_or_not_declared_stays,
       queue_ids_from_mail_on, full_names_beyond_ascii,
       aliases_without_end_are_told_from_broken_tables, inspection_ends_where_a_rule_says_so,
       characters_that_nobody_wants, hops_are_counted, circles_in_canonical_maps_hold_no_mail_up,
-      filters_before_the_queue_refuse, blanks_before_the_colon_hide_no_field])
+      filters_before_the_queue_refuse, blanks_before_the_colon_hide_no_field,
+      local_mail_that_checks_refuse_goes_back, what_is_sent_on_has_passed_here_before,
+      commands_get_recipients_in_order, failed_and_expired_are_told_apart,
+      filters_put_back_what_they_were_sent])

@@ -219,7 +219,7 @@ def why_a_message_waits():
 
 
 def local_mail_that_is_refused_comes_back():
-    """sendmail has ended by then: what a content check refuses is returned, not dropped."""
+    """sendmail has ended by then: what a content check refuses is told with its header, not dropped."""
     with Mta({"header_checks": "regexp:{{/^Subject: bad/ REJECT not this} {/^Subject: gone/ DISCARD}}"}) as mta:
         for subject in ("bad", "gone"):
             check_equal(mta.tool("sendmail", "-f", "alice", "u1@box.test", user="alice",
@@ -229,7 +229,8 @@ def local_mail_that_is_refused_comes_back():
         mta.wait_log(r"discard: header Subject: gone from local")
         mta.wait_log(r"to=<u1@box\.test>, .*dsn=5\.7\.1, status=bounced \(not this\)")
         report = wait_for("the notice", lambda: os.path.exists(MAIL + "/alice") and read(MAIL + "/alice"))
-        check(b"<u1@box.test>: not this" in report and b"my words" in report, report.decode())
+        check(b"<u1@box.test>: not this" in report and b"\nSubject: bad\n" in report, report.decode())
+        check(b"text/rfc822-headers" in report and b"my words" not in report, report.decode())
         mta.wait_drained()
         check_equal(maildir("u1"), [])
 

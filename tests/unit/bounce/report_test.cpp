@@ -171,7 +171,7 @@ TEST_CASE("internationalised reports have the types of RFC 6533") {
   report.is_utf8 = true;
   report.recipients[0].address = "bäd@ext.test";
   const std::string text = compose_report(report);
-  CHECK(has(text, "report-type=global-delivery-status;"));
+  CHECK(has(text, "report-type=delivery-status;"));
   CHECK(has(text, "Content-Type: message/global-delivery-status\n"));
   CHECK(has(text, "Content-Type: message/global\n"));
   CHECK(has(text, "Final-Recipient: utf-8; bäd@ext.test\n"));

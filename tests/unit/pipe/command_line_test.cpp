@@ -31,12 +31,13 @@ TEST_CASE("arguments are repeated for each recipient, and a value names no other
   line.flags = "hq";
   line.arguments = {"/bin/x", "${sender}", "${recipient}", "${extension}", "$$"};
   MacroValues values;
+  values.sender = "a b@c.test";
   values.recipient_delimiter = "+";
   values.recipients = {{"A+$x@B.Test", ""}, {"odd name@c.test", ""}};
   const auto arguments = expand_arguments(line, values);
   REQUIRE(arguments);
   CHECK(*arguments ==
-        Words{"/bin/x", "MAILER-DAEMON", "A+$x@b.test", "\"odd name\"@c.test", "$x", "", "$"});
+        Words{"/bin/x", "\"a b\"@c.test", "A+$x@b.test", "\"odd name\"@c.test", "$x", "", "$"});
   line.arguments = {"${nothing}"};
   CHECK_FALSE(expand_arguments(line, values));
 }

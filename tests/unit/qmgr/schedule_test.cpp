@@ -150,6 +150,15 @@ TEST_CASE("a window grows with success, shrinks with failure, and a round of fai
   CHECK(destination.why_dead() == "4.4.1 refused");
 }
 
+TEST_CASE("a destination that is paced never dies") {
+  Limits limits;
+  limits.rate_delay = 1s;
+  Destination destination("d.test", limits);
+  const auto now = loop::Clock::now();
+  for (int i = 0; i < 100; ++i) CHECK_FALSE(destination.failed(limits, now, "4.4.1 refused"));
+  CHECK_FALSE(destination.is_dead(now));
+}
+
 TEST_CASE("messages with many recipients take turns with the others") {
   Limits limits;
   limits.recipients = 2;

@@ -49,6 +49,7 @@ class TestJob final : public Job {
   const std::string& queue_id() const override { return id_; }
   const std::string& nexthop() const override { return nexthop_; }
   const std::string& sender() const override { return sender_; }
+  bool is_busy_destination() const override { return is_busy; }
   std::size_t recipients() const override { return to_.size(); }
   Recipient recipient(std::size_t i) const override { return {to_[i], "", "", 0}; }
   const queuefile::Message& message() const override { return message_; }
@@ -85,6 +86,7 @@ class TestJob final : public Job {
   loop::WorkerPool pool_;
 
  public:
+  bool is_busy = false;
   std::vector<std::string> told;  // per recipient
   Verdict last;
   bool destination_failed = false;

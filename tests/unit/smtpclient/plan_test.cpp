@@ -59,10 +59,13 @@ TEST_CASE("failures are worded as log readers know them") {
   CHECK(Endpoint{"mx.example.org", "/run/lmtp", 0}.relay() == "mx.example.org[/run/lmtp]");
 }
 
-TEST_CASE("552 to RCPT means too many recipients") {
+TEST_CASE("552 5.5.3 to RCPT means too many recipients for now") {
   auto full = reply(552, {"5.5.3 too many"});
   correct_rcpt_reply(full);
   CHECK(said(kHost, full, Step::kRcpt).status == "4.5.3");
+  auto over_quota = reply(552, {"5.2.2 full"});
+  correct_rcpt_reply(over_quota);
+  CHECK(said(kHost, over_quota, Step::kRcpt).status == "5.2.2");
   auto other = reply(550, {"5.1.1 no"});
   correct_rcpt_reply(other);
   CHECK(other.code == 550);
