@@ -34,6 +34,29 @@ void note(fmt::format_string<Args...> format, Args&&... args) {
 
 std::string wire(const mail::Reply& reply) { return reply.to_wire(); }
 
+// The address of MAIL and RCPT, without brackets and source route. Nobody gets
+// mail here, so what the argument looks like otherwise is left to the session that follows one day.
+// Nothing where there is no colon.
+std::optional<std::string> loose_address(std::string_view argument) {
+  const auto colon = argument.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  std::string_view rest = trim_left(argument.substr(colon + 1), kBlanks);
+  const bool has_bracket = rest.starts_with('<');
+  if (has_bracket) rest.remove_prefix(1);
+  if (rest.starts_with('@')) {
+    const auto route = rest.find(':');
+    if (route != std::string_view::npos) rest.remove_prefix(route + 1);
+  }
+  const char end = has_bracket ? '>' : ' ';
+  bool is_quoted = false;
+  std::size_t size = 0;
+  for (; size < rest.size() && (is_quoted || rest[size] != end); ++size) {
+    if (rest[size] == '"') is_quoted = !is_quoted;
+    if (rest[size] == '\\' && size + 1 < rest.size()) ++size;
+  }
+  return mail::unquote_address(rest.substr(0, size));
+}
+
 std::int64_t wall_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(
              std::chrono::system_clock::now().time_since_epoch())
@@ -78,8 +101,7 @@ loop::Task<std::optional<std::string>> Contact::read_line() {
       stream_.consume(line.consumed);
       if (line.state == smtpwire::Line::State::kTooLong) {
         note("COMMAND LENGTH LIMIT from {} after {}", name_, last_command_);
-        co_await drop(
-            fmt::format("421 4.5.0 {} Error: command line too long\r\n", settings_->myhostname));
+        co_await drop(busy_reply());
         co_return std::nullopt;
       }
       if (line.bare_lf && is_todo(ContactTest::kBareNewline)) {
@@ -106,6 +128,10 @@ loop::Task<std::optional<std::string>> Contact::read_line() {
   }
 }
 
+std::string Contact::busy_reply() const {
+  return fmt::format("421 {} Service unavailable - try again later\r\n", settings_->myhostname);
+}
+
 loop::Task<bool> Contact::fail_deep(ContactTest test, ContactAction action, std::string text) {
   // An ignored failure is not told again for a while: the client cannot get through this dialogue
   // in any other way.
@@ -122,7 +148,7 @@ loop::Task<bool> Contact::answer(std::string_view line) {
 
   if (++commands_ > params.postscreen_command_count_limit) {
     note("COMMAND COUNT LIMIT from {} after {}", name_, last_command_);
-    co_await drop(fmt::format("421 4.7.0 {} Error: too many commands\r\n", settings_->myhostname));
+    co_await drop(busy_reply());
     co_return false;
   }
   if (command.verb == Verb::kQuit) {
@@ -133,9 +159,11 @@ loop::Task<bool> Contact::answer(std::string_view line) {
   if (is_todo(ContactTest::kNonSmtpCommand) && command.verb == Verb::kUnknown && !name.empty() &&
       co_await is_forbidden(text, name)) {
     note("NON-SMTP COMMAND from {} after {}: {}", name_, last_command_, escape_text(text));
-    if (!co_await fail_deep(ContactTest::kNonSmtpCommand,
-                            parse_contact_action(params.postscreen_non_smtp_command_action),
-                            "5.7.0 Error: this is a mail server. Goodbye.")) {
+    const auto action = parse_contact_action(params.postscreen_non_smtp_command_action);
+    if (!co_await fail_deep(ContactTest::kNonSmtpCommand, action,
+                            action == ContactAction::kDrop
+                                ? "5.7.0 Error: this is a mail server. Goodbye."
+                                : "5.5.1 Protocol error")) {
       co_return false;
     }
   }
@@ -215,16 +243,15 @@ loop::Task<bool> Contact::start_tls() {
 }
 
 loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) {
-  smtpwire::Extensions extensions;
   if (is_tls_due(command.verb)) {
     co_return std::string("530 5.7.0 Must issue a STARTTLS command first\r\n");
   }
   switch (command.verb) {
     case Verb::kHelo:
     case Verb::kEhlo: {
-      auto name = smtpwire::parse_helo(command.verb, command.argument);
-      if (!name) co_return wire(name.error());
-      helo_ = *std::move(name);
+      const auto good = smtpwire::parse_helo(command.verb, command.argument);
+      if (!good) co_return wire(good.error());
+      helo_ = split_words(command.argument, kBlanks).front();
       sender_.reset();
       const bool is_extended = command.verb == Verb::kEhlo;
       protocol_ = is_extended ? "ESMTP" : "SMTP";
@@ -240,15 +267,21 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
         co_return std::string("503 5.5.1 Error: send HELO/EHLO first\r\n");
       }
       if (sender_) co_return std::string("503 5.5.1 Error: nested MAIL command\r\n");
-      const auto parsed = smtpwire::parse_mail(command.argument, extensions);
-      if (!parsed) co_return wire(parsed.error());
-      sender_ = parsed->sender.address;
+      auto address = loose_address(command.argument);
+      if (!address) co_return std::string("501 5.5.4 Syntax: MAIL FROM:<address>\r\n");
+      sender_ = *std::move(address);
       co_return std::string("250 2.1.0 Ok\r\n");
     }
     case Verb::kRcpt:
       co_return rcpt_reply(command);
-    case Verb::kData:
     case Verb::kBdat:
+      if (const auto chunk = smtpwire::parse_bdat(command.argument); !chunk) {
+        co_return std::string("501 5.5.4 Syntax: BDAT count [LAST]\r\n");
+      }
+      if (!sender_) co_return std::string("554 5.5.1 Error: need MAIL command\r\n");
+      co_return std::string("554 5.5.1 Error: no valid recipients\r\n");
+    case Verb::kData:
+      if (!command.argument.empty()) co_return std::string("501 5.5.4 Syntax: DATA\r\n");
       if (!sender_) co_return std::string("503 5.5.1 Error: need RCPT command\r\n");
       co_return std::string("554 5.5.1 Error: no valid recipients\r\n");
     case Verb::kRset:
@@ -263,6 +296,7 @@ loop::Task<std::string> Contact::reply_to(const smtpwire::CommandLine& command) 
       if (command.argument.empty()) co_return std::string("501 5.5.4 Syntax: VRFY address\r\n");
       co_return rcpt_text_ + "\r\n";
     case Verb::kEtrn:
+      if (command.argument.empty()) co_return std::string("500 Syntax: ETRN domain\r\n");
       co_return std::string("458 Unable to queue messages\r\n");
     case Verb::kStarttls:
       co_return starttls_refusal(command);
@@ -327,12 +361,11 @@ loop::Task<std::string> Contact::ehlo_reply() {
   const auto offer = [&](EhloKeywords keyword, std::string text) {
     if ((discarded_keywords_ & keyword) == 0) reply.lines.push_back(std::move(text));
   };
-  // Whoever pipelines is judged by it.
-  if (!settings_->params.postscreen_pipelining_enable) offer(kEhloPipelining, "PIPELINING");
+  // PIPELINING is not offered: sessions here end before there is anything to gain by it.
   offer(kEhloSize, settings_->message_size_limit > 0
                        ? fmt::format("SIZE {}", settings_->message_size_limit)
                        : "SIZE");
-  if (!settings_->params.postscreen_disable_vrfy_command) offer(kEhloVrfy, "VRFY");
+  if (!settings_->disable_vrfy_command) offer(kEhloVrfy, "VRFY");
   offer(kEhloEtrn, "ETRN");
   const bool has_tls = settings_->tls.is_demanded || room_.tls_.context() != nullptr;
   if (settings_->tls.is_offered && !is_encrypted() && has_tls) offer(kEhloStarttls, "STARTTLS");
@@ -345,18 +378,16 @@ loop::Task<std::string> Contact::ehlo_reply() {
 }
 
 std::string Contact::rcpt_reply(const smtpwire::CommandLine& command) {
-  if (!sender_) return "503 5.5.1 Error: need MAIL command\r\n";
-  const auto parsed = smtpwire::parse_rcpt(command.argument, smtpwire::Extensions{});
-  if (!parsed) return wire(parsed.error());
-  recipient_ = parsed->recipient.address;
-  // So far without a fault: the client speaks SMTP.
+  // So far without a fault: the client speaks SMTP. It may still fail in what follows.
   for (const ContactTest test : kDeepTests) {
     if (!is_failed_ && is_todo(test)) pass(test, wall_seconds() + settings_->ttl(test).count());
   }
-  save();
+  if (!sender_) return "503 5.5.1 Error: need MAIL command\r\n";
+  recipient_ = loose_address(command.argument);
+  if (!recipient_) return "501 5.5.4 Syntax: RCPT TO:<address>\r\n";
   note("NOQUEUE: reject: RCPT from {}: {}; from=<{}>, to=<{}>, proto={}, helo=<{}>", name_,
        rcpt_text_, log::clean(mail::quote_address(*sender_)),
-       log::clean(mail::quote_address(parsed->recipient.address)), protocol_, log::clean(helo_));
+       log::clean(mail::quote_address(*recipient_)), protocol_, log::clean(helo_));
   return rcpt_text_ + "\r\n";
 }
 
@@ -383,7 +414,10 @@ loop::Task<std::string> Contact::filtered(std::string line) {
   question.keys.push_back({std::string(trim(line)), false});
   auto found = co_await room_.neighbours_.tables.lookup(std::move(question),
                                                         loop::Clock::now() + kTablesTime);
-  co_return found && found->is_found ? std::move(found->value) : std::move(line);
+  if (!found || !found->is_found) co_return line;
+  note("{}: replacing command \"{}\" with \"{}\"", name_, log::clean(line, 100),
+       log::clean(found->value, 100));
+  co_return std::move(found->value);
 }
 
 }  // namespace postern::smtpd

@@ -167,6 +167,8 @@ ContactSettingsPtr read_contact_settings(const config::Values& values, config::P
   settings->message_size_limit = static_cast<std::uint64_t>(cleanup.message_size_limit);
   settings->line_length_limit = static_cast<std::size_t>(cleanup.line_length_limit);
   settings->smtputf8_enable = cleanup.smtputf8_enable;
+  settings->disable_vrfy_command = values.flag("disable_vrfy_command");
+  settings->soft_bounce = values.flag("soft_bounce");
   settings->zones = parse_scored_zones(settings->params.postscreen_dnsbl_sites, values, problems);
   for (const auto& word : settings->params.postscreen_forbidden_commands) {
     const bool is_table = word.find(':') != std::string::npos;
@@ -326,7 +328,7 @@ loop::Task<std::optional<Admitted>> Contact::run() {
   if (step == Step::kGoOn && !is_failed_) step = co_await check_allow_list();
   if (step == Step::kGoOn && !is_failed_) step = co_await early_tests();
   if (step == Step::kGoOn) {
-    if (is_failed_ || has_deep_tests()) {
+    if (is_failed_ || !may_be_listed_ || has_deep_tests()) {
       co_await converse();
       save();
       step = Step::kEnd;
@@ -448,6 +450,11 @@ loop::Task<Contact::Step> Contact::check_allow_list() {
   for (std::size_t i = 0; i < kContactTests; ++i) {
     todo_[i] = settings_->is_enabled(static_cast<ContactTest>(i));
   }
+  if (co_await is_on_allow_list()) {
+    note("PASS OLD {}", name_);
+    is_saved_ = true;
+    co_return Step::kAdmit;
+  }
   if (!settings_->is_every_interface) {
     const auto server = config::parse_ip_address(server_address_);
     may_be_listed_ = false;
@@ -459,30 +466,43 @@ loop::Task<Contact::Step> Contact::check_allow_list() {
     }
     if (!may_be_listed_) {
       note("ALLOWLIST VETO {}", name_);
-      co_return Step::kGoOn;
     }
   }
-  if (settings_->params.postscreen_cache_map.empty()) co_return Step::kGoOn;
+  co_return Step::kGoOn;
+}
+
+// Takes what the client has passed before off the tests that it has to pass; true where that was
+// all of them.
+loop::Task<bool> Contact::is_on_allow_list() {
+  if (settings_->params.postscreen_cache_map.empty()) co_return false;
   ipc::anvil::FindContact question;
   question.client = address_;
   const auto known = co_await room_.anvil_.call(question, loop::Clock::now() + kAnvilTime);
   if (!known) {
     warn("temporary allow list: {}; {} is tested", known.error().text, name_);
-    co_return Step::kGoOn;
+    co_return false;
   }
-  if (!known->is_known) co_return Step::kGoOn;
+  if (!known->is_known) co_return false;
   is_known_ = true;
   const std::int64_t now = wall_seconds();
   bool is_anything_left = false;
   for (std::size_t i = 0; i < std::min(kContactTests, known->passed_until.size()); ++i) {
     passed_until_[i] = known->passed_until[i];
+    // New is who has never passed some test.
+    if (todo_[i] && passed_until_[i] == 0) is_known_ = false;
     if (passed_until_[i] > now) todo_[i] = false;
     is_anything_left = is_anything_left || todo_[i];
   }
-  if (is_anything_left) co_return Step::kGoOn;
-  note("PASS OLD {}", name_);
-  is_saved_ = true;
-  co_return Step::kAdmit;
+  co_return !is_anything_left;
+}
+
+// "550 5.7.1 text" is "450 4.7.1 text" where failures are not for good (soft_bounce).
+std::string Contact::softened(std::string reply) const {
+  if (!settings_->soft_bounce) return reply;
+  constexpr std::size_t kStatus = 4;  // where the status begins
+  reply[0] = '4';
+  if (reply.size() > kStatus && reply[kStatus] == '5') reply[kStatus] = '4';
+  return reply;
 }
 
 loop::Task<Contact::Step> Contact::fail(ContactAction action, std::string text) {
@@ -490,11 +510,11 @@ loop::Task<Contact::Step> Contact::fail(ContactAction action, std::string text) 
     case ContactAction::kIgnore:
       break;
     case ContactAction::kEnforce:
-      if (!is_failed_) rcpt_text_ = "550 " + text;
+      if (!is_failed_) rcpt_text_ = softened("550 " + text);
       is_failed_ = true;
       break;
     case ContactAction::kDrop:
-      co_await drop("521 " + text + "\r\n");
+      co_await drop(softened("521 " + text) + "\r\n");
       co_return Step::kEnd;
   }
   co_return Step::kGoOn;

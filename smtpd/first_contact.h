@@ -83,6 +83,8 @@ struct ContactSettings {
   std::int64_t session_limit = 0;    // maxproc of the `pass` line; 0: none
   std::int64_t post_queue_limit = 0;
   bool smtputf8_enable = true;
+  bool disable_vrfy_command = false;  // what EHLO says is for sessions
+  bool soft_bounce = false;
   // For postscreen_reject_footer, with postscreen_expansion_filter.
   std::shared_ptr<const config::Values> values;
   std::string expansion_filter;
@@ -174,6 +176,7 @@ class Contact {
   [[nodiscard]] loop::Task<Step> check_access();
   [[nodiscard]] loop::Task<Access> find_access();
   [[nodiscard]] loop::Task<Step> check_allow_list();
+  [[nodiscard]] loop::Task<bool> is_on_allow_list();
   [[nodiscard]] loop::Task<Step> early_tests();
   void ask_dns_lists();
   // `zone` is one of `settings`, which is kept for that.
@@ -185,6 +188,7 @@ class Contact {
 
   // What follows from a failed test. `text` is "5.5.1 Protocol error".
   [[nodiscard]] loop::Task<Step> fail(ContactAction action, std::string text);
+  [[nodiscard]] std::string softened(std::string reply) const;
   void pass(ContactTest test, std::int64_t until);
   [[nodiscard]] bool is_todo(ContactTest test) const {
     return todo_[static_cast<std::size_t>(test)];
@@ -212,6 +216,8 @@ class Contact {
   [[nodiscard]] loop::Task<bool> is_forbidden(std::string_view line, std::string name);
   [[nodiscard]] loop::Task<std::string> filtered(std::string line);
   [[nodiscard]] loop::Task<bool> say(std::string reply);
+  // For whoever asks for more than there is.
+  [[nodiscard]] std::string busy_reply() const;
   // A protocol test failed; false when that ends the dialogue.
   [[nodiscard]] loop::Task<bool> fail_deep(ContactTest test, ContactAction action,
                                            std::string text);

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "common/base/number.h"
 #include "common/base/text.h"
 #include "common/log/log.h"
@@ -68,6 +70,21 @@ std::string SessionMilters::macro(std::string_view name) const {
   if (found != macros_.end() && !found->second.empty()) return found->second;
   const auto otherwise = settings_.macro_defaults.find(name);
   return otherwise == settings_.macro_defaults.end() ? std::string() : otherwise->second;
+}
+
+SessionMilters::RecipientMacros SessionMilters::recipient_macros() const {
+  RecipientMacros values;
+  for (std::size_t i = 0; i < kOfRecipient.size(); ++i) {
+    const auto found = macros_.find(kOfRecipient[i]);
+    if (found != macros_.end()) values[i] = found->second;
+  }
+  return values;
+}
+
+void SessionMilters::set_recipient_macros(const RecipientMacros& values) {
+  for (std::size_t i = 0; i < kOfRecipient.size(); ++i) {
+    set(std::string(kOfRecipient[i]), values[i]);
+  }
 }
 
 const std::vector<std::string>& SessionMilters::names_of(char command) const {
@@ -140,11 +157,25 @@ loop::Task<std::pair<ipc::milter::Handover, std::vector<sys::Fd>>> SessionMilter
     if (fd) fds.push_back(*std::move(fd));
     handover.filters.push_back(std::move(state));
   }
+  // As Postfix has it, no more than this is known while the content is shown.
+  constexpr std::array<std::string_view, 11> kOfContent = {"_",
+                                                           "i",
+                                                           "j",
+                                                           "v",
+                                                           "{auth_authen}",
+                                                           "{auth_author}",
+                                                           "{auth_type}",
+                                                           "{client_addr}",
+                                                           "{client_name}",
+                                                           "{client_ptr}",
+                                                           "{daemon_name}"};
   for (const auto& [name, value] : macros_) {
-    if (!value.empty()) handover.macros.push_back({name, value});
+    const bool is_known = std::ranges::find(kOfContent, name) != kOfContent.end();
+    if (!value.empty() && is_known) handover.macros.push_back({name, value});
   }
   for (const auto& [name, value] : settings_.macro_defaults) {
-    if (macro(name) == value) handover.macros.push_back({name, value});
+    const auto is_given = [&](const auto& macro) { return macro.name == name; };
+    if (std::ranges::none_of(handover.macros, is_given)) handover.macros.push_back({name, value});
   }
   handover.end_of_header_macros = settings_.end_of_header_macros;
   handover.end_of_data_macros = settings_.end_of_data_macros;
@@ -285,12 +316,18 @@ loop::Task<std::optional<mail::Reply>> Session::milter_rcpt(std::string argument
                                                             std::string address) {
   if (milters_ == nullptr) co_return std::nullopt;
   if (transaction_) milters_->set("i", transaction_->queue_id());
+  const auto last = milters_->recipient_macros();
   co_await set_milter_address("rcpt", address);
-  co_return co_await ask_milters(milter::kRcpt, milter_arguments(argument), "RCPT", address);
+  auto refusal = co_await ask_milters(milter::kRcpt, milter_arguments(argument), "RCPT", address);
+  // DATA is about the first one that is accepted.
+  const bool is_first = !transaction_ || transaction_->recipients() == 0;
+  if (refusal || !is_first) milters_->set_recipient_macros(last);
+  co_return refusal;
 }
 
 loop::Task<void> Session::milter_rejected_rcpt(std::string argument, const mail::Reply& reply) {
   if (milters_ == nullptr) co_return;
+  const auto last = milters_->recipient_macros();
   milters_->set("{rcpt_mailer}", "error");
   if (transaction_) milters_->set("i", transaction_->queue_id());
   // The status where a host would be, and the text, which names the recipient first.
@@ -303,14 +340,16 @@ loop::Task<void> Session::milter_rejected_rcpt(std::string argument, const mail:
   milters_->set("{rcpt_host}", said.status.to_string());
   milters_->set("{rcpt_addr}", std::string(text));
   co_await milters_->show_rejected(milter_arguments(argument));
+  milters_->set_recipient_macros(last);
 }
 
 loop::Task<std::optional<mail::Reply>> Session::milter_data(std::string_view where) {
   if (milters_ == nullptr) co_return std::nullopt;
   const std::string at(where);
   milters_->set("i", transaction_->queue_id());
-  for (const char* name : {"{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"}) milters_->set(name, {});
-  co_return co_await ask_milters(milter::kData, {}, at, recipient_in_check_);
+  const auto& recipients = transaction_->envelope().recipients;
+  const std::string first = recipients.empty() ? std::string() : recipients.front().address;
+  co_return co_await ask_milters(milter::kData, {}, at, first);
 }
 
 loop::Task<void> Session::set_milter_address(std::string which, std::string address) {

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -30,6 +31,13 @@ class SessionMilters {
 
   // Values of macros; an empty one is none.
   void set(std::string name, std::string value) { macros_[std::move(name)] = std::move(value); }
+
+  // What is told of a recipient; that of the first one that was accepted is told at DATA, too.
+  static constexpr std::array<std::string_view, 3> kOfRecipient{"{rcpt_addr}", "{rcpt_host}",
+                                                                "{rcpt_mailer}"};
+  using RecipientMacros = std::array<std::string, kOfRecipient.size()>;
+  [[nodiscard]] RecipientMacros recipient_macros() const;
+  void set_recipient_macros(const RecipientMacros& values);
 
   // One event to all of them, those of a recipient in order until one has an answer.
   [[nodiscard]] loop::Task<milter::Decision> show(char command, std::string payload);

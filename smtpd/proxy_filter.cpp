@@ -7,6 +7,7 @@
 #include <array>
 
 #include "common/base/encode.h"
+#include "common/base/text.h"
 #include "common/ipc/broker.h"
 #include "common/log/clean.h"
 #include "common/log/log.h"
@@ -129,15 +130,8 @@ loop::Task<Result<mail::Reply>> ProxyFilter::finish() {
 
 namespace {
 
-std::string_view shown(const ProxyFilter& proxy) {
-  std::string_view endpoint = proxy.settings().endpoint;
-  constexpr std::string_view kInet = "inet:";
-  if (endpoint.starts_with(kInet)) endpoint.remove_prefix(kInet.size());
-  return endpoint;
-}
-
-mail::Reply proxy_failed(const ProxyFilter& proxy, const Error& error) {
-  log::warning("proxy {}: {}", shown(proxy), error.text);
+mail::Reply proxy_failed(std::string_view service, const Error& error) {
+  log::warning("proxy {}: {}", service, error.text);
   return mail::make_reply(451, "4.3.0 Error: queue file write error");
 }
 
@@ -156,7 +150,7 @@ loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
     std::string_view why = opened.error().text;
     const std::string known = fmt::format("connect to {}: ", proxy_->settings().endpoint);
     if (why.starts_with(known)) why.remove_prefix(known.size());
-    log::warning("connect to proxy filter {}: {}", shown(*proxy_), why);
+    log::warning("connect to proxy filter {}: {}", settings_->smtpd.smtpd_proxy_filter, why);
     co_return mail::make_reply(451, "4.3.0 Error: queue file write error");
   }
   std::string text = fmt::format("MAIL FROM:<{}>", mail::quote_address(*sender_));
@@ -175,13 +169,13 @@ loop::Task<std::optional<mail::Reply>> Session::open_proxy() {
 loop::Task<std::optional<mail::Reply>> Session::ask_proxy(std::string command, int wanted) {
   auto reply = co_await proxy_->command(command);
   if (!reply) {
-    auto failed = proxy_failed(*proxy_, reply.error());
+    auto failed = proxy_failed(settings_->smtpd.smtpd_proxy_filter, reply.error());
     proxy_.reset();
     co_return failed;
   }
   if (reply->code / 100 == wanted) co_return std::nullopt;
-  log::warning("proxy {} rejected \"{}\": \"{}\"", shown(*proxy_), log::clean(command),
-               log::clean(reply->to_line()));
+  log::warning("proxy {} rejected \"{}\": \"{}\"", settings_->smtpd.smtpd_proxy_filter,
+               log::clean(command), log::clean(reply->to_line()));
   if (reply->code < 400) reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   note_rejection(*reply);
   co_return *std::move(reply);
@@ -230,7 +224,7 @@ loop::Task<std::optional<mail::Reply>> Session::begin_proxy_content() {
   for (const auto& field : actions().prepend) header += field + "\n";
   header += mail::format_received(trace) + "\n";
   const auto added = co_await proxy_->add(std::move(header));
-  if (!added) co_return proxy_failed(*proxy_, added.error());
+  if (!added) co_return proxy_failed(settings_->smtpd.smtpd_proxy_filter, added.error());
   co_return std::nullopt;
 }
 
@@ -242,7 +236,7 @@ loop::Task<mail::Reply> Session::finish_proxy_content() {
     reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   } else {
     const auto answer = co_await proxy_->finish();
-    reply = answer ? *answer : proxy_failed(*proxy_, answer.error());
+    reply = answer ? *answer : proxy_failed(settings_->smtpd.smtpd_proxy_filter, answer.error());
   }
   if (reply.is_success()) {
     forgive_errors();
@@ -252,7 +246,7 @@ loop::Task<mail::Reply> Session::finish_proxy_content() {
   const auto& recipients = transaction_->envelope().recipients;
   log::info(
       "proxy-{}: END-OF-MESSAGE: {}; from=<{}>{} proto={} helo=<{}>",
-      reply.is_success() ? "accept" : "reject", log::clean(reply.to_line()),
+      reply.is_success() ? "accept" : "reject", log::clean(trim_right(reply.to_wire(), "\r\n")),
       log::clean(mail::quote_address(sender_.value_or(""))),
       recipients.empty()
           ? std::string()
@@ -275,7 +269,7 @@ loop::Task<bool> Session::add_content(std::string content) {
   proxied_size_ += content.size();
   const auto added = co_await proxy_->add(std::move(content));
   if (!added) {
-    (void)proxy_failed(*proxy_, added.error());
+    (void)proxy_failed(settings_->smtpd.smtpd_proxy_filter, added.error());
     proxy_content_failed_ = true;
   }
   co_return added.has_value();

@@ -206,6 +206,8 @@ class Session {
   [[nodiscard]] mail::Reply login_failed(const std::string& mechanism, LoginStep step);
   [[nodiscard]] bool may_log_in() const;
   [[nodiscard]] loop::Task<Result<std::vector<sasl::Mechanism>>> login_mechanisms();
+  // Those of them that EHLO shows.
+  [[nodiscard]] loop::Task<Result<std::vector<sasl::Mechanism>>> announced_mechanisms();
   loop::Task<void> offer_login(mail::Reply& reply);
   // What a client was before TLS counts for nothing behind it (RFC 3207 4.2).
   void forget_login();

@@ -49,7 +49,8 @@ void Session::note_rejection(const mail::Reply& reply) {
   if (reply.code >= 500) note_offence(ipc::anvil::OffenceKind::kReject);
   const Troubles trouble = trouble_of(reply);
   const bool is_ours = (trouble & (kTroubleResource | kTroubleSoftware | kTroubleData)) != 0;
-  troubles_ |= is_ours ? trouble : is_undeliverable_ ? kTroubleBounce : kTroublePolicy;
+  // The text of a transport that always fails is no trouble of ours, whatever it says.
+  troubles_ |= is_undeliverable_ ? kTroubleBounce : is_ours ? trouble : kTroublePolicy;
   is_trouble_noted_ = true;
 }
 

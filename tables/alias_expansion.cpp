@@ -60,12 +60,13 @@ Result<Resolver::Aliases> Resolver::expand_aliases(const std::string& recipient)
         return found;
       }
       const std::string address = found.addresses[i];
-      TRY(const auto match, find_address(settings_.virtual_alias_maps, address, true));
+      TRY(const auto match, find_address(settings_.virtual_alias_maps, address, KeyForm::kWritten));
       if (!match) break;
       found.is_aliased = true;
       std::vector<std::string> results;
-      for (const auto& external : mail::AddressList::parse(match->value).addresses()) {
+      for (const auto& external : addresses_of(match->value)) {
         std::string result = alias_result(external, address, match->extension);
+        if (result.empty()) result = settings_.rules.empty_address_recipient;
         if (result.size() > settings_.virtual_alias_address_length_limit) {
           found.error = fmt::format("{} result for {}", kWhat, recipient);
           return found;

@@ -67,6 +67,19 @@ std::string masquerade(const std::vector<std::string>& domains,
   return std::string(address);
 }
 
+std::vector<std::string> addresses_of(std::string_view value) {
+  using Kind = mail::AddressList::Item::Kind;
+  const auto list = mail::AddressList::parse(value);
+  std::vector<std::string> addresses;
+  Kind previous = Kind::kComma;
+  for (const auto& item : list.items()) {
+    if (item.kind == Kind::kAddress) addresses.push_back(item.text);
+    if (item.kind == Kind::kClose && previous == Kind::kOpen) addresses.emplace_back();
+    previous = item.kind;
+  }
+  return addresses;
+}
+
 std::string apply_value(std::string_view address, std::string_view value,
                         std::string_view extension) {
   if (value.starts_with('@')) {
@@ -86,9 +99,10 @@ Result<std::string> Resolver::map_address(std::string_view name,
                                           const std::vector<std::string>& tables,
                                           std::string address, bool propagates, bool once) {
   for (unsigned i = 0; i < kMaxMappings; ++i) {
-    TRY(const auto match, find_address(tables, address, true));
+    if (address.empty()) return address;
+    TRY(const auto match, find_address(tables, address, KeyForm::kWritten));
     if (!match) return address;
-    const auto values = mail::AddressList::parse(match->value).addresses();
+    const auto values = addresses_of(match->value);
     if (values.empty()) {
       log::warning("{}: empty or malformed result for \"{}\"", join(tables, " "), address);
       return address;
@@ -135,10 +149,10 @@ Result<std::string> Resolver::mapped(std::string address, AddressRole role) {
 Result<std::vector<std::string>> Resolver::bcc_for(const std::vector<std::string>& tables,
                                                    const std::string& address) {
   if (tables.empty() || address.empty()) return std::vector<std::string>();
-  TRY(const auto match, find_address(tables, address, true));
+  TRY(const auto match, find_address(tables, address));
   if (!match) return std::vector<std::string>();
   std::vector<std::string> result;
-  for (const auto& each : mail::AddressList::parse(match->value).addresses()) {
+  for (const auto& each : addresses_of(match->value)) {
     result.push_back(apply_value(address, mail::unquote_address(each), {}));
   }
   return result;
@@ -147,7 +161,7 @@ Result<std::vector<std::string>> Resolver::bcc_for(const std::vector<std::string
 Result<bool> Resolver::is_canonical_alias(const std::string& address) {
   for (const auto* tables :
        {&settings_.mapping.recipient_canonical_maps, &settings_.mapping.canonical_maps}) {
-    TRY(const auto match, find_address(*tables, address, true));
+    TRY(const auto match, find_address(*tables, address));
     if (match) return true;
   }
   return false;

@@ -27,6 +27,9 @@ struct MappingSettings {
                                      const std::vector<std::string>& exceptions,
                                      std::string_view address);
 
+// The addresses of a map's value in external form; `<>` is one, the empty one.
+[[nodiscard]] std::vector<std::string> addresses_of(std::string_view value);
+
 // What a map's value makes of an address: `@domain` keeps the local part, else the value stands for
 // all of it; an extension that the key left out goes on behind the new local part.
 [[nodiscard]] std::string apply_value(std::string_view address, std::string_view value,

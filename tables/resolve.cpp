@@ -12,6 +12,7 @@
 #include "common/config/params/verify.h"
 #include "common/config/params/virtual.h"
 #include "common/config/snapshot.h"
+#include "common/log/log.h"
 #include "common/mail/address.h"
 #include "common/policy/probe_sender.h"
 
@@ -183,6 +184,32 @@ Resolved Resolver::resolve(const ipc::tables::Resolve& question) {
   return resolved;
 }
 
+void Resolver::judge_domain(const std::string& domain, bool is_local) {
+  constexpr std::size_t kMaxJudged = 1000;
+  if (domain.empty() || judged_domains_.size() >= kMaxJudged ||
+      !judged_domains_.insert(domain).second) {
+    return;
+  }
+  // What cannot be looked up now is told where the mail needs it.
+  const auto is_in = [&](const DomainList& list) {
+    return list.matches(registry_, domain).value_or(false);
+  };
+  const auto tell = [&](std::string_view first, std::string_view second) {
+    log::warning("do not list domain {} in BOTH {} and {}", domain, first, second);
+  };
+  const bool is_alias = is_in(settings_.virtual_alias_domains);
+  const bool is_mailbox = is_in(settings_.virtual_mailbox_domains);
+  if (is_local) {
+    if (is_alias) tell("mydestination", "virtual_alias_domains");
+    if (is_mailbox) tell("mydestination", "virtual_mailbox_domains");
+    return;
+  }
+  if (is_alias && is_mailbox) tell("virtual_alias_domains", "virtual_mailbox_domains");
+  if ((is_alias || is_mailbox) && is_in(settings_.relay_domains)) {
+    tell(is_alias ? "virtual_alias_domains" : "virtual_mailbox_domains", "relay_domains");
+  }
+}
+
 Result<Resolved> Resolver::route(const std::string& address, const std::string& sender) {
   Resolved resolved;
   resolved.address = address;
@@ -199,6 +226,7 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
     return resolved;
   }
 
+  judge_domain(form.domain, form.is_local);
   std::string transport;
   std::string nexthop;
   if (form.is_local) {
@@ -234,14 +262,13 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
       if (!is_relay && !settings_.sender_dependent_default_transport_maps.empty()) {
         resolved.depends_on_sender = true;
         const std::string key = sender.empty() ? settings_.empty_address_transport_key : sender;
-        TRY(const auto own,
-            find_address(settings_.sender_dependent_default_transport_maps, key, true));
+        TRY(const auto own, find_address(settings_.sender_dependent_default_transport_maps, key));
         if (own && !equal_nocase(own->value, "DUNNO")) configured = own->value;
       }
       if (!settings_.sender_dependent_relayhost_maps.empty()) {
         resolved.depends_on_sender = true;
         const std::string key = sender.empty() ? settings_.empty_address_relayhost_key : sender;
-        TRY(const auto own, find_address(settings_.sender_dependent_relayhost_maps, key, true));
+        TRY(const auto own, find_address(settings_.sender_dependent_relayhost_maps, key));
         if (own && !equal_nocase(own->value, "DUNNO")) relay = own->value;
       }
       const Route route = split_route(configured);
@@ -256,7 +283,7 @@ Result<Resolved> Resolver::route(const std::string& address, const std::string& 
   }
   if (!settings_.relocated_maps.empty()) {
     // Whatever the class: an address that has moved is told so.
-    TRY(const auto moved, find_address(settings_.relocated_maps, resolved.recipient, true));
+    TRY(const auto moved, find_address(settings_.relocated_maps, resolved.recipient));
     if (moved) {
       resolved.relocated = settings_.relocated_prefix_enable
                                ? "5.1.6 User has moved to " + moved->value
@@ -281,12 +308,19 @@ Result<void> Resolver::apply_transport_maps(Resolved& resolved, const std::strin
   };
   bool found = false;
   const std::string& recipient = resolved.recipient;
-  TRY(found, try_key(recipient, false));
+  // As it is written, then as it is meant.
+  const auto try_address = [&](const std::string& address, bool is_partial) -> Result<bool> {
+    const std::string written = mail::quote_address(address);
+    TRY(const bool is_found, try_key(written, is_partial));
+    if (is_found || written == address) return is_found;
+    return try_key(address, is_partial);
+  };
+  TRY(found, try_address(recipient, false));
   if (!found && !settings_.recipient_delimiter.empty()) {
     const auto stripped = mail::strip_extension(recipient, settings_.recipient_delimiter,
                                                 settings_.owner_request_special);
     if (!stripped.extension.empty()) {
-      TRY(found, try_key(stripped.address, true));
+      TRY(found, try_address(stripped.address, true));
     }
   }
   std::string_view rest = domain;
@@ -314,7 +348,7 @@ Result<void> Resolver::apply_transport_maps(Resolved& resolved, const std::strin
 }
 
 Result<std::optional<Resolver::Match>> Resolver::find_address(
-    const std::vector<std::string>& tables, const std::string& address, bool with_domain_key) {
+    const std::vector<std::string>& tables, const std::string& address, KeyForm form) {
   if (tables.empty()) return std::nullopt;
   const auto parts = mail::split_address(address);
   const auto local = mail::split_extension(parts.local_part, settings_.recipient_delimiter,
@@ -338,13 +372,22 @@ Result<std::optional<Resolver::Match>> Resolver::find_address(
     std::string unmatched;
   };
   std::vector<Attempt> attempts;
-  attempts.push_back({address, false, {}});
-  if (!extension.empty()) attempts.push_back({std::string(local.user) + domain, true, extension});
+  // As it is written (`"a..b"@x`), then as it is meant.
+  const auto try_local_part = [&](std::string_view local_part, std::string_view rest,
+                                  bool is_partial, const std::string& unmatched) {
+    const std::string written = mail::quote_local_part(local_part);
+    attempts.push_back({fmt::format("{}{}", written, rest), is_partial, unmatched});
+    if (form == KeyForm::kBoth && written != local_part) {
+      attempts.push_back({fmt::format("{}{}", local_part, rest), is_partial, unmatched});
+    }
+  };
+  try_local_part(parts.local_part, domain, false, {});
+  if (!extension.empty()) try_local_part(local.user, domain, true, extension);
   if (is_ours && parts.has_domain) {
-    attempts.push_back({std::string(parts.local_part), true, {}});
-    if (!extension.empty()) attempts.push_back({std::string(local.user), true, extension});
+    try_local_part(parts.local_part, {}, true, {});
+    if (!extension.empty()) try_local_part(local.user, {}, true, extension);
   }
-  if (with_domain_key && parts.has_domain) attempts.push_back({domain, true, {}});
+  if (parts.has_domain) attempts.push_back({domain, true, {}});
   for (auto& attempt : attempts) {
     if (attempt.key.empty()) continue;
     TRY(auto hit, registry_.find_key(tables, attempt.key, attempt.is_partial));
@@ -355,7 +398,7 @@ Result<std::optional<Resolver::Match>> Resolver::find_address(
 
 Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) {
   const auto parts = mail::split_address(resolved.recipient);
-  TRY(const auto alias, find_address(settings_.virtual_alias_maps, resolved.recipient, true));
+  TRY(const auto alias, find_address(settings_.virtual_alias_maps, resolved.recipient));
   is_alias = alias.has_value();
   if (is_alias) return Existence::kKnown;
   TRY(const bool is_canonical, is_canonical_alias(resolved.recipient));
@@ -386,7 +429,7 @@ Result<Existence> Resolver::existence(const Resolved& resolved, bool& is_alias) 
       return Existence::kUnchecked;
   }
   if (list->empty()) return Existence::kUnchecked;
-  TRY(const auto match, find_address(*list, resolved.recipient, true));
+  TRY(const auto match, find_address(*list, resolved.recipient));
   return match ? Existence::kKnown : Existence::kUnknown;
 }
 

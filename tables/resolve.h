@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/keyed_hash.h"
 #include "common/config/values.h"
 #include "common/ipc/tables.h"
 #include "common/mail/rewrite.h"
@@ -86,9 +87,12 @@ class Resolver {
     std::string value;
     std::string extension;  // what the key left out, with its delimiter
   };
+  // Headers and envelopes are looked up as they are written (`"a..b"@x`); whether an address is
+  // there, and where its mail goes, is asked for what it means, too.
+  enum class KeyForm : unsigned char { kWritten, kBoth };
   [[nodiscard]] Result<std::optional<Match>> find_address(const std::vector<std::string>& tables,
                                                           const std::string& address,
-                                                          bool with_domain_key);
+                                                          KeyForm form = KeyForm::kBoth);
   // canonical_maps and kin, then masquerading (mapping.cpp).
   [[nodiscard]] Result<std::string> mapped(std::string address, ipc::tables::AddressRole role);
   // Again and again until the address maps to itself or to nothing; `name` is the parameter's.
@@ -99,11 +103,14 @@ class Resolver {
   [[nodiscard]] Result<std::vector<std::string>> bcc_for(const std::vector<std::string>& tables,
                                                          const std::string& address);
   [[nodiscard]] Result<bool> is_canonical_alias(const std::string& address);
+  // A domain that is in two lists is told once.
+  void judge_domain(const std::string& domain, bool is_local);
   [[nodiscard]] bool propagates(std::string_view what) const;
   [[nodiscard]] std::string rewritten(const std::string& address, bool is_local_context) const;
 
   Registry& registry_;
   ResolveSettings settings_;
+  StringSet judged_domains_;
 };
 
 }  // namespace postern::tables

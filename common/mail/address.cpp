@@ -411,6 +411,7 @@ class AddressList::Builder {
   explicit Builder(std::vector<Item>& items) : items_(items) {}
 
   void run(std::vector<Token> tokens) {
+    find_groups(tokens);
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       Token& token = tokens[i];
       if (token.is('<')) {
@@ -422,7 +423,7 @@ class AddressList::Builder {
       } else if (token.is(';')) {
         flush_addresses();
         add(Item::Kind::kGroupEnd);
-      } else if (token.is(':') && starts_group()) {
+      } else if (token.is(':') && is_group_[i] && starts_group()) {
         flush_phrase();
         add(Item::Kind::kGroup);
       } else if (!token.is('>')) {
@@ -434,6 +435,20 @@ class AddressList::Builder {
 
  private:
   void add(Item::Kind kind, std::string text = {}) { items_.push_back({kind, std::move(text)}); }
+
+  // A group is one by its end: the ':' of `Name: a, b` without `;` belongs to an address.
+  void find_groups(const std::vector<Token>& tokens) {
+    is_group_.assign(tokens.size(), false);
+    bool is_in_group = false;
+    bool is_in_brackets = false;
+    for (std::size_t i = tokens.size(); i-- > 0;) {
+      if (tokens[i].is('>')) is_in_brackets = true;
+      if (tokens[i].is('<')) is_in_brackets = false;
+      if (is_in_brackets) continue;
+      if (tokens[i].is(';')) is_in_group = true;
+      if (tokens[i].is(':')) is_group_[i] = std::exchange(is_in_group, false);
+    }
+  }
 
   // A ':' behind words ends a group's name, but in a route (`@a:b@c`) it does not.
   [[nodiscard]] bool starts_group() const {
@@ -517,6 +532,7 @@ class AddressList::Builder {
 
   std::vector<Item>& items_;
   std::vector<Token> pending_;
+  std::vector<bool> is_group_;  // whether the token with this index is the ':' of a group
 };
 
 AddressList AddressList::parse(std::string_view body, std::size_t limit) {
@@ -537,7 +553,8 @@ bool AddressList::rewrite(const std::function<std::string(const std::string&)>& 
   bool changed = false;
   for (Item& item : items_) {
     if (item.kind != Item::Kind::kAddress) continue;
-    std::string text = rewrite(item.text);
+    // With the quotes that it needs, and no others.
+    std::string text = quote_address(unquote_address(rewrite(item.text)));
     changed = changed || text != item.text;
     item.text = std::move(text);
   }
@@ -567,6 +584,9 @@ std::string AddressList::print(std::string_view after_comma) const {
         break;
       case Kind::kGroupEnd:
         out += ';';
+        break;
+      case Kind::kAddress:
+        out += item.text.empty() ? "\"\"" : quote_address(unquote_address(item.text));
         break;
       default:
         out += item.text;

@@ -49,6 +49,37 @@ const StepBits* find_step(char command) {
 // Connect and HELO speak of the session, all else of a message.
 bool is_of_session(char command) { return command == kConnect || command == kHelo; }
 
+// The name of a command in the milter protocol.
+std::string_view protocol_name(char command) {
+  switch (command) {
+    case kConnect:
+      return "SMFIC_CONNECT";
+    case kHelo:
+      return "SMFIC_HELO";
+    case kMail:
+      return "SMFIC_MAIL";
+    case kRcpt:
+      return "SMFIC_RCPT";
+    case kData:
+      return "SMFIC_DATA";
+    case kHeader:
+      return "SMFIC_HEADER";
+    case kEndOfHeader:
+      return "SMFIC_EOH";
+    case kBody:
+      return "SMFIC_BODY";
+    case kEndOfBody:
+      return "SMFIC_BODYEOB";
+    default:
+      return "SMFIC_UNKNOWN";
+  }
+}
+
+std::string unread(char command, std::string_view why) {
+  return fmt::format("can't read {} reply packet header: {}", protocol_name(command),
+                     why == "timed out" ? "Connection timed out" : why);
+}
+
 }  // namespace
 
 Filter::Filter(ipc::milter::FilterState state, sys::Fd fd) {
@@ -95,7 +126,13 @@ loop::Task<void> Filter::open(ipc::Client& broker) {
   std::vector<sys::Fd> fds;
   const auto connected = co_await broker.call(question, deadline, {}, &fds);
   if (!connected || fds.size() != 1) {
-    fail(connected ? std::string("no connection came") : connected.error().text);
+    // In the words that log readers know; the reason is what stands last.
+    const std::string_view text =
+        connected ? std::string_view("no connection came") : connected.error().text;
+    const auto reason = text.rfind(": ");
+    log::warning("connect to Milter service {}: {}", spec_.endpoint,
+                 reason == std::string_view::npos ? text : text.substr(reason + 2));
+    has_failed_ = true;
     co_return;
   }
   stream_ = std::make_unique<loop::Stream>(std::move(fds.front()));
@@ -200,6 +237,11 @@ Decision Filter::decide(char command, const Reply& reply) {
       (is_of_session(command) ? is_connection_done_ : is_message_done_) = true;
       return decision;
     case Kind::kDiscard:
+      if (is_of_session(command)) {
+        log::warning("milter {}: DISCARD action is not allowed for connect or helo",
+                     spec_.endpoint);
+        return failed_decision();
+      }
       is_message_done_ = true;
       decision.is_discard = true;
       return decision;
@@ -275,7 +317,7 @@ loop::Task<Decision> Filter::show(char command, std::string payload,
   for (;;) {
     const auto reply = co_await read_reply(timeout);
     if (!reply) {
-      fail(reply.error().text);
+      fail(unread(command, reply.error().text));
       co_return failed_decision();
     }
     if (reply->kind == Reply::Kind::kProgress) continue;
@@ -299,7 +341,7 @@ loop::Task<Decision> Filter::end_of_body(const std::vector<std::string>& names,
   for (;;) {
     auto reply = co_await read_reply(timeout);
     if (!reply) {
-      fail(reply.error().text);
+      fail(unread(kEndOfBody, reply.error().text));
       co_return failed_decision();
     }
     if (reply->kind == Reply::Kind::kProgress) continue;

@@ -261,8 +261,14 @@ mail::Reply reply_bad_recipient() {
 
 Parsed<std::string> parse_helo(Verb verb, std::string_view argument) {
   if (argument.empty()) return refuse(501, fmt::format("Syntax: {} hostname", verb_name(verb)));
-  // More than one word is accepted, as ever, and judged by the HELO restrictions.
-  return join(split_words(argument, kBlanks), " ");
+  // More than one word is accepted, as ever, and judged by the HELO restrictions. What has a
+  // meaning in header fields and log lines is taken out of it first.
+  constexpr std::string_view kNeutered = " <>()\\\";@";
+  std::string name = join(split_words(argument, kBlanks), " ");
+  for (char& c : name) {
+    if (kNeutered.find(c) != std::string_view::npos) c = '?';
+  }
+  return name;
 }
 
 Parsed<MailArguments> parse_mail(std::string_view argument, const Extensions& extensions) {
@@ -354,7 +360,7 @@ Parsed<Attributes> parse_attributes(Verb verb, std::string_view argument) {
   Attributes out;
   for (const auto word : words) {
     const auto equals = word.find('=');
-    if (equals == std::string_view::npos || equals == 0) {
+    if (equals == std::string_view::npos || equals == 0 || equals + 1 == word.size()) {
       return refuse(501, "5.5.4 Error: attribute=value expected");
     }
     auto value = xtext_decode(word.substr(equals + 1));

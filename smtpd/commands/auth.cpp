@@ -55,6 +55,14 @@ loop::Task<Result<std::vector<sasl::Mechanism>>> Session::login_mechanisms() {
     return (mechanism.name.ends_with("-PLUS") && !is_encrypted()) ||
            (mechanism.name == "EXTERNAL" && !has_trusted_certificate());
   });
+  co_return mechanisms;
+}
+
+// smtpd_sasl_mechanism_filter chooses what is shown; what a client knows without that is not
+// refused for it (postconf(5)).
+loop::Task<Result<std::vector<sasl::Mechanism>>> Session::announced_mechanisms() {
+  const LoginSettings& login = settings_->login;
+  CO_TRY(auto mechanisms, co_await login_mechanisms());
   if (!login.has_filter) co_return mechanisms;
   using Kind = config::SiteList::Match::Kind;
   std::vector<sasl::Mechanism> kept;
@@ -88,7 +96,7 @@ loop::Task<void> Session::offer_login(mail::Reply& reply) {
   if (!may_log_in()) co_return;
   const bool is_exception = co_await is_client_in(settings_->login.exceptions);
   if (is_exception) co_return;
-  const auto mechanisms = co_await login_mechanisms();
+  const auto mechanisms = co_await announced_mechanisms();
   if (!mechanisms) {
     server_.neighbours().login.complain(mechanisms.error().text);
     co_return;
@@ -165,8 +173,11 @@ loop::Task<LoginStep> Session::first_login_step(LoginExchange& exchange,
   // A client that could bind and was not offered it says so; only with the binding at hand is that
   // a lie that somebody told it.
   const std::string& name = mechanism->name;
-  const bool may_bind =
-      name.ends_with("-PLUS") || sasl::find(*mechanisms, name + "-PLUS") != nullptr;
+  bool may_bind = name.ends_with("-PLUS");
+  if (!may_bind && sasl::find(*mechanisms, name + "-PLUS") != nullptr) {
+    const auto announced = co_await announced_mechanisms();
+    may_bind = announced && sasl::find(*announced, name + "-PLUS") != nullptr;
+  }
   if (is_encrypted() && may_bind) {
     // What clients take by default: RFC 9266 for TLS 1.3, RFC 5802 6.1 before.
     const bool is_new = tls().protocol == "TLSv1.3";

@@ -69,7 +69,12 @@ loop::Task<mail::Reply> Session::data_command(const smtpwire::CommandLine& comma
   const bool too_big =
       settings_->message_size_limit > 0 && content_size() > settings_->message_size_limit;
   if (auto fault = content_fault(decoder.seen_bare_lf(), too_big)) {
-    log_reject(*fault, "END-OF-MESSAGE");
+    if (too_big) {
+      log::warning("{}: queue file size limit exceeded",
+                   transaction_->queue_id().empty() ? "NOQUEUE" : transaction_->queue_id());
+    } else {
+      log_reject(*fault, "END-OF-MESSAGE");
+    }
     reset();
     co_return *fault;
   }
@@ -116,6 +121,7 @@ loop::Task<bool> Session::read_data(smtpwire::DotDecoder& decoder) {
     const loop::Io io = co_await stream_.fill(until.next());
     if (io == loop::Io::kOk) continue;
     where_ = fmt::format("DATA ({} bytes)", received);
+    ++counts_[static_cast<std::size_t>(smtpwire::Verb::kData)].failed;
     if (io == loop::Io::kTimeout) {
       end_ = End::kTimeout;
       co_await refuse(mail::make_reply(
@@ -143,6 +149,7 @@ loop::Task<mail::Reply> Session::finish_message() {
     reset();
     co_return *refusal;
   }
+  const std::uint64_t wire_size = transaction_->wire_size();
   auto end = transaction_->end_of_content(actions());
   if (milters_) {
     end.is_hold = end.is_hold || milters_->is_hold();
@@ -156,13 +163,18 @@ loop::Task<mail::Reply> Session::finish_message() {
     log::warning("{}: {}", transaction_->queue_id(), outcome.error().text);
     reply = mail::make_reply(451, "4.3.0 Error: queue file write error");
   } else if (outcome->is_accepted) {
-    reply = mail::make_reply(250, fmt::format("2.0.0 Ok: queued as {}", outcome->queue_id));
+    const std::string size = has_chunks_ ? fmt::format("{} bytes ", wire_size) : std::string();
+    reply = mail::make_reply(250, fmt::format("2.0.0 Ok: {}queued as {}", size, outcome->queue_id));
     forgive_errors();
   } else {
     reply = mail::make_reply(static_cast<int>(outcome->reply_code),
                              fmt::format("{} {}", outcome->status, outcome->text));
     if (!outcome->is_logged) log_reject(reply, "END-OF-MESSAGE");
-    if (outcome->reply_code >= 500) troubles_ |= kTroubleBounce;
+    if (outcome->reply_code >= 500) {
+      // Its size and its hops are the message's own trouble, what is in it is ours with it.
+      const bool is_bounce = outcome->status == "5.3.4" || outcome->status == "5.4.0";
+      troubles_ |= is_bounce ? kTroubleBounce : kTroublePolicy;
+    }
   }
   reset();
   co_return reply;

@@ -97,7 +97,8 @@ loop::Task<mail::Reply> Session::helo_command(const smtpwire::CommandLine& comma
   // What a milter says to that is for what follows; the log has it.
   const auto refusal = co_await milter_helo(extended ? "EHLO" : "HELO");
   if (refusal && refusal->closes()) co_return *refusal;
-  protocol_ = extended ? "ESMTP" : "SMTP";
+  // A HELO takes nothing back of what an EHLO before it has promised.
+  if (extended) protocol_ = "ESMTP";
   if (extended) {
     co_await server_.tls().settle();
     if (auto fault = co_await choose_keywords()) co_return *fault;

@@ -109,7 +109,9 @@ void Session::begin_transaction(bool is_local) {
     const auto or_unknown = [](const std::string& text) -> std::string_view {
       return text.empty() ? "unknown" : std::string_view(text);
     };
-    forwarded_for = fmt::format("{}[{}]", or_unknown(forward.name), or_unknown(forward.address));
+    forwarded_for = or_unknown(forward.name);
+    const auto address = or_unknown(forward.address);
+    if (address != "unknown") forwarded_for += fmt::format("[{}]", address);
     if (settings_->smtpd.smtpd_client_port_logging) {
       forwarded_for += fmt::format(":{}", or_unknown(forward.port));
     }

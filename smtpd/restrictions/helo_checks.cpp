@@ -1,16 +1,28 @@
 // helo_checks.cpp - restrictions that look at what the client calls itself.
 
+#include "common/base/text.h"
 #include "common/mail/address.h"
 #include "smtpd/restrictions/run.h"
 #include "smtpd/session.h"
 
 namespace postern::smtpd {
 
+namespace {
+
+// The root may be named, and names are those of hosts, which have no characters beyond ASCII.
+std::string_view host_of(const std::string& helo) {
+  std::string_view name = helo;
+  if (name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
+  return name;
+}
+
+}  // namespace
+
 Verdict RestrictionRun::reject_invalid_helo() {
   const std::string& helo = session_.helo();
-  if (helo.empty() || mail::is_valid_domain(helo) || config::parse_ip_address(helo)) {
-    return Verdict::dunno();
-  }
+  const std::string_view name = host_of(helo);
+  const bool is_name = mail::is_valid_domain(name) && is_all_ascii(name);
+  if (helo.empty() || is_name || config::parse_ip_address(helo)) return Verdict::dunno();
   return refuse(static_cast<int>(session_.settings().smtpd.invalid_hostname_reject_code), "5.5.2",
                 subject_of(AccessBy::kHelo), "Helo command rejected: Invalid name");
 }
@@ -18,7 +30,11 @@ Verdict RestrictionRun::reject_invalid_helo() {
 Verdict RestrictionRun::reject_non_fqdn_helo() {
   const std::string& helo = session_.helo();
   if (helo.empty() || mail::is_address_literal(helo)) return Verdict::dunno();
-  if (mail::is_valid_hostname(helo) && helo.find('.') != std::string::npos) return Verdict::dunno();
+  const std::string_view name = host_of(helo);
+  if (mail::is_valid_hostname(name) && is_all_ascii(name) &&
+      name.find('.') != std::string_view::npos) {
+    return Verdict::dunno();
+  }
   return refuse(static_cast<int>(session_.settings().smtpd.non_fqdn_reject_code), "5.5.2",
                 subject_of(AccessBy::kHelo),
                 "Helo command rejected: need fully-qualified hostname");
@@ -27,7 +43,10 @@ Verdict RestrictionRun::reject_non_fqdn_helo() {
 loop::Task<Verdict> RestrictionRun::reject_unknown_helo() {
   const std::string helo = session_.helo();
   if (helo.empty() || mail::is_address_literal(helo)) co_return Verdict::dunno();
-  const DomainState found = co_await find_domain(helo);
+  // The DNS has no such name.
+  const bool is_name = mail::is_valid_hostname(helo);
+  DomainState found = DomainState::kNotFound;
+  if (is_name) found = co_await find_domain(helo);
   const Subject about = subject_of(AccessBy::kHelo);
   const auto& params = session_.settings().smtpd;
   switch (found) {

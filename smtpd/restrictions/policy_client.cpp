@@ -33,7 +33,11 @@ loop::Task<Result<std::string>> PolicyClients::ask(std::shared_ptr<const PolicyS
   for (std::int64_t attempt = 1;; ++attempt) {
     auto answer = co_await try_once(service, request);
     if (answer) co_return answer;
-    log::warning("problem talking to server {}: {}", service->endpoint, answer.error().text);
+    // As Postfix names it: without the type of a network address.
+    std::string_view name = service->endpoint;
+    constexpr std::string_view kInet = "inet:";
+    if (name.starts_with(kInet)) name.remove_prefix(kInet.size());
+    log::warning("problem talking to server {}: {}", name, answer.error().text);
     if (attempt >= service->try_limit) co_return answer;
     co_await loop::sleep_for(service->retry_delay);
   }

@@ -33,7 +33,7 @@ PolicyReply parse_policy_reply(std::string_view input) {
     has_action = true;
     reply.action = trim(line.substr(equals + 1));
   }
-  if (!has_action || reply.action.empty()) return bad("no action");
+  if (!has_action) return bad("no action");
   reply.state = PolicyReply::State::kAction;
   reply.consumed = at;
   return reply;

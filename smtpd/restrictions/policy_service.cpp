@@ -101,6 +101,10 @@ loop::Task<Verdict> RestrictionRun::check_policy_service(const Restriction& rest
   const std::shared_ptr<const PolicySettings> policy = restriction.policy;
   const auto answer = co_await session_.neighbours().policy.ask(policy, policy_request(*policy));
   std::string action = policy->default_action;
+  if (answer && answer->empty()) {
+    log::warning("access table {} entry has empty value", policy->endpoint);
+    co_return Verdict::dunno();
+  }
   if (answer) {
     action = *answer;
   } else if (restriction.place != nullptr) {

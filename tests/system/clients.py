@@ -200,6 +200,31 @@ def first_contact_ignores_what_it_is_told_to():
         check("PASS NEW" not in mta.log(), mta.log())
 
 
+def first_contact_takes_any_address():
+    """What MAIL and RCPT say is only for the log here; syntax is a matter of sessions."""
+    with Mta({"postscreen_greet_wait": "1s", "postscreen_bare_newline_enable": "yes"},
+             master=FIRST_CONTACT) as mta:
+        later = "450 4.3.2 Service currently unavailable"
+        check_equal(dialogue(["EHLO a b", "MAIL", "MAIL s@away.test", "MAIL FROM:s@away.test BODY=ODD",
+                              "RCPT", "RCPT FROM:<@r.test:u1@box.test", "RCPT TO:<\"a>b\"@box.test> X=y",
+                              "RCPT TO:", "ETRN", "RSET x", "BDAT 3"])[2:],
+                    ["501 5.5.4 Syntax: MAIL FROM:<address>"] * 2 + ["250 2.1.0 Ok"] +
+                    ["501 5.5.4 Syntax: RCPT TO:<address>"] + [later] * 3 +
+                    ["500 Syntax: ETRN domain", "250 2.0.0 Ok", "554 5.5.1 Error: need MAIL command"])
+        for address in ("u1@box.test", '"a>b"@box.test', ""):
+            mta.wait_log(re.escape(f"; from=<s@away.test>, to=<{address}>, proto=ESMTP, helo=<a>"))
+
+
+def first_contact_lists_nobody_at_a_backup_address():
+    """postscreen_allowlist_interfaces: who is not known yet never gets in there."""
+    mail = ["EHLO c.test", "MAIL FROM:<a@away.test>", "RCPT TO:<u1@box.test>"]
+    with Mta({"postscreen_greet_wait": "1s", "postscreen_allowlist_interfaces": "!198.51.100.0/24"},
+             master=FIRST_CONTACT) as mta:
+        for _ in range(2):
+            check_equal(dialogue(mail)[-1], "450 4.3.2 Service currently unavailable")
+        check_equal(mta.log().count("ALLOWLIST VETO"), 2)
+
+
 def first_contact_tests_few_at_once():
     with Mta({"postscreen_greet_wait": "20s", "postscreen_pre_queue_limit": "1"},
              master=["smtp      inet  n  -  n  -  1  postscreen",
@@ -250,4 +275,5 @@ def replies_that_refuse_have_a_footer():
 
 main([proxies_name_the_client, forwarded_clients, hidden_sessions, first_contact_lets_few_wait,
       first_contact_tells_all_that_is_wrong, first_contact_ignores_what_it_is_told_to,
+      first_contact_takes_any_address, first_contact_lists_nobody_at_a_backup_address,
       first_contact_tests_few_at_once, replies_that_refuse_have_a_footer])

@@ -145,7 +145,31 @@ def owners_of_addresses():
                 client.command("RSET")
 
 
+def names_and_extensions_of_clients():
+    """What has a meaning in headers is taken out of HELO names; a HELO takes no extension back; what
+    came in chunks is answered with its size."""
+    with Mta({"smtpd_recipient_restrictions": "check_recipient_access inline:{bad@box.test=REJECT, "
+                                              "u2@box.test=reject_invalid_helo_hostname}, permit",
+              "local_recipient_maps": ""}) as mta:
+        with Client(source=CLIENT) as client:
+            check_equal(client.command('EHLO a@b (c);"d"')[0], 250)
+            check_equal(client.command("HELO x@y")[0], 250)
+            client.command("MAIL FROM:<a@away.test>")
+            check_equal(client.command("RCPT TO:<bad@box.test>")[0], 554)
+            check_equal(client.command("RCPT TO:<u2@box.test>")[1],
+                        "501 5.5.2 <x?y>: Helo command rejected: Invalid name")
+            check_equal(client.command("RCPT TO:<u1@box.test>")[0], 250)
+            client.raw(b"BDAT 17 LAST\r\nSubject: x\r\n\r\ny\r\n")
+            check(re.fullmatch(r"250 2\.0\.0 Ok: 17 bytes queued as \w+", said := client.reply()[1]), said)
+            check_equal(client.command("EHLO away.test.")[0], 250)
+            client.command("MAIL FROM:<a@away.test>")
+            check_equal(client.command("RCPT TO:<u2@box.test>")[0], 250)
+        mta.wait_log(r"reject: RCPT from .*: 554 .* proto=ESMTP helo=<x\?y>")
+        mail = wait_for("the mail", lambda: maildir("u1"))[0]
+        check(b"Received: from x?y (" in mail and b"with ESMTP id" in mail, mail)
+
+
 main([a_message_that_is_taken_forgives, commands_that_nobody_serves,
       addresses_are_verified_as_they_are_written, keywords_that_are_not_announced,
       refusals_at_the_door_end_the_session, tables_that_cannot_be_read, lists_in_access_tables,
-      owners_of_addresses])
+      owners_of_addresses, names_and_extensions_of_clients])

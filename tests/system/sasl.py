@@ -262,6 +262,18 @@ def channel_binding():
                 return ("PLUS" not in client.command("EHLO client.away.test")[1] and
                         scram(client, "alice", "secret", "y")[0] == 235)
         wait_for("a login of a client that could bind", without)
+        # What is not shown is taken all the same from whoever knows it.
+        mta.write_main_cf(smtpd_sasl_mechanism_filter="scram-sha-256")
+        mta.tool("postern", "reload")
+
+        def unshown():
+            with Client() as client:
+                client.command("STARTTLS")
+                client.socket = context.wrap_socket(client.socket)
+                shown = client.command("EHLO client.away.test")[1]
+                return ("PLAIN" not in shown and
+                        client.command("AUTH PLAIN " + b64("\0alice\0secret"))[0] == 235)
+        wait_for("a login with a mechanism that is not shown", unshown)
 
 
 PAM_SCRIPT = """\

@@ -173,11 +173,17 @@ TEST_CASE("header lists keep what is no address, and print in Postfix's spacing"
        "<@route.test:six@dest.test>, @a.test:w@ext.test"},
       {"sales@parity.test (Sales dept)", "sales@parity.test (Sales dept)"},
       {"undisclosed-recipients:;", "undisclosed-recipients: ;"},
+      // Without its end a group is none.
+      {"Friends: alice, bob", "\"Friends:alice\", bob"},
+      {"A: x, B: y;, c", "\"A:x\", B: y;, c"},
+      // As many quotes as an address needs, and no more.
+      {"a..b@x.test, .c@x.test, d.@x.test", "\"a..b\"@x.test, \".c\"@x.test, \"d.\"@x.test"},
+      {"\"plain\"@x.test, \"two words\"@x.test", "plain@x.test, \"two words\"@x.test"},
       {"<a@b, c@d", "<a@b>, c@d"},
       {"(only)", "(only)"},
       {"((((a", "((((a))))"},
       {"(a\\", "(a)"},
-      {"\"unclosed", "\"unclosed\""},
+      {"\"unclosed", "unclosed"},
       {"a@b,,c@d", "a@b, , c@d"},
   }));
   INFO(c.text);

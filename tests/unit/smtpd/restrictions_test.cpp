@@ -97,7 +97,7 @@ TEST_CASE("a policy server's reply is one action, or it is none") {
       {"action=DUN", State::kMore, ""},
       {"action=DUNNO\n", State::kMore, ""},
       {"\n", State::kBad, ""},
-      {"action=\n\n", State::kBad, ""},
+      {"action=\n\n", State::kAction, ""},
       {"ACTION\n\n", State::kBad, ""},
       {"action=OK\naction=REJECT\n\n", State::kBad, ""},
       {"=x\n\n", State::kBad, ""},

@@ -40,6 +40,12 @@ std::string answer(std::string_view line) {
 
 }  // namespace
 
+TEST_CASE("a HELO name has no characters with a meaning in headers and logs") {
+  CHECK(parse_helo(Verb::kEhlo, "client.ext.test").value() == "client.ext.test");
+  CHECK(parse_helo(Verb::kEhlo, "a@b  (c)").value() == "a?b??c?");
+  CHECK(parse_helo(Verb::kHelo, "<x>;\"y\\z").value() == "?x???y?z");
+}
+
 TEST_CASE("commands get the replies that Postfix gives") {
   struct Case {
     std::string_view line, reply;
