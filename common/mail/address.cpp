@@ -586,7 +586,7 @@ std::string AddressList::print(std::string_view after_comma) const {
         out += ';';
         break;
       case Kind::kAddress:
-        out += item.text.empty() ? "\"\"" : quote_address(unquote_address(item.text));
+        out += item.text.empty() ? std::string_view("\"\"") : std::string_view(item.text);
         break;
       default:
         out += item.text;

@@ -155,7 +155,8 @@ class AddressList {
   // The addresses in external form.
   [[nodiscard]] std::vector<std::string> addresses() const;
 
-  // Puts what `rewrite` makes of each address (external form) in its place; true if one changed.
+  // Puts what `rewrite` makes of each address (external form) in its place, with the quotes that it
+  // needs and no others; true if one changed.
   bool rewrite(const std::function<std::string(const std::string&)>& rewrite);
 
   // One line, or one address a line (fold_header then fills the lines).

@@ -187,7 +187,10 @@ TEST_CASE("header lists keep what is no address, and print in Postfix's spacing"
       {"a@b,,c@d", "a@b, , c@d"},
   }));
   INFO(c.text);
-  CHECK(AddressList::parse(c.text).print() == c.printed);
+  auto list = AddressList::parse(c.text);
+  // Quotes are a matter of rewriting: what is only read is printed with those that it had.
+  list.rewrite([](const std::string& address) { return address; });
+  CHECK(list.print() == c.printed);
 }
 
 TEST_CASE("the addresses of a list come in external form and can be replaced") {
